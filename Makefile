@@ -1,0 +1,39 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRAS := all,contestants,test
+# Left empty, `make demo` writes a Caffe pair with seeded weights; or name a real checkpoint.
+CAFFEMODEL ?=
+
+.PHONY: demo test slow lint lock clean
+
+# Installed once; again only when what to install changes.
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[$(EXTRAS)]"
+	touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/python -m conformance demo --output demo $(if $(CAFFEMODEL),--caffemodel "$(CAFFEMODEL)")
+
+test: lint
+	$(BIN)/python -m pytest -m "not slow"
+
+slow: $(VENV)/installed
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+# Resolves the newest versions that pyproject.toml allows, in an environment of its own.
+lock:
+	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/python -m pip install --quiet torch==2.13.0 --editable ".[$(EXTRAS)]"
+	(echo "# Exact versions that the tests run with; regenerate with 'make lock'."; \
+	 $(VENV)-lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu//') > constraints.txt
+	rm -rf $(VENV)-lock
+
+clean:
+	rm -rf $(VENV) demo build *.egg-info

@@ -1,0 +1,58 @@
+"""Parameters, and what has to travel with them: preprocessing, label order, provenance, BatchNorm factors."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+Labels = Literal["devkit", "sorted"]
+"""Order of the 1000 ImageNet classes: by ILSVRC devkit id (the released Caffe files) or by sorted WordNet id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preprocessing:
+    """From an image to the input of a network: (pixels in the given order and range - mean) / std."""
+
+    channels: Literal["bgr", "rgb"]
+    range: float  # 255: pixels 0..255; 1: pixels 0..1
+    mean: tuple[float, float, float]  # in the order of the channels, in units of the range
+    std: tuple[float, float, float]
+    resize: int = 256  # short side
+    crop: int = 224  # centre
+
+
+CAFFE = Preprocessing(channels="bgr", range=255, mean=(104.0, 117.0, 123.0), std=(1.0, 1.0, 1.0))
+"""What the released Caffe networks expect."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Info:
+    """What a checkpoint expects and where it comes from. None or empty: not known."""
+
+    preprocessing: Preprocessing | None = None
+    labels: Labels | None = None
+    assumed: tuple[str, ...] = ()  # which of the two above the source did not state itself
+    source: str = ""  # file name
+    format: str = ""  # "caffemodel", "safetensors", ...
+    sha256: str = ""  # of the source file
+    factors: Mapping[str, float] = field(default_factory=dict)  # BatchNorm module -> Caffe's moving-average factor
+    history: tuple[str, ...] = ()  # what was done to the values since, one line each
+
+
+class Params(dict[str, np.ndarray]):
+    """Canonical names to arrays (OIHW, OI, C), with the ``info`` that travels with them.
+
+    A plain dict serves wherever nothing is known beside the values.
+    """
+
+    def __init__(
+        self, arrays: Mapping[str, np.ndarray] | Iterable[tuple[str, np.ndarray]] = (), info: Info | None = None
+    ):
+        super().__init__(arrays)
+        self.info = info or Info()
+
+
+def info_of(params: Mapping[str, Any]) -> Info:
+    """The info of ``Params``, an empty one of any other mapping."""
+    return getattr(params, "info", None) or Info()

@@ -1,0 +1,71 @@
+"""Checkpoint files of every format, chosen by suffix: ``read`` and ``write``."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from weights.checkpoint import Params
+from weights.errors import InputError
+from weights.spec import Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    name: str
+    suffixes: tuple[str, ...]
+    module: str  # imported when first used; has read(path, **options) and write(path, spec, params, **options)
+
+
+FORMATS = (
+    Format("caffemodel", (".caffemodel", ".caffemodel.h5"), "weights.caffe"),
+    Format("safetensors", (".safetensors",), "weights.safetensors"),
+    Format("onnx", (".onnx",), "weights.onnx"),
+)
+
+
+def format_of(path: str | Path) -> Format:
+    """The format that a file's suffix names.
+
+    Raises:
+        InputError: none does.
+    """
+    name = Path(path).name.lower()
+    fits = [(len(s), f) for f in FORMATS for s in f.suffixes if name.endswith(s)]
+    if not fits:
+        known = ", ".join(s for f in FORMATS for s in f.suffixes)
+        raise InputError(f"{path}: the suffix names no known format; known are {known}")
+    return max(fits, key=lambda fit: fit[0])[1]
+
+
+def read(path: str | Path, **options: Any) -> tuple[Spec, Params]:
+    """Reads a checkpoint of any known format.
+
+    Args:
+        path: its suffix chooses the format.
+        options: of that format's module (``prototxt=`` for Caffe files, ``dialect=`` for state dicts).
+
+    Returns:
+        What the network is, and its parameters by canonical name, with ``.info``. Convolution kernels are OIHW,
+        matrices OI; dtypes are the file's, except that BatchNorm statistics freed of Caffe's factor are float64.
+
+    Raises:
+        InputError: with one clear message, for anything wrong with the file.
+    """
+    return _module(format_of(path)).read(Path(path), **options)
+
+
+def write(path: str | Path, spec: Spec, params: Mapping[str, np.ndarray], **options: Any) -> None:
+    """Writes a checkpoint; the suffix chooses the format. What stands at ``path`` is replaced only by a whole file.
+
+    Raises:
+        InputError: the parameters do not fit the spec, or the place cannot be written.
+    """
+    _module(format_of(path)).write(Path(path), spec, params, **options)
+
+
+def _module(fmt: Format) -> Any:
+    return import_module(fmt.module)
