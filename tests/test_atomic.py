@@ -10,64 +10,69 @@ from weights.atomic import reading, replacing
 from weights.errors import InputError
 
 
+def replace(path: Path, error: BaseException | None = None) -> None:
+    with replacing(path) as file:
+        file.write(b"new")
+        if error:
+            raise error
+
+
 def test_a_whole_file_replaces_what_stood_there(tmp_path: Path):
     target = tmp_path / "a.bin"
     target.write_bytes(b"old")
-    target.chmod(0o640)
     with replacing(target) as file:
         file.write(b"new")
         assert target.read_bytes() == b"old"
     assert target.read_bytes() == b"new"
-    assert target.stat().st_mode & 0o777 == 0o640
     assert os.listdir(tmp_path) == ["a.bin"]
 
 
 def test_a_failure_leaves_what_stood_there_and_nothing_else(tmp_path: Path):
     target = tmp_path / "a.bin"
     target.write_bytes(b"old")
-    with pytest.raises(KeyboardInterrupt), replacing(target) as file:
-        file.write(b"half")
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        replace(target, KeyboardInterrupt())
     assert target.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["a.bin"]
 
 
 def test_no_space_is_named_and_leaves_nothing(tmp_path: Path):
-    with (
-        pytest.raises(InputError, match=r"a\.bin: cannot be written: no space left on device"),
-        replacing(tmp_path / "a.bin") as file,
-    ):
-        file.write(b"half")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(InputError, match=r"a\.bin: cannot be written: no space left on device"):
+        replace(tmp_path / "a.bin", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     assert os.listdir(tmp_path) == []
 
 
 def test_a_missing_folder_is_named(tmp_path: Path):
-    with (
-        pytest.raises(InputError, match=r"a\.bin: cannot be written: there is no .*nowhere"),
-        replacing(tmp_path / "nowhere" / "a.bin"),
-    ):
-        pass
+    with pytest.raises(InputError, match=r"a\.bin: cannot be written: there is no .*nowhere"):
+        replace(tmp_path / "nowhere" / "a.bin")
 
 
 def test_a_folder_is_not_replaced(tmp_path: Path):
-    with pytest.raises(InputError, match="it is a folder"), replacing(tmp_path):
-        pass
+    with pytest.raises(InputError, match="it is a folder"):
+        replace(tmp_path)
+
+
+def test_a_link_stays_a_link(tmp_path: Path):
+    (tmp_path / "link").symlink_to(tmp_path / "a.bin")
+    replace(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "a.bin").read_bytes() == b"new"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_without_permission_is_named(tmp_path: Path):
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o500)
-    with pytest.raises(InputError, match="no permission for .*closed"), replacing(closed / "a.bin"):
-        pass
+    with pytest.raises(InputError, match=r"no permission for .*closed"):
+        replace(closed / "a.bin")
 
 
-def test_reading_what_is_not_there_is_one_line(tmp_path: Path):
-    with pytest.raises(InputError, match=r"a\.bin: cannot be read: there is no"), reading(tmp_path / "a.bin"):
-        pass
+def test_no_permission_is_named(tmp_path: Path):
+    with pytest.raises(InputError, match=r"a\.bin: cannot be written: no permission for"):
+        replace(tmp_path / "a.bin", PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
 
-def test_reading_a_folder_is_one_line(tmp_path: Path):
-    with pytest.raises(InputError, match="it is a folder"), reading(tmp_path):
+@pytest.mark.parametrize(("name", "said"), [("a.bin", "there is no"), (".", "it is a folder")])
+def test_reading_what_cannot_be_read_is_one_line(tmp_path: Path, name: str, said: str):
+    with pytest.raises(InputError, match=f"cannot be read: {said}"), reading(tmp_path / name):
         pass

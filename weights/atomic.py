@@ -1,17 +1,17 @@
 """Files that appear whole or not at all, and the errors of opening them in plain words."""
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
 from weights.errors import InputError
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[IO[bytes]]:
+def replacing(path: str | Path) -> Iterator[BinaryIO]:
     """A binary file to write, beside ``path`` until the block ends and in its place after.
 
     When the block raises, nothing is left behind and what stood at ``path`` still stands there.
@@ -19,26 +19,24 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
     Raises:
         InputError: the place cannot be written (no such folder, no permission, no space, a folder of that name).
     """
-    path = Path(path)
-    if path.is_dir():
+    target = Path(os.path.realpath(path))  # a link stays one
+    if target.is_dir():
         raise InputError(f"{path}: cannot be written: it is a folder; name a file")
-    temporary = None
+    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:
             yield file
-        os.chmod(temporary, _mode(path))
-        os.replace(temporary, path)
-    except OSError as error:
-        _remove(temporary)
-        raise InputError(f"{path}: cannot be written: {reason(error, path.parent)}") from error
-    except BaseException:
-        _remove(temporary)
+        os.replace(temporary, target)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError):
+            raise InputError(f"{path}: cannot be written: {reason(error, target.parent)}") from error
         raise
 
 
 @contextmanager
-def reading(path: str | Path) -> Iterator[IO[bytes]]:
+def reading(path: str | Path) -> Iterator[BinaryIO]:
     """A binary file to read.
 
     Raises:
@@ -61,18 +59,3 @@ def reason(error: OSError, path: str | Path) -> str:
     if isinstance(error, PermissionError):
         return f"no permission for {path}"
     return (error.strerror or str(error)).lower()
-
-
-def _mode(path: Path) -> int:
-    """The permissions of the file to replace, otherwise those that a new file gets."""
-    with suppress(OSError):
-        return path.stat().st_mode & 0o777
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
-
-
-def _remove(temporary: str | None) -> None:
-    if temporary:
-        with suppress(OSError):
-            os.unlink(temporary)
