@@ -23,6 +23,7 @@ class Format:
 FORMATS = (
     Format("caffemodel", (".caffemodel", ".caffemodel.h5"), "weights.caffe"),
     Format("safetensors", (".safetensors",), "weights.safetensors"),
+    Format("pytorch", (".pth", ".pt"), "weights.torch_file"),
     Format("onnx", (".onnx",), "weights.onnx"),
 )
 
