@@ -24,18 +24,21 @@ FORMATS = (
     Format("caffemodel", (".caffemodel", ".caffemodel.h5"), "weights.caffe"),
     Format("safetensors", (".safetensors",), "weights.safetensors"),
     Format("pytorch", (".pth", ".pt"), "weights.torch_file"),
+    Format("orbax", (".orbax",), "weights.orbax"),
     Format("onnx", (".onnx",), "weights.onnx"),
 )
 
 
 def format_of(path: str | Path) -> Format:
-    """The format that a file's suffix names.
+    """The format that a file's suffix names; folders with an Orbax checkpoint need none.
 
     Raises:
         InputError: none does.
     """
     name = Path(path).name.lower()
     fits = [(len(s), f) for f in FORMATS for s in f.suffixes if name.endswith(s)]
+    if not fits and Path(path).is_dir():
+        fits = [(0, f) for f in FORMATS if f.name == "orbax" and _module(f).is_checkpoint(path)]
     if not fits:
         known = ", ".join(s for f in FORMATS for s in f.suffixes)
         raise InputError(f"{path}: the suffix names no known format; known are {known}")
