@@ -1,0 +1,53 @@
+"""Squeeze-and-Excitation networks in Flax (nnx). Images are (N, H, W, 3), in the channel order of the weights."""
+
+try:
+    import flax as _flax  # noqa: F401
+    import jax as _jax  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name not in ("flax", "jax", "jaxlib"):
+        raise
+    raise ImportError("se_jax needs JAX and Flax: pip install senet[jax]") from error
+
+from se_jax.inception import Inception
+from se_jax.models import (
+    bn_inception,
+    build,
+    resnet50,
+    resnet101,
+    resnet152,
+    resnext50,
+    resnext101,
+    se_bn_inception,
+    se_resnet50,
+    se_resnet101,
+    se_resnet152,
+    se_resnext50,
+    se_resnext101,
+    senet154,
+)
+from se_jax.params import dump, from_pretrained, load
+from se_jax.resnet import ResNet
+from se_jax.se_block import SEBlock
+
+__all__ = [
+    "Inception",
+    "ResNet",
+    "SEBlock",
+    "bn_inception",
+    "build",
+    "dump",
+    "from_pretrained",
+    "load",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnext50",
+    "resnext101",
+    "se_bn_inception",
+    "se_resnet50",
+    "se_resnet101",
+    "se_resnet152",
+    "se_resnext50",
+    "se_resnext101",
+    "senet154",
+]

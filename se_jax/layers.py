@@ -1,0 +1,125 @@
+"""Caffe's layers in Flax: geometry, constants and initialisation written out, none left to a default.
+
+Matrix products follow ``jax.default_matmul_precision``: on a GPU or TPU, "highest" for full float32.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+
+HE = nnx.initializers.he_normal()
+"""Initialisation by He et al. (https://arxiv.org/abs/1502.01852)."""
+
+
+def conv(
+    channels: int, out: int, kernel: int, stride: int = 1, groups: int = 1, *, dtype: str, rngs: nnx.Rngs
+) -> nnx.Conv:
+    """A convolution without bias."""
+    return nnx.Conv(
+        channels,
+        out,
+        (kernel, kernel),
+        (stride, stride),
+        # Half the kernel on all four sides: "SAME" would pad a convolution of stride 2 on one side only.
+        padding=((kernel // 2, kernel // 2),) * 2,
+        feature_group_count=groups,
+        use_bias=False,
+        kernel_init=HE,
+        dtype=jnp.dtype(dtype),
+        param_dtype=jnp.dtype(dtype),
+        rngs=rngs,
+    )
+
+
+def linear(channels: int, out: int, *, dtype: str, rngs: nnx.Rngs) -> nnx.Linear:
+    """A fully connected layer with bias."""
+    return nnx.Linear(
+        channels,
+        out,
+        kernel_init=HE,
+        bias_init=nnx.initializers.zeros,
+        dtype=jnp.dtype(dtype),
+        param_dtype=jnp.dtype(dtype),
+        rngs=rngs,
+    )
+
+
+class BatchNorm(nnx.BatchNorm):
+    """Caffe's BatchNorm and Scale. Training keeps 0.9 of the running statistics.
+
+    Statistics are held, and the normalisation computed, in float32 at least (Flax's are never more than float32); the
+    output has the dtype of the input.
+    """
+
+    def __init__(self, channels: int, eps: float, *, dtype: str, rngs: nnx.Rngs) -> None:
+        wide = jnp.promote_types(dtype, jnp.float32)
+        super().__init__(
+            channels,
+            epsilon=eps,
+            momentum=0.9,
+            dtype=wide,
+            param_dtype=jnp.dtype(dtype),
+            use_fast_variance=False,  # E[x^2] - E[x]^2 cancels
+            rngs=rngs,
+        )
+        self.mean = nnx.BatchStat(jnp.zeros(channels, wide))
+        self.var = nnx.BatchStat(jnp.ones(channels, wide))
+
+    def __call__(self, x: Array) -> Array:
+        return super().__call__(x).astype(x.dtype)
+
+
+class ReLU(nnx.Module):
+    """max(x, 0)."""
+
+    def __call__(self, x: Array) -> Array:
+        return nnx.relu(x)
+
+
+class Sigmoid(nnx.Module):
+    """1 / (1 + exp(-x))."""
+
+    def __call__(self, x: Array) -> Array:
+        return nnx.sigmoid(x)
+
+
+class MaxPool(nnx.Module):
+    """The largest in windows of 3x3."""
+
+    def __init__(self, stride: int, pad: int) -> None:
+        self.stride, self.pad = stride, pad
+
+    def __call__(self, x: Array) -> Array:
+        # Sizes round up, as Caffe's: the last window may hang over the edge. Padding is -inf: it never wins.
+        window: Any = (3, 3), (self.stride, self.stride), ((self.pad, self.pad + self.stride - 1),) * 2
+        return nnx.max_pool(x, *window)
+
+
+class AvgPool(nnx.Module):
+    """The means of windows of 3x3."""
+
+    def __init__(self, stride: int, pad: int) -> None:
+        self.stride, self.pad = stride, pad
+
+    def __call__(self, x: Array) -> Array:
+        # Caffe divides by the size of the window with its padding, but without what hangs over the edge.
+        x = jnp.pad(x, ((0, 0), (self.pad, self.pad), (self.pad, self.pad), (0, 0)))
+        window: Any = (3, 3), (self.stride, self.stride), ((0, self.stride - 1),) * 2
+        return nnx.avg_pool(x, *window) / nnx.avg_pool(jnp.ones_like(x), *window)
+
+
+class GlobalAvgPool(nnx.Module):
+    """(N, H, W, C) to (N, C)."""
+
+    def __call__(self, x: Array) -> Array:
+        return x.mean((1, 2))
+
+
+class Concat(nnx.Module):
+    """Joins maps along their channels."""
+
+    def __call__(self, maps: Sequence[Array]) -> Array:
+        return jnp.concatenate(tuple(maps), -1)

@@ -1,0 +1,75 @@
+"""Parameters into and out of the networks, in Flax. Compare se_torch/params.py and se_tf/params.py."""
+
+from collections.abc import Mapping
+from os import PathLike
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+import weights
+from se_jax.inception import Inception
+from se_jax.models import build
+from se_jax.resnet import ResNet
+from weights import Info, Params, schema
+from weights.checkpoint import info_of
+from weights.dialect import FLAX
+from weights.schema import check
+
+
+def from_pretrained(path: str | PathLike[str], dtype: str = "float32", **options: Any) -> ResNet | Inception:
+    """The network in a checkpoint of any format that ``weights.read`` knows, in inference mode.
+
+    Args:
+        path: .caffemodel, .safetensors, ...
+        dtype: as of ``build``.
+        options: of the format, as of ``weights.read``.
+
+    Returns:
+        The model; ``.spec``, ``.preprocessing`` and ``.labels`` say what it is, expects and answers.
+
+    Raises:
+        InputError: the file cannot be used, or float64 is switched off.
+    """
+    spec, params = weights.read(str(path), **options)
+    # Only shapes: random numbers for 28 million parameters would be drawn to be overwritten.
+    model = nnx.eval_shape(lambda: build(spec, dtype))
+    model.dropout = nnx.Dropout(spec.dropout, rngs=nnx.Rngs(0))
+    load(model, params)
+    model.eval()
+    return model
+
+
+def load(model: ResNet | Inception, params: Mapping[str, np.ndarray]) -> None:
+    """Copies canonical parameters into a model, cast to its dtype.
+
+    Raises:
+        InputError: lists every missing, unexpected and mis-shaped array; the model is then as before.
+    """
+    info = info_of(params)
+    check(model.spec, params, info.source or "parameters")
+    variables = _variables(model)
+    for p in schema(model.spec):
+        variable = variables[FLAX.key(p)]
+        variable.set_value(jnp.array(FLAX.encode(p, params[p.name]), variable.dtype))
+    model.preprocessing, model.labels, model.assumed = info.preprocessing, info.labels, info.assumed
+
+
+def dump(model: ResNet | Inception) -> Params:
+    """Copies of a model's parameters by canonical name (OIHW, OI, C), at least in float32."""
+    variables = _variables(model)
+    params = Params(info=Info(preprocessing=model.preprocessing, labels=model.labels, assumed=model.assumed))
+    for p in schema(model.spec):
+        array = np.asarray(variables[FLAX.key(p)].get_value())
+        params[p.name] = np.array(FLAX.decode(p, array), np.promote_types(array.dtype, np.float32), order="C")
+    return params
+
+
+def _variables(model: ResNet | Inception) -> dict[str, nnx.Variable]:
+    """The model's variables by dotted path, "stage1.0.conv1.kernel"."""
+    return {
+        ".".join(map(str, path)): variable
+        for path, variable in nnx.iter_graph(model)
+        if isinstance(variable, nnx.Variable)
+    }

@@ -1,0 +1,52 @@
+"""Squeeze-and-Excitation networks in PyTorch. Images are (N, 3, H, W), in the channel order of the weights."""
+
+try:
+    import torch as _torch  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name != "torch":
+        raise
+    raise ImportError("se_torch needs PyTorch: pip install senet[torch]") from error
+
+from se_torch.inception import Inception
+from se_torch.models import (
+    bn_inception,
+    build,
+    resnet50,
+    resnet101,
+    resnet152,
+    resnext50,
+    resnext101,
+    se_bn_inception,
+    se_resnet50,
+    se_resnet101,
+    se_resnet152,
+    se_resnext50,
+    se_resnext101,
+    senet154,
+)
+from se_torch.params import dump, from_pretrained, load
+from se_torch.resnet import ResNet
+from se_torch.se_block import SEBlock
+
+__all__ = [
+    "Inception",
+    "ResNet",
+    "SEBlock",
+    "bn_inception",
+    "build",
+    "dump",
+    "from_pretrained",
+    "load",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnext50",
+    "resnext101",
+    "se_bn_inception",
+    "se_resnet50",
+    "se_resnet101",
+    "se_resnet152",
+    "se_resnext50",
+    "se_resnext101",
+    "senet154",
+]

@@ -1,0 +1,111 @@
+"""SE-BN-Inception and BN-Inception, in PyTorch. Compare se_jax/inception.py and se_tf/inception.py."""
+
+import torch
+from torch import Tensor, nn
+
+from se_torch.layers import Concat, GlobalAvgPool, avg_pool, batch_norm, conv, linear, max_pool
+from se_torch.se_block import SEBlock
+from weights import Inception as Spec
+from weights import Preprocessing, feature_nodes
+from weights.checkpoint import Labels
+from weights.spec import Module as Block
+
+
+class Inception(nn.Module):
+    """Images (N, 3, H, W) to logits (N, classes), or to pooled features (N, C) where the spec has no classes."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.preprocessing: Preprocessing | None = None
+        self.labels: Labels | None = None
+        self.assumed: tuple[str, ...] = ()
+        self.stem = Stem(spec)
+        blocks = tuple(spec.blocks())
+        self.names, self.ends = tuple(block.name for block in blocks), feature_nodes(spec)
+        for block in blocks:
+            self.add_module(block.name, InceptionModule(block))
+        self.pool = GlobalAvgPool()
+        self.dropout = nn.Dropout(spec.dropout)
+        self.fc = linear(blocks[-1].out_channels, spec.classes) if spec.classes else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.features(x)[-1]
+        x = self.pool(x)
+        return x if self.fc is None else self.fc(self.dropout(x))
+
+    def features(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The feature maps (N, C, h, w) at strides 4, 8, 16 and 32: the last ones before each pooling."""
+        x = self.stem(x)
+        maps = [x]
+        x = self.stem.pool2(x)
+        for name in self.names:
+            x = self.get_submodule(name)(x)
+            if name in self.ends:
+                maps.append(x)
+        return tuple(maps)
+
+
+class Stem(nn.Module):
+    """(N, 3, H, W) to (N, C, H / 4, W / 4), which ``pool2`` halves once more."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        (out1, kernel1), (out2, kernel2), (out3, kernel3) = spec.stem
+        self.conv1 = conv(3, out1, kernel1, stride=2)
+        self.bn1 = batch_norm(out1, spec.eps)
+        self.relu1 = nn.ReLU()
+        self.pool1 = max_pool(stride=2, pad=0)
+        self.conv2 = conv(out1, out2, kernel2)
+        self.bn2 = batch_norm(out2, spec.eps)
+        self.relu2 = nn.ReLU()
+        self.conv3 = conv(out2, out3, kernel3)
+        self.bn3 = batch_norm(out3, spec.eps)
+        self.relu3 = nn.ReLU()
+        self.pool2 = max_pool(stride=2, pad=0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu1(self.bn1(self.conv1(x)))
+        x = self.pool1(x)
+        x = self.relu2(self.bn2(self.conv2(x)))
+        return self.relu3(self.bn3(self.conv3(x)))
+
+
+class InceptionModule(nn.Module):
+    """Up to four branches side by side: 1x1; 3x3; 3x3 twice; pooling."""
+
+    def __init__(self, m: Block) -> None:
+        super().__init__()
+        reduce, out = m.conv3x3
+        reduce_double, out_double1, out_double2 = m.double3x3
+        # In a module of stride 2 the windows of the pooling hang over the edge; otherwise padding keeps the size.
+        pool, pad = (max_pool if m.pool == "max" else avg_pool), (0 if m.stride == 2 else 1)
+        self.conv1x1 = Unit(m.in_channels, m.conv1x1, 1, eps=m.eps) if m.conv1x1 else None
+        self.reduce3x3 = Unit(m.in_channels, reduce, 1, eps=m.eps)
+        self.conv3x3 = Unit(reduce, out, 3, m.stride, eps=m.eps)
+        self.reduce_double = Unit(m.in_channels, reduce_double, 1, eps=m.eps)
+        self.double1 = Unit(reduce_double, out_double1, 3, eps=m.eps)
+        self.double2 = Unit(out_double1, out_double2, 3, m.stride, eps=m.eps)
+        self.pool = pool(m.stride, pad)
+        self.project = Unit(m.in_channels, m.project, 1, eps=m.eps) if m.project else nn.Identity()
+        self.concat = Concat()
+        self.se = SEBlock(m.out_channels, m.reduction) if m.reduction else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        branches = [] if self.conv1x1 is None else [self.conv1x1(x)]
+        branches.append(self.conv3x3(self.reduce3x3(x)))
+        branches.append(self.double2(self.double1(self.reduce_double(x))))
+        branches.append(self.project(self.pool(x)))
+        return self.se(self.concat(branches))
+
+
+class Unit(nn.Module):
+    """Convolution, BatchNorm, ReLU."""
+
+    def __init__(self, channels: int, out: int, kernel: int, stride: int = 1, *, eps: float) -> None:
+        super().__init__()
+        self.conv = conv(channels, out, kernel, stride)
+        self.bn = batch_norm(out, eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.bn(self.conv(x)))

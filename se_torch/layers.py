@@ -1,0 +1,53 @@
+"""Caffe's layers in PyTorch: geometry, constants and initialisation written out, none left to a default."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+def conv(channels: int, out: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
+    """A convolution without bias, initialised as by He et al. (https://arxiv.org/abs/1502.01852)."""
+    # Half the kernel on all four sides, whatever the stride; sizes round down.
+    layer = nn.Conv2d(channels, out, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
+    nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu")
+    return layer
+
+
+def batch_norm(channels: int, eps: float) -> nn.BatchNorm2d:
+    """Caffe's BatchNorm and Scale. Training keeps 0.9 of the running statistics (PyTorch's momentum is what is new)."""
+    return nn.BatchNorm2d(channels, eps=eps, momentum=0.1)
+
+
+def linear(channels: int, out: int) -> nn.Linear:
+    """A fully connected layer with bias."""
+    layer = nn.Linear(channels, out)
+    nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu")
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def max_pool(stride: int, pad: int) -> nn.MaxPool2d:
+    """The largest in windows of 3x3."""
+    # Sizes round up, as Caffe's: the last window may hang over the edge. Padding is -inf: it never wins.
+    return nn.MaxPool2d(3, stride, pad, ceil_mode=True)
+
+
+def avg_pool(stride: int, pad: int) -> nn.AvgPool2d:
+    """The means of windows of 3x3."""
+    # Caffe divides by the size of the window with its padding, but without what hangs over the edge.
+    return nn.AvgPool2d(3, stride, pad, ceil_mode=True, count_include_pad=True)
+
+
+class GlobalAvgPool(nn.Module):
+    """(N, C, H, W) to (N, C)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3))
+
+
+class Concat(nn.Module):
+    """Joins maps along their channels."""
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        return torch.cat(tuple(maps), 1)

@@ -1,0 +1,63 @@
+"""Parameters into and out of the networks, in PyTorch. Compare se_jax/params.py and se_tf/params.py."""
+
+from collections.abc import Mapping
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import torch
+
+import weights
+from se_torch.inception import Inception
+from se_torch.models import build
+from se_torch.resnet import ResNet
+from weights import Info, Params, schema
+from weights.checkpoint import info_of
+from weights.schema import check
+
+
+def from_pretrained(path: str | PathLike[str], dtype: str = "float32", **options: Any) -> ResNet | Inception:
+    """The network in a checkpoint of any format that ``weights.read`` knows, in inference mode.
+
+    Args:
+        path: .caffemodel, .safetensors, ...
+        dtype: as of ``build``.
+        options: of the format, as of ``weights.read``.
+
+    Returns:
+        The model; ``.spec``, ``.preprocessing`` and ``.labels`` say what it is, expects and answers.
+
+    Raises:
+        InputError: the file cannot be used.
+    """
+    spec, params = weights.read(str(path), **options)
+    model = build(spec, dtype)
+    load(model, params)
+    return model.eval()
+
+
+def load(model: ResNet | Inception, params: Mapping[str, np.ndarray]) -> None:
+    """Copies canonical parameters into a model, cast to its dtype.
+
+    Raises:
+        InputError: lists every missing, unexpected and mis-shaped array; the model is then as before.
+    """
+    info = info_of(params)
+    check(model.spec, params, info.source or "parameters")
+    variables = model.state_dict()
+    for p in schema(model.spec):
+        array = params[p.name]
+        # A copy, because PyTorch takes no read-only arrays; of a dtype that it knows.
+        array = np.array(array, np.promote_types(array.dtype, np.float32))
+        variables[p.name].copy_(torch.from_numpy(array))
+    model.preprocessing, model.labels, model.assumed = info.preprocessing, info.labels, info.assumed
+
+
+def dump(model: ResNet | Inception) -> Params:
+    """Copies of a model's parameters by canonical name (OIHW, OI, C), at least in float32."""
+    variables = model.state_dict()
+    params = Params(info=Info(preprocessing=model.preprocessing, labels=model.labels, assumed=model.assumed))
+    for p in schema(model.spec):
+        tensor = variables[p.name].cpu()
+        params[p.name] = tensor.to(torch.promote_types(tensor.dtype, torch.float32), copy=True).numpy()
+    return params
