@@ -99,8 +99,8 @@ def identify(
     shapes = {name: tuple(array.shape) for name, array in tensors.items()}
     nearest: tuple[int, Dialect, Spec] | None = None
     for names in dialects:
-        head = shapes.get(f"{names.module('fc')}.{names.leaves.get('linear', {}).get('bias', 'bias')}", (0,))
-        for known in [spec] if spec else [replace(model, classes=head[0]) for model in MODELS.values()]:
+        classes = max(shapes.get(f"{names.module('fc')}.bias") or (0,))
+        for known in [spec] if spec else [replace(model, classes=classes) for model in MODELS.values()]:
             wanted = {names.key(p): names.shape(p) for p in schema(known)}
             if wanted == shapes:
                 return names, known
@@ -109,14 +109,18 @@ def identify(
                 nearest = (score, names, known)
     assert nearest is not None
     score, names, known = nearest
-    if 2 * score < len(shapes) or not score:
-        some = ", ".join(list(tensors)[:3]) or "none"
+    if spec or 2 * score > len(shapes):
+        what = "as it says" if spec else "the nearest network known"
+        raise InputError(f"{path}: does not fit {known.name}, {what}\n  {_differences(names, known, shapes)}")
+    if any(names.module("stem.conv1") in name for name in shapes):
         raise InputError(
-            f"{path}: the {len(shapes)} tensors ({some}, ...) are not those of a network of this family; names may be "
-            f"those of this package, of timm's legacy_se* or of Cadene's se_* networks"
+            f"{path}: is none of {', '.join(MODELS)}, and does not state its strides, which shapes do not show; "
+            "read a file that says what it is (any that senet writes), or give spec="
         )
+    some = ", ".join(name[:80] for name in list(shapes)[:3]) or "none"
     raise InputError(
-        f"{path}: not {known.name}, which is the nearest known network\n  " + _differences(names, known, shapes)
+        f"{path}: its {len(shapes)} tensors ({some}, ...) are those of no network of this family; the names may be "
+        "senet's own, or those of timm's legacy_se* and Cadene's se_* networks"
     )
 
 
