@@ -1,0 +1,55 @@
+"""Squeeze-and-Excitation networks in Keras 3. Images are (N, H, W, 3), in the channel order of the weights.
+
+Written with ``keras.ops`` alone: TensorFlow by default, any other backend with ``KERAS_BACKEND``.
+"""
+
+try:
+    import keras as _keras  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name not in ("keras", "tensorflow"):
+        raise
+    raise ImportError("se_tf needs Keras and its backend, TensorFlow unless chosen: pip install senet[tf]") from error
+
+from se_tf.inception import Inception
+from se_tf.models import (
+    bn_inception,
+    build,
+    resnet50,
+    resnet101,
+    resnet152,
+    resnext50,
+    resnext101,
+    se_bn_inception,
+    se_resnet50,
+    se_resnet101,
+    se_resnet152,
+    se_resnext50,
+    se_resnext101,
+    senet154,
+)
+from se_tf.params import dump, from_pretrained, load
+from se_tf.resnet import ResNet
+from se_tf.se_block import SEBlock
+
+__all__ = [
+    "Inception",
+    "ResNet",
+    "SEBlock",
+    "bn_inception",
+    "build",
+    "dump",
+    "from_pretrained",
+    "load",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnext50",
+    "resnext101",
+    "se_bn_inception",
+    "se_resnet50",
+    "se_resnet101",
+    "se_resnet152",
+    "se_resnext50",
+    "se_resnext101",
+    "senet154",
+]

@@ -1,0 +1,62 @@
+"""SE-ResNet, SE-ResNeXt, SENet-154 and plain networks, in Keras. Compare se_torch/resnet.py and se_jax/resnet.py."""
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from se_tf.layers import CHANNELS, MaxPool, batch_norm, conv, linear, relu
+from se_tf.network import Network
+from se_tf.se_block import SEBlock
+from weights import ResNet as Spec
+from weights.spec import Bottleneck as Block
+
+
+@keras.saving.register_keras_serializable("senet")
+class ResNet(Network):
+    """Images (N, H, W, 3) to logits (N, classes), or to pooled features (N, C) where the spec has no classes."""
+
+    def __init__(self, spec: Spec, *, dtype: Any = "float32", **kwargs: Any) -> None:
+        policy = keras.dtype_policies.get(dtype)
+        images = keras.Input((None, None, 3), dtype=policy.compute_dtype, name="data")
+        x = stem(images, spec, dtype=policy)
+        for block in spec.blocks():
+            x = bottleneck(x, block, dtype=policy)
+        x = layers.GlobalAveragePooling2D(CHANNELS, name="pool", dtype=policy)(x)
+        if spec.classes:
+            x = layers.Dropout(spec.dropout, name="dropout", dtype=policy)(x)
+            x = linear(spec.classes, name="fc", dtype=policy)(x)
+        super().__init__(spec, images, x, policy, **kwargs)
+
+
+def stem(x: Any, spec: Spec, *, dtype: Any) -> Any:
+    """(N, H, W, 3) to (N, H / 4, W / 4, C)."""
+    for i, (out, kernel) in enumerate(spec.stem, 1):
+        x = conv(x, out, kernel, 2 if i == 1 else 1, name=f"stem.conv{i}", dtype=dtype)
+        x = batch_norm(x, spec.eps, name=f"stem.bn{i}", dtype=dtype)
+        x = relu(x, name=f"stem.relu{i}", dtype=dtype)
+    return MaxPool(stride=2, pad=0, name="stem.pool", dtype=dtype)(x)
+
+
+def bottleneck(x: Any, b: Block, *, dtype: Any) -> Any:
+    """relu(se(residual(x)) + shortcut(x)), the residual being 1x1, 3x3, 1x1."""
+    y = conv(x, b.reduce, 1, b.strides[0], name=f"{b.name}.conv1", dtype=dtype)
+    y = batch_norm(y, b.eps, name=f"{b.name}.bn1", dtype=dtype)
+    y = relu(y, name=f"{b.name}.relu1", dtype=dtype)
+    y = conv(y, b.width, 3, b.strides[1], b.groups, name=f"{b.name}.conv2", dtype=dtype)
+    y = batch_norm(y, b.eps, name=f"{b.name}.bn2", dtype=dtype)
+    y = relu(y, name=f"{b.name}.relu2", dtype=dtype)
+    y = conv(y, b.out_channels, 1, name=f"{b.name}.conv3", dtype=dtype)
+    y = batch_norm(y, b.eps, name=f"{b.name}.bn3", dtype=dtype)
+    if b.reduction:
+        y = SEBlock(b.out_channels, b.reduction, name=f"{b.name}.se", dtype=dtype)(y)
+    if b.shortcut:
+        x = shortcut(x, b, b.shortcut, dtype=dtype)
+    y = layers.Add(name=f"{b.name}.add", dtype=dtype)([y, x])
+    return relu(y, name=b.name, dtype=dtype)
+
+
+def shortcut(x: Any, b: Block, kernel: int, *, dtype: Any) -> Any:
+    """The projection of a block that changes its shape."""
+    x = conv(x, b.out_channels, kernel, max(b.strides), name=f"{b.name}.shortcut.conv", dtype=dtype)
+    return batch_norm(x, b.eps, name=f"{b.name}.shortcut.bn", dtype=dtype)
