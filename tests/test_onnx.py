@@ -1,0 +1,220 @@
+"""ONNX models built from the graph: valid, dynamic, named canonically, right in two runtimes, and back in unchanged."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conformance.cases import TINY, image, seeded
+from conformance.reference import run
+from weights import CAFFE, MODELS, InputError, Params, schema
+from weights.graph import graph
+from weights.onnx import build, read, write
+
+onnx = pytest.importorskip("onnx")
+ir = pytest.importorskip("onnx_ir")
+reference = pytest.importorskip("onnx.reference")
+
+SPEC = TINY["tiny-se-resnet"]
+
+
+def params(spec=SPEC) -> Params:
+    values = seeded(spec, 1)
+    info = replace(values.info, preprocessing=CAFFE, labels="devkit", source="x.caffemodel", sha256="ab" * 32)
+    return Params(values, info)
+
+
+def proto(spec=SPEC, **options):
+    return ir.to_proto(build(spec, params(spec), **options))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    write(tmp_path / "tiny.onnx", SPEC, params())
+    return tmp_path / "tiny.onnx"
+
+
+@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_full_checker_passes_and_every_shape_is_inferred(name: str, dtype):
+    model = proto(TINY[name], dtype=dtype)
+    onnx.checker.check_model(model, full_check=True)
+    inferred = {value.name for value in (*model.graph.value_info, *model.graph.output)}
+    assert {node.output[0] for node in model.graph.node} <= inferred
+
+
+def test_values_and_initializers_have_the_canonical_names():
+    model = proto()
+    assert [n.name for n in graph(SPEC)] == [n.output[0] for n in model.graph.node if n.op_type != "Unsqueeze"]
+    assert [p.name for p in schema(SPEC)] == [t.name for t in model.graph.initializer if t.name != "spatial_axes"]
+
+
+def test_batch_height_and_width_are_dynamic():
+    dims = proto().graph.input[0].type.tensor_type.shape.dim
+    assert [d.dim_param or d.dim_value for d in dims] == ["batch", 3, "height", "width"]
+
+
+def test_taps_are_outputs_in_order_and_the_logits_come_last():
+    outputs = [o.name for o in proto(taps=("logits", "stem.pool", "stage1.0.se.gate")).graph.output]
+    assert outputs == ["stem.pool", "stage1.0.se.gate", "logits"]
+
+
+def test_without_a_classifier_the_output_is_the_pooled_features():
+    assert [o.name for o in proto(replace(SPEC, classes=0)).graph.output] == ["pool"]
+
+
+def test_an_unknown_tap_is_named():
+    with pytest.raises(InputError, match=r"tiny-se-resnet has no stage9\.0"):
+        build(SPEC, params(), taps=["stage9.0"])
+
+
+SIZES = [(64, 64), (67, 51), (65, 64)]
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_the_reference_evaluator_computes_every_tap_in_float64(name: str):
+    spec = TINY[name]
+    taps = [node.name for node in graph(spec)]
+    evaluator = reference.ReferenceEvaluator(proto(spec, taps=taps, dtype="float64"))
+    for size in SIZES:
+        x = image(1, 2, *size).astype(np.float64)
+        assert (
+            _worst(run(spec, params(spec), x), dict(zip(taps, evaluator.run(None, {"data": x}), strict=True))) <= 1e-13
+        )
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_onnx_runtime_computes_every_tap_in_float32(name: str):
+    runtime = pytest.importorskip("onnxruntime")
+    spec = TINY[name]
+    taps = [node.name for node in graph(spec)]
+    session = runtime.InferenceSession(proto(spec, taps=taps).SerializeToString(), providers=["CPUExecutionProvider"])
+    for size in SIZES:
+        x = image(1, 2, *size)
+        truth = run(spec, params(spec), x.astype(np.float64))
+        # float32 rounds to 6e-8; the sums along the depth of the network were measured at up to 1.5e-6.
+        assert _worst(truth, dict(zip(taps, session.run(None, {"data": x}), strict=True))) <= 1e-5
+
+
+def _worst(truth, found) -> float:
+    assert {name: a.shape for name, a in found.items()} == {name: a.shape for name, a in truth.items()}
+    return max(float(abs(found[name] - a).max() / abs(a).max()) for name, a in truth.items())
+
+
+def test_the_written_file_is_the_built_model(file: Path):
+    written = onnx.load(file)
+    onnx.checker.check_model(written, full_check=True)
+    built = proto()
+    infos = {value.name: value for value in built.graph.value_info}
+    del built.graph.value_info[:]
+    built.graph.value_info.extend(infos[value.name] for value in written.graph.value_info)  # none of initializers
+    assert written == built
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_was_written_comes_back(tmp_path: Path, dtype):
+    wanted = params()
+    write(tmp_path / "x.onnx", SPEC, wanted, dtype=dtype)
+    spec, found = read(tmp_path / "x.onnx")
+    assert spec == SPEC
+    assert found.info == wanted.info
+    assert {k: (a.dtype, a.tobytes()) for k, a in found.items()} == {
+        k: (np.dtype(dtype), a.astype(dtype).tobytes()) for k, a in wanted.items()
+    }
+
+
+def test_eps_is_the_float_that_caffe_has():
+    norms = [node for node in proto(dtype="float64").graph.node if node.op_type == "BatchNormalization"]
+    assert {attribute.f for node in norms for attribute in node.attribute} == {float(np.float32(1e-5))}
+
+
+def test_a_network_too_large_for_one_file_is_refused(tmp_path: Path):
+    huge = replace(MODELS["senet-154"], width=(4096,) * 4, groups=1)
+    with pytest.raises(InputError, match=r"bytes of parameters; an ONNX file holds at most 2,147,483,647"):
+        write(tmp_path / "x.onnx", huge, {})
+
+
+@pytest.mark.parametrize("content", [b"", b"no model", b"\xff" * 1000, b"\x08\x0a"])
+def test_a_file_that_is_no_model_is_one_clear_error(tmp_path: Path, content: bytes):
+    (tmp_path / "x.onnx").write_bytes(content)
+    with pytest.raises(InputError, match=r"x\.onnx: (is no ONNX file|was not written by senet)"):
+        read(tmp_path / "x.onnx")
+
+
+@pytest.mark.parametrize("size", [10, 1000, 5000, -1, -1000])
+def test_a_cut_file_is_one_clear_error(file: Path, size: int):
+    file.write_bytes(file.read_bytes()[:size])
+    with pytest.raises(InputError, match=r"tiny\.onnx: is no ONNX file, or a damaged one"):
+        read(file)
+
+
+def _drop_metadata(model) -> None:
+    del model.metadata_props[:]
+
+
+def _move_a_stride(model) -> None:
+    node = next(node for node in model.graph.node if node.name == "stage2.0.conv1")
+    next(a for a in node.attribute if a.name == "strides").ints[:] = [1, 1]
+
+
+def _swap_operands(model) -> None:
+    node = next(node for node in model.graph.node if node.name == "stage1.0.add")
+    node.input[:] = reversed(node.input)
+
+
+def _append_softmax(model) -> None:
+    model.graph.node.append(onnx.helper.make_node("Softmax", ["logits"], ["prob"]))
+
+
+def _drop_a_tensor(model) -> None:
+    del model.graph.initializer[0]
+
+
+def _cut_a_tensor(model) -> None:
+    model.graph.initializer[0].raw_data = model.graph.initializer[0].raw_data[:-4]
+
+
+def _halve(model) -> None:
+    tensor = model.graph.initializer[0]
+    tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor).astype("f2"), tensor.name))
+
+
+def _move_outside(model) -> None:
+    tensor = model.graph.initializer[0]
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="elsewhere.bin")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_drop_metadata, "was not written by senet"),
+        (_move_a_stride, r"was changed since senet wrote it: it has stage2\.0\.conv1 = .*'strides': \(1, 1\)"),
+        (_swap_operands, r"it has stage1\.0\.add = Add\("),
+        (_append_softmax, "it has prob = Softmax.*, expected no more nodes"),
+        (_drop_a_tensor, r"- stem\.conv1\.weight .* is missing"),
+        (_cut_a_tensor, r"damaged: stem\.conv1\.weight"),
+        (_halve, r"stem\.conv1\.weight is not stored as senet writes it"),
+        (_move_outside, r"stem\.conv1\.weight is not stored as senet writes it"),
+    ],
+)
+def test_a_model_changed_by_others_is_refused(file: Path, change, said: str):
+    model = onnx.load(file)
+    change(model)
+    file.write_bytes(model.SerializeToString())
+    with pytest.raises(InputError, match=said):
+        read(file)
+
+
+def test_without_onnx_the_extra_is_named(tmp_path: Path):
+    program = (
+        "import sys; sys.modules['onnx_ir'] = None\n"
+        "import weights\n"
+        f"try: weights.read({str(tmp_path / 'x.onnx')!r})\n"
+        "except weights.InputError as error: print(error)"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert "pip install 'senet[onnx]'" in said

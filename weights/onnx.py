@@ -1,0 +1,264 @@
+"""A network as an ONNX model built from the graph, whose values and initializers carry the canonical names."""
+
+from collections.abc import Iterable, Mapping
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from weights import metadata
+from weights.atomic import reading, replacing
+from weights.checkpoint import Params, info_of
+from weights.errors import InputError
+from weights.graph import (
+    Add,
+    AvgPool,
+    BatchNorm,
+    Concat,
+    Conv,
+    Dropout,
+    GlobalAvgPool,
+    Linear,
+    MaxPool,
+    Op,
+    Relu,
+    Scale,
+    Sigmoid,
+    graph,
+)
+from weights.schema import check, schema
+from weights.spec import Spec
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+OPSET = 20
+IR_VERSION = 10  # that of the first runtimes with this opset
+_LARGEST = 2**31 - 1  # bytes of a protobuf message
+_AXES = "spatial_axes"
+_GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9  # field numbers of ModelProto, GraphProto, TensorProto
+
+
+def build(
+    spec: Spec,
+    params: Mapping[str, np.ndarray],
+    taps: Iterable[str] = (),
+    dtype: Literal["float32", "float64"] = "float32",
+) -> "ir.Model":
+    """The model; batch, height and width are dynamic.
+
+    Input "data" (N, 3, H, W); outputs every node named in ``taps`` as the graph has it, then "logits" (N, classes),
+    or "pool" (N, C) without a classifier. The metadata holds what a canonical file's holds.
+
+    Everything is rounded to ``dtype``: float32, which every runtime computes in, takes the statistics' extra bits
+    (6e-8 of a value), float64 keeps them, for ONNX's reference evaluator.
+
+    Raises:
+        InputError: the parameters do not fit the spec, an unknown tap, or ONNX is not installed.
+    """
+    _import()
+    from onnx_ir.passes.common import ShapeInferencePass
+
+    check(spec, params)
+    model = _model(spec, params, tuple(taps), dtype)
+    initializers = dict(model.graph.initializers)
+    ShapeInferencePass()(model)  # sets large ones aside and puts them back last
+    model.graph.initializers.clear()
+    model.graph.initializers.update(initializers)
+    return model
+
+
+def _model(spec: Spec, params: Mapping[str, np.ndarray], taps: tuple[str, ...], dtype: str) -> "ir.Model":
+    """Without the shapes of the values between."""
+    ir = _import()
+    kind = {"float32": ir.DataType.FLOAT, "float64": ir.DataType.DOUBLE}[dtype]
+    tape = ir.tape.Tape()
+    leaves: dict[str, list[Any]] = {}
+    for p in schema(spec):
+        array = np.ascontiguousarray(params[p.name], dtype)
+        leaves.setdefault(p.module, []).append(tape.initializer(ir.tensor(array, name=p.name)))
+    axes = tape.initializer(ir.tensor(np.array([2, 3]), name=_AXES))
+    values = {"data": ir.val("data", dtype=kind, shape=("batch", 3, "height", "width"))}
+    for node in graph(spec):
+        inputs = [values[name] for name in node.inputs]
+        match node.op:
+            case GlobalAvgPool():
+                inputs.append(axes)
+            case Scale():
+                gate = ir.val(f"{node.name}.gate4d", dtype=kind)
+                tape.op("Unsqueeze", [inputs[1], axes], name=gate.name, output=gate)
+                inputs[1] = gate
+        name, attributes = _operator(node.op)
+        values[node.name] = ir.val(node.name, dtype=kind)
+        inputs += leaves.get(node.module, [])
+        tape.op(name, inputs, attributes, name=node.name, output=values[node.name])
+    last = graph(spec)[-1].name
+    unknown = [name for name in taps if name not in values]
+    if unknown:
+        raise InputError(f"{spec.name} has no {', '.join(unknown)}")
+    outputs = [values[name] for name in (*(tap for tap in taps if tap != last), last)]
+    body = ir.Graph(
+        [values["data"]],
+        outputs,
+        nodes=tape.nodes,
+        initializers=tape.initializers,
+        opset_imports={"": OPSET},
+        name=spec.name,
+    )
+    return ir.Model(
+        body,
+        ir_version=IR_VERSION,
+        producer_name="senet",
+        metadata_props=metadata.encode(spec, info_of(params)),
+    )
+
+
+def write(
+    path: Path,
+    spec: Spec,
+    params: Mapping[str, np.ndarray],
+    dtype: Literal["float32", "float64"] = "float32",
+) -> None:
+    """Writes ``build``'s model.
+
+    Raises:
+        InputError: as ``build``; or it is too large for a single ONNX file, or the place cannot be written.
+    """
+    size = sum(p.size for p in schema(spec)) * np.dtype(dtype).itemsize
+    if size > _LARGEST * 0.99:
+        raise InputError(f"{path}: {size:,} bytes of parameters; an ONNX file holds at most {_LARGEST:,}")
+    ir = _import()
+    model = build(spec, params, dtype=dtype)
+    initializers: dict[str, Any] = dict(model.graph.initializers)
+    model.graph.initializers.clear()
+    proto = ir.to_proto(model)
+    body = proto.graph.SerializeToString()
+    proto.ClearField("graph")
+    # The tensors' bytes go straight to the file: in one message with them they would be in memory three times.
+    heads = {name: _tensor_head(value.const_value) for name, value in initializers.items()}
+    sizes = {name: len(heads[name]) + value.const_value.nbytes for name, value in initializers.items()}
+    framed = len(body) + sum(len(_field(_INITIALIZER, size)) + size for size in sizes.values())
+    with replacing(path) as file:
+        file.write(proto.SerializeToString() + _field(_GRAPH, framed) + body)
+        for name, value in initializers.items():
+            file.write(_field(_INITIALIZER, sizes[name]) + heads[name])
+            file.write(value.const_value.numpy().reshape(-1).view(np.uint8).data)
+
+
+def read(path: Path, **options: Any) -> tuple[Spec, Params]:
+    """Reads a model that ``write`` wrote.
+
+    Returns:
+        The parameters in the precision of the file: in one of float32, so are the statistics.
+
+    Raises:
+        InputError: not an ONNX file, a damaged one, not written by this program, or changed since.
+    """
+    given = [f"{key} {value}" for key, value in options.items() if value is not None]
+    if given:
+        raise InputError(f"{path}: an ONNX file says itself what it is; leave out {', '.join(given)}")
+    ir = _import()
+    from google.protobuf.message import DecodeError
+    from onnx import ModelProto
+
+    with reading(path) as file:
+        try:
+            model = ir.from_proto(ModelProto.FromString(file.read()))
+        except (DecodeError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+            said = str(error).splitlines()[0] if str(error) else repr(error)
+            raise InputError(f"{path}: is no ONNX file, or a damaged one: {said}") from None
+    spec, info = metadata.decode(model.metadata_props, str(path))
+    found = {name: value.const_value for name, value in model.graph.initializers.items() if name != _AXES}
+    arrays = {name: _array(path, name, tensor) for name, tensor in found.items()}
+    check(spec, arrays, str(path))
+    _same_graph(path, model, _model(spec, arrays, (), "float32"))
+    return spec, Params(((p.name, arrays[p.name]) for p in schema(spec)), info)
+
+
+def _array(path: Path, name: str, tensor: Any) -> np.ndarray:
+    if not isinstance(tensor, _import().TensorProtoTensor) or tensor.dtype.name not in ("FLOAT", "DOUBLE"):
+        raise InputError(f"{path}: {name} is not stored as senet writes it, as float32 or float64 in the file itself")
+    try:
+        return tensor.numpy()
+    except ValueError as error:
+        raise InputError(f"{path}: damaged: {name}: {error}") from None
+
+
+def _same_graph(path: Path, found: "ir.Model", written: "ir.Model") -> None:
+    """Parameters under our names mean what we wrote only while the operators are those that we wrote."""
+    for theirs, ours in zip_longest(map(_described, found.graph), map(_described, written.graph)):
+        if theirs != ours:
+            raise InputError(
+                f"{path}: was changed since senet wrote it: it has {theirs or 'no more nodes'}, "
+                f"expected {ours or 'no more nodes'}"
+            )
+
+
+def _described(node: "ir.Node") -> str:
+    values = [", ".join(value.name or "" if value else "" for value in side) for side in (node.inputs, node.outputs)]
+    attributes = {name: attribute.value for name, attribute in sorted(node.attributes.items())}
+    return f"{values[1]} = {node.domain}{node.op_type}({values[0]}, {attributes})"
+
+
+def _tensor_head(tensor: Any) -> bytes:
+    """A TensorProto up to the bytes of its values, which stand last."""
+    from onnx import TensorProto
+
+    proto = TensorProto(dims=tensor.shape.numpy(), data_type=tensor.dtype.value, name=tensor.name)
+    return proto.SerializeToString() + _field(_RAW_DATA, tensor.nbytes)
+
+
+def _field(number: int, length: int) -> bytes:
+    """The tag and length before a message or bytes field (https://protobuf.dev/programming-guides/encoding)."""
+    head = bytearray([number << 3 | 2])
+    while length > 127:
+        head.append(length & 127 | 128)
+        length >>= 7
+    head.append(length)
+    return bytes(head)
+
+
+def _operator(op: Op) -> tuple[str, dict[str, Any]]:
+    """Operator and attributes."""
+    match op:
+        case Conv(_, kernel, stride, pad, groups):
+            return "Conv", {**_window(kernel, stride, pad), "group": groups}
+        case BatchNorm(eps):
+            return "BatchNormalization", {"epsilon": eps}
+        case Relu():
+            return "Relu", {}
+        case Sigmoid():
+            return "Sigmoid", {}
+        case MaxPool(kernel, stride, pad):
+            return "MaxPool", {**_window(kernel, stride, pad), "ceil_mode": int(stride > 1)}
+        case AvgPool(kernel, stride, pad):
+            return "AveragePool", {
+                **_window(kernel, stride, pad),
+                "ceil_mode": int(stride > 1),
+                "count_include_pad": 1,
+            }
+        case GlobalAvgPool():
+            return "ReduceMean", {"keepdims": 0}
+        case Linear():
+            return "Gemm", {"transB": 1}
+        case Scale():
+            return "Mul", {}
+        case Add():
+            return "Add", {}
+        case Concat():
+            return "Concat", {"axis": 1}
+        case Dropout():
+            return "Identity", {}
+
+
+def _window(kernel: int, stride: int, pad: int) -> dict[str, list[int]]:
+    return {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [pad] * 4}
+
+
+def _import() -> Any:
+    try:
+        import onnx_ir
+    except ImportError as error:
+        raise InputError(f"ONNX files need the onnx extra: pip install 'senet[onnx]' ({error})") from error
+    return onnx_ir
