@@ -6,7 +6,7 @@ Two families, each a frozen record: ``ResNet`` (SE-ResNet, SE-ResNeXt, SENet-154
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -205,6 +205,7 @@ MODELS: dict[str, Spec] = {
 }
 """The seven published networks and their plain counterparts, by name."""
 
+_R = TypeVar("_R")
 _FAMILIES: dict[str, type[ResNet] | type[Inception]] = {"resnet": ResNet, "inception": Inception}
 
 
@@ -220,17 +221,46 @@ def from_dict(data: Mapping[str, Any]) -> Spec:
         InputError: an unknown family, or fields that are missing, unexpected or of the wrong kind.
     """
     values = {key: value for key, value in data.items() if key != "family"}
-    family = _FAMILIES.get(data.get("family", ""))
+    family = _FAMILIES.get(str(data.get("family")))
     if family is None:
         raise InputError(f"spec of an unknown family {data.get('family')!r}: expected one of {', '.join(_FAMILIES)}")
     try:
         if family is Inception:
-            values["modules"] = tuple(Branches(**{k: _tuples(v) for k, v in m.items()}) for m in values["modules"])
-        spec = family(**{key: _tuples(value) for key, value in values.items()})
-    except (TypeError, KeyError, AttributeError) as error:
+            values["modules"] = tuple(_record(Branches, m) for m in values["modules"])
+        return _record(family, values)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
         wanted = ", ".join(f.name for f in fields(family))
         raise InputError(f"spec of family {data['family']!r} does not fit: {error}; its fields are {wanted}") from None
-    return spec
+
+
+def _record(kind: type[_R], data: Mapping[str, Any]) -> _R:
+    """A record whose every field is of its annotated kind and has a size that a network can have."""
+    record = kind(**{key: _tuples(value) for key, value in data.items()})
+    for name, hint in get_type_hints(kind).items():
+        value = getattr(record, name)
+        if not _fits(value, hint) and (name, value) != ("classes", 0):
+            raise ValueError(f"{name} is {str(value)[:100]}")
+    if isinstance(record, ResNet):
+        widths = (record.reduce, record.width, record.out_channels)
+        if any(len(width) != len(record.depths) for width in widths) or sum(record.depths) > 10_000:
+            raise ValueError(f"depths are {record.depths}, widths {widths}")
+    return record
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    kinds = get_args(hint)
+    if get_origin(hint) is tuple:
+        if not isinstance(value, tuple) or not 0 < len(value) < 1000:
+            return False
+        kinds = kinds[:1] * len(value) if kinds[-1] is ... else kinds
+        return len(value) == len(kinds) and all(map(_fits, value, kinds))
+    if get_origin(hint) is Literal:
+        return value in kinds
+    if kinds:  # a union
+        return any(_fits(value, kind) for kind in kinds)
+    if hint is int:  # bool is a subclass of it
+        return type(value) is int and 0 < value < 2**20
+    return isinstance(value, hint) and (hint is not float or 0 <= value < 1)  # eps, dropout
 
 
 def _tuples(value: Any) -> Any:
