@@ -12,7 +12,7 @@ from weights.errors import InputError
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[BinaryIO]:
-    """A binary file to write, beside ``path`` until the block ends and in its place after.
+    """A binary file to write (and read back), beside ``path`` until the block ends and in its place after.
 
     When the block raises, nothing is left behind and what stood at ``path`` still stands there.
 
@@ -24,7 +24,7 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
         raise InputError(f"{path}: cannot be written: it is a folder; name a file")
     temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
     try:
-        with open(temporary, "xb") as file:
+        with open(temporary, "x+b") as file:
             yield file
         os.replace(temporary, target)
     except BaseException as error:
