@@ -1,0 +1,355 @@
+"""The command line ``senet``: what the networks are, what a checkpoint holds, conversion, comparison, classification.
+
+Exit codes: 0 done, or agreed; 1 disagreed; 2 bad input, in one clear line on stderr; 130 interrupted. Everything heavy
+is imported inside the commands, so that ``senet --help`` costs nothing and a command needs only what it uses.
+"""
+
+import json
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+
+FRAMEWORKS = ("torch", "tf", "jax", "onnx", "numpy")
+DTYPES = ("float64", "float32")
+EXTRAS = {
+    "torch": "torch",
+    "tensorflow": "tf",
+    "keras": "tf",
+    "jax": "jax",
+    "flax": "jax",
+    "orbax": "jax",
+    "onnx": "onnx",
+    "onnx_ir": "onnx",
+    "onnxruntime": "onnx",
+    "matplotlib": "report",
+}
+"""What an absent module belongs to: ``pip install 'senet[...]'``."""
+
+
+class _Commands(click.Group):
+    """Commands whose failures are one line on stderr and an exit code, never a traceback."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        try:
+            code = super().main(*args, **{**extra, "standalone_mode": False})
+        except click.Abort:
+            code = _fail("interrupted", 130)
+        except click.UsageError as error:
+            where = error.ctx.command_path if error.ctx else "senet"
+            code = _fail(f"{error.format_message()} ({where} --help says more)", 2)
+        except click.ClickException as error:
+            code = _fail(error.format_message(), 2)
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever read our output has gone. Python would complain once more when it closes stdout.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(141)  # what a shell reports for SIGPIPE
+        except ModuleNotFoundError as error:
+            extra = EXTRAS.get((error.name or "").partition(".")[0])
+            if extra is None:
+                raise
+            raise click.ClickException(f"{error.name} is not installed: pip install 'senet[{extra}]'") from None
+        except ValueError as error:
+            from weights import InputError
+
+            if not isinstance(error, InputError):
+                raise
+            raise click.ClickException(str(error)) from None
+        return result
+
+
+def _fail(message: str, code: int) -> int:
+    click.echo(f"senet: {message}", err=True)
+    return code
+
+
+def _names(known: tuple[str, ...]) -> Callable[[click.Context, click.Parameter, str], tuple[str, ...]]:
+    """A comma-separated choice, each name once."""
+
+    def parse(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, ...]:
+        if value is None:
+            return ()
+        found = tuple(dict.fromkeys(name.strip() for name in value.split(",")))
+        for name in found:
+            if name not in known:
+                raise click.BadParameter(f"{name!r} is none of {', '.join(known)}")
+        return found
+
+    return parse
+
+
+def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", value)
+    if not match:
+        raise click.BadParameter(f"{value!r} is no size; write height x width, as in 224x224")
+    return int(match[1]), int(match[2])
+
+
+_FILE = click.Path(path_type=Path)
+_prototxt = click.option(
+    "--prototxt", type=_FILE, help="Layer definitions, if the Caffe file should be read by others."
+)
+
+
+def _read(file: Path, prototxt: Path | None = None, **options: Any) -> Any:
+    """(spec, params), with options only where they are given: not every format has them."""
+    from weights import InputError, InputWarning, read
+    from weights.files import format_of
+
+    given = {key: value for key, value in {"prototxt": prototxt, **options}.items() if value is not None}
+    if prototxt is not None and format_of(file).name != "caffemodel":
+        raise InputError(f"--prototxt: {file} is no Caffe file and takes none")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", InputWarning)
+        found = read(file, **given)
+    for warning in caught:
+        click.echo(f"senet: warning: {warning.message}", err=True)
+    return found
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="senet", message="senet %(version)s")
+def main() -> None:
+    """Squeeze-and-Excitation networks in PyTorch, Keras and Flax, proven equal to the original Caffe.
+
+    Exit codes: 0 done, or agreed; 1 disagreed; 2 bad input.
+    """
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def models(as_json: bool) -> None:
+    """List the networks and their costs at 224x224."""
+    from conformance.report import aligned
+    from conformance.summary import models as rows
+
+    table = rows()
+    if as_json:
+        click.echo(json.dumps(table, indent=1))
+        return
+    header = ("name", "parameters", "GMACs", "classes", "SE reduction", "blobs", "Caffe file")
+    lines = [
+        (
+            row["name"],
+            f"{row['parameters']:,}",
+            f"{row['gmacs']:.3f}",
+            str(row["classes"]),
+            str(row["reduction"] or "none"),
+            str(row["blobs"]),
+            f"{row['stored'] * 4 / 1e6:.1f} MB",
+        )
+        for row in table
+    ]
+    click.echo(aligned(header, lines))
+
+
+@main.command()
+@click.argument("file", type=_FILE)
+@_prototxt
+def inspect(file: Path, prototxt: Path | None) -> None:
+    """Say what a checkpoint holds.
+
+    And what it expects of its input and its labels, and what of that is assumed.
+    """
+    from conformance.summary import describe, foreign
+    from weights import InputError
+    from weights.files import format_of
+
+    try:
+        spec, params = _read(file, prototxt)
+    except InputError:
+        if file.is_file() and format_of(file).name == "caffemodel":
+            with suppress(InputError):
+                click.echo(foreign(file, prototxt))
+        raise
+    click.echo(describe(file, spec, params))
+
+
+@main.command()
+@click.argument("src", type=_FILE)
+@click.argument("dst", type=_FILE)
+@_prototxt
+@click.option("--dialect", type=click.Choice(["torch", "timm", "cadene"]), help="Names of the tensors in a state dict.")
+@click.option("--labels", type=click.Choice(["sorted", "devkit"]), help="Reorder the classifier to this label order.")
+@click.option(
+    "--input",
+    "convention",
+    type=click.Choice(["rgb01", "bgr255"]),
+    help="Rewrite the first convolution for RGB 0..1 or BGR 0..255 images; the mean stays the original's.",
+)
+def convert(
+    src: Path, dst: Path, prototxt: Path | None, dialect: str | None, labels: str | None, convention: str | None
+) -> None:
+    """Convert a checkpoint; the suffixes name the formats.
+
+    Caffe: .caffemodel (with the .prototxt beside it), .caffemodel.h5; canonical: .safetensors; PyTorch: .pth, .pt;
+    Keras: .keras, .weights.h5; Flax: .orbax (a folder); .onnx.
+    """
+    import weights
+    from conformance.progress import busy
+    from weights.files import format_of
+
+    target = format_of(dst)
+    state_dict = target.name in ("pytorch", "safetensors")
+    if dialect and not state_dict and format_of(src).name not in ("pytorch", "safetensors"):
+        raise weights.InputError(f"--dialect: neither {src} nor {dst} is a PyTorch state dict")
+    if src.exists() and dst.exists() and src.samefile(dst):
+        raise weights.InputError(f"{dst}: is the source itself; name another file")
+    with busy(f"Reading {src.name}"):
+        spec, params = _read(src, prototxt, dialect=None if state_dict else dialect)
+    if labels:
+        from weights.labels import reorder
+
+        params = reorder(params, labels)  # type: ignore[arg-type]
+    if convention:
+        from weights.preprocessing import rewrite
+
+        params = rewrite(params, convention)  # type: ignore[arg-type]
+    with busy(f"Writing {dst.name}"):
+        weights.write(dst, spec, params, **({"dialect": dialect} if dialect and state_dict else {}))
+    learnable = sum(p.size for p in weights.schema(spec) if p.learnable)
+    click.echo(f"{src} -> {dst}: {spec.name}, {learnable:,} parameters, {spec.classes} classes")
+    if params.info.assumed:
+        click.echo(f"assumed, not stated by {src.name}: {', '.join(params.info.assumed)}")
+
+
+@main.command()
+@click.argument("file", type=_FILE)
+@_prototxt
+@click.option(
+    "--frameworks", callback=_names(FRAMEWORKS), help=f"Some of {','.join(FRAMEWORKS)}; else all that are installed."
+)
+@click.option("--dtype", "dtypes", callback=_names(DTYPES), default="float64", show_default=True, help="Or both.")
+@click.option("--size", callback=_size, metavar="HxW", help="Of the input; else what the checkpoint expects.")
+@click.option("--image", type=_FILE, help="A photograph to run on; else seeded noise.")
+@click.option("--report", type=_FILE, metavar="FILE.html", help="Write a self-contained page.")
+@click.option("--json", "result", type=_FILE, metavar="FILE.json", help="Write the numbers of every tap.")
+@click.option("--markdown", is_flag=True, help="Print the table in Markdown.")
+def compare(
+    file: Path,
+    prototxt: Path | None,
+    frameworks: tuple[str, ...],
+    dtypes: tuple[str, ...],
+    size: tuple[int, int] | None,
+    image: Path | None,
+    report: Path | None,
+    result: Path | None,
+    markdown: bool,
+) -> None:
+    """Compare the frameworks layer by layer.
+
+    Runs the checkpoint FILE in each and compares every layer with the NumPy reference. Exits with 0 if all agree within the bounds (1e-13 of a layer's largest value in float64, 1e-5 in float32), with 1
+    if one does not.
+    """
+    from conformance import report as reports
+    from conformance.frameworks import require
+    from conformance.progress import busy
+    from conformance.record import record
+    from weights.atomic import replacing
+
+    for name in frameworks:
+        require(name)
+    with busy(f"Reading {file.name}"):
+        spec, params = _read(file, prototxt)
+    command = " ".join(["senet", *sys.argv[1:]])
+    run = record(
+        spec,
+        params,
+        file=file,
+        frameworks=frameworks or FRAMEWORKS[:-1],
+        dtypes=dtypes,
+        command=command,
+        photo=image,
+        size=size,
+    )
+    if result:
+        with replacing(result) as out:
+            out.write(json.dumps({**run, "input": {**run["input"], "photo": ""}}, indent=1).encode())
+    if report:
+        reports.write(report, run)
+    table = reports.markdown if markdown else reports.aligned
+    click.echo(table(reports.HEADER, list(reports.rows(run))))
+    _judge(run)
+
+
+@main.command()
+@click.argument("photo", type=_FILE)
+@click.option("--weights", "file", type=_FILE, required=True, help="The checkpoint, of any format.")
+@_prototxt
+@click.option("--framework", type=click.Choice(FRAMEWORKS), default="numpy", show_default=True)
+@click.option("--top", "count", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many classes.")
+def classify(photo: Path, file: Path, prototxt: Path | None, framework: str, count: int) -> None:
+    """Say what a photograph shows.
+
+    The most probable classes, by the checkpoint's own preprocessing and label order.
+    """
+    import conformance
+    from conformance.frameworks import require
+    from conformance.progress import busy
+    from conformance.record import top
+    from conformance.report import aligned
+    from weights import InputError
+    from weights.preprocessing import prepare
+
+    require(framework)
+    with busy(f"Reading {file.name}"):
+        spec, params = _read(file, prototxt)
+    info = params.info
+    if not spec.classes:
+        raise InputError(f"{file}: has no classifier, so it cannot classify")
+    if info.preprocessing is None:
+        raise InputError(f"{file}: the preprocessing it expects is not known; convert it from a file that states it")
+    x = prepare(photo, info.preprocessing)
+    with busy(f"Classifying with {framework}"):
+        logits = conformance.run(framework, spec, params, x, dtype="float32")["logits"]
+    found = top(logits, info.labels, count)
+    lines = [(f"{c['probability']:.4f}", str(c["index"]), c["name"]) for c in found]
+    named = bool(found[0]["name"])
+    header = ("probability", "index", "class")
+    click.echo(aligned(header, lines) if named else aligned(header[:2], [line[:2] for line in lines]))
+    if not named:
+        click.echo(f"The label order of {file} is not known: indices only, no names.", err=True)
+    elif info.assumed:
+        click.echo(f"Assumed, not stated by {file}: {', '.join(info.assumed)}.", err=True)
+
+
+@main.command()
+@click.option("--caffemodel", type=_FILE, help="A real checkpoint; else one with seeded weights is written.")
+@click.option("--output", type=_FILE, default=Path("demo"), show_default=True, help="Folder for all that is written.")
+@click.option("--frameworks", callback=_names(FRAMEWORKS), help="As in compare.")
+def demo(caffemodel: Path | None, output: Path, frameworks: tuple[str, ...]) -> None:
+    """Do the whole job on one network.
+
+    Convert a Caffe checkpoint, run it in all frameworks on a photograph, and write a report.
+    """
+    from conformance.demo import demo as job
+
+    run = job(caffemodel, output, frameworks or FRAMEWORKS[:-1], click.echo)
+    _judge(run)
+
+
+def _judge(run: dict[str, Any]) -> None:
+    """Turns a run into the exit code."""
+    from conformance.report import agreed
+    from weights import InputError
+
+    if all(f["status"] == "absent" for c in run["comparisons"] for f in c["frameworks"].values()):
+        raise InputError(
+            "no framework is installed, nothing was compared: pip install 'senet[torch]', [tf], [jax] or [onnx]"
+        )
+    if not agreed(run):
+        click.get_current_context().exit(1)

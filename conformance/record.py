@@ -1,0 +1,135 @@
+"""One run of the suite as data, ready for JSON and for the report: what was compared, on what, with which result.
+
+{"format": 1,
+ "checkpoint": {"file", "format", "sha256", "note"},    # note: "seeded weights", or ""
+ "network": {"name", "parameters", "gmacs"},
+ "input": {"what", "shape", "preprocessing", "photo"},  # photo: a data URI, or ""
+ "comparisons": [Comparison.to_dict(), ...],            # one for each dtype
+ "top5": [{"index", "name", "probability"}, ...],       # of the reference, the most probable first
+ "labels": "devkit", "sorted" or None,
+ "assumed": ["labels", ...],                            # what the checkpoint does not state itself
+ "machine": {"system", "cpus", "date", "versions"},
+ "command": "senet compare ..."}
+"""
+
+import os
+import platform
+from base64 import b64encode
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import conformance
+from conformance.cases import image as noise
+from conformance.progress import busy
+from conformance.summary import preprocessing
+from weights import CAFFE, Params, Spec, cost
+from weights.labels import names
+from weights.preprocessing import prepare
+
+SEED = 0  # of the noise that serves as input where there is no photograph
+_SIDE = 256  # pixels of the photograph in a report
+
+
+def record(
+    spec: Spec,
+    params: Params,
+    *,
+    file: Path,
+    frameworks: Sequence[str],
+    dtypes: Sequence[str],
+    command: str,
+    photo: Path | None = None,
+    size: tuple[int, int] | None = None,
+    note: str = "",
+) -> dict[str, Any]:
+    """Compares the frameworks in each dtype and returns the run.
+
+    Args:
+        photo: what the networks look at; without it, seeded noise.
+        size: height and width of the input; otherwise what the preprocessing says, 224x224.
+        note: what a reader has to know about the weights.
+
+    Raises:
+        InputError: the photograph is none, or the network cannot take the size.
+    """
+    info = params.info
+    expected = info.preprocessing or CAFFE
+    if photo is None:
+        x = noise(SEED, 1, *(size or (expected.crop, expected.crop)))
+        what = f"noise of seed {SEED}"
+    else:
+        x = prepare(photo, expected, size)
+        what = f"the photograph {photo.name}"
+    comparisons = []
+    with busy("Comparing", len(dtypes)) as bar:
+        for done, dtype in enumerate(dtypes):
+            bar(f"Comparing in {dtype}", done)
+            comparisons.append(conformance.compare(spec, params, x, frameworks=frameworks, dtype=dtype))
+    c = cost(spec)
+    return {
+        "format": 1,
+        "checkpoint": {"file": str(file), "format": info.format, "sha256": info.sha256, "note": note},
+        "network": {"name": spec.name, "parameters": c.learnable, "gmacs": c.macs / 1e9},
+        "input": {
+            "what": what,
+            "shape": list(x.shape),
+            "preprocessing": preprocessing(expected) if photo else "none",
+            "photo": _thumbnail(photo) if photo else "",
+        },
+        "comparisons": [comparison.to_dict() for comparison in comparisons],
+        "top5": top(comparisons[0].logits, info.labels),
+        "labels": info.labels,
+        "assumed": list(info.assumed),
+        "machine": _machine(),
+        "command": command,
+    }
+
+
+def top(logits: np.ndarray, labels: Any, count: int = 5) -> list[dict[str, Any]]:
+    """The most probable classes of one image; without names where the label order is not known.
+
+    Args:
+        logits: (classes,) or (1, classes).
+        labels: order of the classes, as ``Info.labels``.
+    """
+    z = np.asarray(logits, np.float64).reshape(-1)
+    e = np.exp(z - z.max())
+    p = e / e.sum()
+    words = names(labels) if labels and len(z) == 1000 else None
+    order = np.argsort(-z, kind="stable")[:count]
+    return [{"index": int(i), "name": words[i] if words else "", "probability": float(p[i])} for i in order]
+
+
+def _thumbnail(photo: Path) -> str:
+    """The photograph as a data URI, small enough to travel in a page."""
+    from PIL import Image, ImageOps
+
+    with Image.open(photo) as image:
+        small = ImageOps.exif_transpose(image).convert("RGB")
+        small.thumbnail((2 * _SIDE, 2 * _SIDE))
+    buffer = BytesIO()
+    small.save(buffer, "JPEG", quality=85)
+    return f"data:image/jpeg;base64,{b64encode(buffer.getvalue()).decode()}"
+
+
+def _machine() -> dict[str, Any]:
+    packages = ("senet", "numpy", "torch", "tensorflow", "keras", "jax", "flax", "onnx", "onnxruntime")
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "versions": {"Python": platform.python_version(), **{p: v for p in packages if (v := _version(p))}},
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
