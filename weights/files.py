@@ -24,6 +24,7 @@ FORMATS = (
     Format("caffemodel", (".caffemodel", ".caffemodel.h5"), "weights.caffe"),
     Format("safetensors", (".safetensors",), "weights.safetensors"),
     Format("pytorch", (".pth", ".pt"), "weights.torch_file"),
+    Format("keras", (".keras", ".weights.h5"), "weights.keras_file"),
     Format("orbax", (".orbax",), "weights.orbax"),
     Format("onnx", (".onnx",), "weights.onnx"),
 )
