@@ -93,7 +93,7 @@ def network(preprocessing: Preprocessing | None, dtype: str = "float32") -> Para
     rng = np.random.default_rng(1)
     kernels = {"stem.conv1.weight": (8, 3, 7, 7), "stage1.0.conv1.weight": (4, 8, 1, 1)}
     arrays = {name: rng.standard_normal(shape).astype(dtype) for name, shape in kernels.items()}
-    return Params(arrays, Info(preprocessing=preprocessing, blobs={"stem.conv1/0": np.ones(1), "fc/0": np.ones(1)}))
+    return Params(arrays, Info(preprocessing=preprocessing))
 
 
 def first_convolution(params: Params, image: Image.Image) -> np.ndarray:
@@ -138,10 +138,6 @@ def test_what_is_not_exact_is_said():
     assert rewrite(network(TIMM), "rgb01").info.history == (
         "first convolution rewritten from RGB 0..1 to RGB 0..1, rounded to float64, kept as float64",
     )
-
-
-def test_the_raw_blob_of_the_old_kernel_is_dropped():
-    assert list(rewrite(network(CAFFE), "rgb01").info.blobs) == ["fc/0"]
 
 
 def test_the_convention_it_has_already_changes_nothing():

@@ -127,13 +127,7 @@ def rewrite(params: Mapping[str, np.ndarray], to: Convention) -> Params:
         + ("exact" if exact else "rounded to float64")
         + f", kept as {kept.dtype}"
     )
-    info = replace(
-        info,
-        preprocessing=new,
-        blobs={name: blob for name, blob in info.blobs.items() if not name.startswith("stem.conv1")},
-        history=(*info.history, done),
-    )
-    return Params({**params, _FIRST: kept}, info)
+    return Params({**params, _FIRST: kept}, replace(info, preprocessing=new, history=(*info.history, done)))
 
 
 def _times(values: np.ndarray, ratio: Fraction) -> np.ndarray:
