@@ -1,5 +1,6 @@
 """Caffe checkpoints as networks: weights files read by the structure of their layers, pairs written as Caffe does."""
 
+import hashlib
 import warnings
 from collections import Counter
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ import numpy as np
 
 from weights import caffe_file
 from weights import prototxt as text_format
-from weights.atomic import replacing
+from weights.atomic import reading, replacing
 from weights.caffe_blobs import blob_count, blobs, parameters
 from weights.caffe_file import Layer, Net
 from weights.caffe_layers import NET_NAMES, as_written, layers
@@ -54,6 +55,8 @@ def read(path: Path, prototxt: str | Path | None = None) -> tuple[Spec, Params]:
     arrays, info = parameters(match, str(path))
     check(match.spec, arrays, str(path))
     devkit = match.spec.classes == 1000
+    with reading(path) as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     info = replace(
         info,
         preprocessing=_preprocessing(match.size),
@@ -61,7 +64,7 @@ def read(path: Path, prototxt: str | Path | None = None) -> tuple[Spec, Params]:
         assumed=("preprocessing", "labels") if devkit else ("preprocessing",),
         source=path.name,
         format="caffemodel",
-        sha256=caffe_file.sha256(path),
+        sha256=digest,
     )
     return match.spec, Params(((p.name, arrays[p.name]) for p in schema(match.spec)), info)
 
