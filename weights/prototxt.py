@@ -214,10 +214,12 @@ class _Parser:
         sign = -1.0 if self.accept("-") else 1.0
         token = self.take()
         digits = token.text.lower()
+        if token.kind == "number" and not digits.startswith("0x"):
+            digits = digits.removesuffix("f")
         try:
             if token.kind == "word" and digits not in ("inf", "infinity", "nan"):
                 raise ValueError(digits)
-            number = sign * (int(digits, 16) if digits.startswith("0x") else float(digits.removesuffix("f")))
+            number = sign * (int(digits, 16) if digits.startswith("0x") else float(digits))
         except ValueError:
             self.fail(f"{field.name} is a number, found {token.text}", token.line)
         if field.kind == "double":
