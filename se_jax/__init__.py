@@ -28,6 +28,7 @@ from se_jax.models import (
 from se_jax.params import dump, from_pretrained, load
 from se_jax.resnet import ResNet
 from se_jax.se_block import SEBlock
+from se_jax.statistics import set_statistics_rule
 
 __all__ = [
     "Inception",
@@ -50,4 +51,5 @@ __all__ = [
     "se_resnext50",
     "se_resnext101",
     "senet154",
+    "set_statistics_rule",
 ]

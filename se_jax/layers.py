@@ -6,6 +6,7 @@ Matrix products follow ``jax.default_matmul_precision``: on a GPU or TPU, "highe
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
@@ -52,6 +53,9 @@ class BatchNorm(nnx.BatchNorm):
 
     Statistics are held, and the normalisation computed, in float32 at least (Flax's are never more than float32); the
     output has the dtype of the input.
+
+    Attributes:
+        unbiased: whether the running variance takes in the unbiased variance, as PyTorch's and Caffe's own rules do.
     """
 
     def __init__(self, channels: int, eps: float, *, dtype: str, rngs: nnx.Rngs) -> None:
@@ -67,9 +71,15 @@ class BatchNorm(nnx.BatchNorm):
         )
         self.mean = nnx.BatchStat(jnp.zeros(channels, wide))
         self.var = nnx.BatchStat(jnp.ones(channels, wide))
+        self.unbiased = False
 
-    def __call__(self, x: Array) -> Array:
-        return super().__call__(x).astype(x.dtype)
+    def __call__(self, x: Array) -> Array:  # (N, H, W, C)
+        y = super().__call__(x)
+        if not self.use_running_average and self.unbiased:
+            # Flax took in v; v M / (M - 1) is more by v / (M - 1).
+            v = jax.lax.stop_gradient(x.astype(self.var.dtype).var((0, 1, 2)))
+            self.var[...] += (1 - self.momentum) * v / max(x.size // x.shape[-1] - 1, 1)
+        return y.astype(x.dtype)
 
 
 class ReLU(nnx.Module):

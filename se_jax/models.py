@@ -28,7 +28,7 @@ def build(spec: Spec, dtype: str = "float32", *, rngs: nnx.Rngs | None = None) -
     Raises:
         InputError: float64 is asked for where JAX has it switched off.
     """
-    if dtype == "float64" and not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
+    if dtype == "float64" and jax.dtypes.canonicalize_dtype(dtype) != dtype:
         raise InputError(
             f"{spec.name} in float64: JAX has 64-bit numbers switched off; "
             'call jax.config.update("jax_enable_x64", True) first, or set JAX_ENABLE_X64=1'

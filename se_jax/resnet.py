@@ -1,4 +1,4 @@
-"""SE-ResNet, SE-ResNeXt, SENet-154 and the plain networks, in Flax. Compare se_torch/resnet.py and se_tf/resnet.py."""
+"""SE-ResNet, SE-ResNeXt, SENet-154 and plain networks, in Flax. Compare se_torch/resnet.py and se_tf/resnet.py."""
 
 from flax import nnx
 from jax import Array

@@ -30,6 +30,7 @@ from se_tf.models import (
 from se_tf.params import dump, from_pretrained, load
 from se_tf.resnet import ResNet
 from se_tf.se_block import SEBlock
+from se_tf.statistics import set_statistics_rule
 
 __all__ = [
     "Inception",
@@ -52,4 +53,5 @@ __all__ = [
     "se_resnext50",
     "se_resnext101",
     "senet154",
+    "set_statistics_rule",
 ]

@@ -28,9 +28,34 @@ def conv(x: Any, out: int, kernel: int, stride: int = 1, groups: int = 1, *, nam
     )(x)
 
 
+@keras.saving.register_keras_serializable("senet")
+class BatchNorm(layers.BatchNormalization):
+    """Keras' BatchNormalization, with a choice of what training makes of the running variance.
+
+    Attributes:
+        unbiased: whether the running variance takes in the unbiased variance, as PyTorch's and Caffe's own rules do.
+    """
+
+    def __init__(self, unbiased: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.unbiased = unbiased
+
+    def call(self, x: Any, training: bool | None = None) -> Any:  # (N, H, W, C)
+        y = super().call(x, training=training)
+        if training and self.trainable and self.unbiased:
+            # Keras took in v; v M / (M - 1) is more by v / (M - 1).
+            v = ops.var(ops.cast(x, self.moving_variance.dtype), (0, 1, 2))
+            others = ops.maximum(ops.cast(ops.size(x) // ops.shape(x)[-1] - 1, v.dtype), 1)
+            self.moving_variance.assign_add((1 - self.momentum) * ops.stop_gradient(v) / others)
+        return y
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "unbiased": self.unbiased}
+
+
 def batch_norm(x: Any, eps: float, *, name: str, dtype: Any) -> Any:
     """Caffe's BatchNorm and Scale. Training keeps 0.9 of the running statistics."""
-    return layers.BatchNormalization(axis=-1, momentum=0.9, epsilon=eps, name=name, dtype=dtype)(x)
+    return BatchNorm(axis=-1, momentum=0.9, epsilon=eps, name=name, dtype=dtype)(x)
 
 
 def relu(x: Any, *, name: str, dtype: Any) -> Any:

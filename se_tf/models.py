@@ -21,7 +21,8 @@ def build(spec: Spec, dtype: str = "float32") -> ResNet | Inception:
     Args:
         spec: ``weights.MODELS[name]``, or ``dataclasses.replace`` of one.
         dtype: of parameters, statistics and computation: "float64", "float32", "bfloat16" or "float16"; or any other
-            Keras dtype policy ("mixed_bfloat16").
+            Keras dtype policy ("mixed_bfloat16"). Note that ``fit`` and ``predict`` first round arrays to
+            ``keras.config.floatx()``; calling the model does not.
 
     Raises:
         InputError: float64 is asked for where Keras runs on JAX, which has it switched off.
@@ -34,7 +35,7 @@ def build(spec: Spec, dtype: str = "float32") -> ResNet | Inception:
 def _needs_x64(spec: Spec) -> None:
     import jax
 
-    if not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
+    if jax.dtypes.canonicalize_dtype("float64") != "float64":
         raise InputError(
             f"{spec.name} in float64: JAX has 64-bit numbers switched off; "
             'call jax.config.update("jax_enable_x64", True) first, or set JAX_ENABLE_X64=1'

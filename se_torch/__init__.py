@@ -27,6 +27,7 @@ from se_torch.models import (
 from se_torch.params import dump, from_pretrained, load
 from se_torch.resnet import ResNet
 from se_torch.se_block import SEBlock
+from se_torch.statistics import set_statistics_rule
 
 __all__ = [
     "Inception",
@@ -49,4 +50,5 @@ __all__ = [
     "se_resnext50",
     "se_resnext101",
     "senet154",
+    "set_statistics_rule",
 ]

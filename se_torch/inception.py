@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from se_torch.layers import Concat, GlobalAvgPool, avg_pool, batch_norm, conv, linear, max_pool
+from se_torch.layers import BatchNorm, Concat, GlobalAvgPool, avg_pool, conv, linear, max_pool
 from se_torch.se_block import SEBlock
 from weights import Inception as Spec
 from weights import Preprocessing, feature_nodes
@@ -53,14 +53,14 @@ class Stem(nn.Module):
         super().__init__()
         (out1, kernel1), (out2, kernel2), (out3, kernel3) = spec.stem
         self.conv1 = conv(3, out1, kernel1, stride=2)
-        self.bn1 = batch_norm(out1, spec.eps)
+        self.bn1 = BatchNorm(out1, spec.eps)
         self.relu1 = nn.ReLU()
         self.pool1 = max_pool(stride=2, pad=0)
         self.conv2 = conv(out1, out2, kernel2)
-        self.bn2 = batch_norm(out2, spec.eps)
+        self.bn2 = BatchNorm(out2, spec.eps)
         self.relu2 = nn.ReLU()
         self.conv3 = conv(out2, out3, kernel3)
-        self.bn3 = batch_norm(out3, spec.eps)
+        self.bn3 = BatchNorm(out3, spec.eps)
         self.relu3 = nn.ReLU()
         self.pool2 = max_pool(stride=2, pad=0)
 
@@ -105,7 +105,7 @@ class Unit(nn.Module):
     def __init__(self, channels: int, out: int, kernel: int, stride: int = 1, *, eps: float) -> None:
         super().__init__()
         self.conv = conv(channels, out, kernel, stride)
-        self.bn = batch_norm(out, eps)
+        self.bn = BatchNorm(out, eps)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(self.bn(self.conv(x)))

@@ -14,9 +14,25 @@ def conv(channels: int, out: int, kernel: int, stride: int = 1, groups: int = 1)
     return layer
 
 
-def batch_norm(channels: int, eps: float) -> nn.BatchNorm2d:
-    """Caffe's BatchNorm and Scale. Training keeps 0.9 of the running statistics (PyTorch's momentum is what is new)."""
-    return nn.BatchNorm2d(channels, eps=eps, momentum=0.1)
+class BatchNorm(nn.BatchNorm2d):
+    """Caffe's BatchNorm and Scale. Training keeps 0.9 of the running statistics (PyTorch's momentum is what is new).
+
+    Attributes:
+        unbiased: whether the running variance takes in the unbiased variance, as PyTorch's and Caffe's own rules do.
+    """
+
+    def __init__(self, channels: int, eps: float) -> None:
+        super().__init__(channels, eps=eps, momentum=0.1)
+        self.unbiased = True
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W)
+        y = super().forward(x)
+        if self.training and not self.unbiased and self.running_var is not None:
+            with torch.no_grad():
+                # PyTorch took in v M / (M - 1); that is v and v / (M - 1).
+                v = x.to(self.running_var.dtype).var((0, 2, 3), correction=0)
+                self.running_var -= (self.momentum or 0.0) * v / max(x.numel() // x.shape[1] - 1, 1)
+        return y
 
 
 def linear(channels: int, out: int) -> nn.Linear:

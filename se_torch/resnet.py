@@ -1,9 +1,9 @@
-"""SE-ResNet, SE-ResNeXt, SENet-154 and the plain networks, in PyTorch. Compare se_jax/resnet.py and se_tf/resnet.py."""
+"""SE-ResNet, SE-ResNeXt, SENet-154 and plain networks, in PyTorch. Compare se_jax/resnet.py and se_tf/resnet.py."""
 
 import torch
 from torch import Tensor, nn
 
-from se_torch.layers import GlobalAvgPool, batch_norm, conv, linear, max_pool
+from se_torch.layers import BatchNorm, GlobalAvgPool, conv, linear, max_pool
 from se_torch.se_block import SEBlock
 from weights import Preprocessing
 from weights import ResNet as Spec
@@ -51,7 +51,7 @@ class Stem(nn.Module):
         self.depth = len(spec.stem)
         for i, (out, kernel) in enumerate(spec.stem, 1):
             self.add_module(f"conv{i}", conv(channels, out, kernel, stride=2 if i == 1 else 1))
-            self.add_module(f"bn{i}", batch_norm(out, spec.eps))
+            self.add_module(f"bn{i}", BatchNorm(out, spec.eps))
             self.add_module(f"relu{i}", nn.ReLU())
             channels = out
         self.pool = max_pool(stride=2, pad=0)
@@ -70,13 +70,13 @@ class Bottleneck(nn.Module):
     def __init__(self, b: Block) -> None:
         super().__init__()
         self.conv1 = conv(b.in_channels, b.reduce, 1, b.strides[0])
-        self.bn1 = batch_norm(b.reduce, b.eps)
+        self.bn1 = BatchNorm(b.reduce, b.eps)
         self.relu1 = nn.ReLU()
         self.conv2 = conv(b.reduce, b.width, 3, b.strides[1], b.groups)
-        self.bn2 = batch_norm(b.width, b.eps)
+        self.bn2 = BatchNorm(b.width, b.eps)
         self.relu2 = nn.ReLU()
         self.conv3 = conv(b.width, b.out_channels, 1)
-        self.bn3 = batch_norm(b.out_channels, b.eps)
+        self.bn3 = BatchNorm(b.out_channels, b.eps)
         self.se = SEBlock(b.out_channels, b.reduction) if b.reduction else nn.Identity()
         self.shortcut = Shortcut(b, b.shortcut) if b.shortcut else nn.Identity()
 
@@ -93,7 +93,7 @@ class Shortcut(nn.Module):
     def __init__(self, b: Block, kernel: int) -> None:
         super().__init__()
         self.conv = conv(b.in_channels, b.out_channels, kernel, max(b.strides))
-        self.bn = batch_norm(b.out_channels, b.eps)
+        self.bn = BatchNorm(b.out_channels, b.eps)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.bn(self.conv(x))

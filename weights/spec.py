@@ -191,7 +191,7 @@ def _resnets() -> Iterator[ResNet]:
         groups=64,
         stride_on_3x3=True,
         shortcut=3,
-        dropout=0.2,
+        dropout=float(np.float32(0.2)),  # a protobuf float, as EPS
     )
 
 
