@@ -361,7 +361,7 @@ class _Written:
 
 def _pieces(blob: np.ndarray, legacy: bool) -> tuple[bytes | np.ndarray, ...]:
     """A BlobProto in the order of its field numbers, the values as the array that has them."""
-    if blob.dtype not in (np.float32, np.float64):
+    if blob.dtype.kind != "f" or blob.itemsize not in (4, 8):
         raise InputError(f"a blob of {blob.dtype}; Caffe's are float32 or float64")
     if not blob.size or blob.ndim > _AXES or (legacy and blob.ndim != 4):
         raise InputError(f"a blob of shape {blob.shape}, which Caffe cannot hold")
@@ -372,7 +372,7 @@ def _pieces(blob: np.ndarray, legacy: bool) -> tuple[bytes | np.ndarray, ...]:
     else:
         before, shape = b"", encode_field(fields["shape"], {"dim": list(blob.shape)})
     length = to_varint(blob.nbytes)
-    if blob.dtype == np.float32:
+    if blob.itemsize == 4:
         return before + tag(_DATA, BYTES) + length, blob, shape
     return before + shape + tag(_DOUBLE_DATA, BYTES) + length, blob
 
