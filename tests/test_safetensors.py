@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from weights import CAFFE, MODELS, Info, InputError, Params, ResNet, schema
+import weights
+from conformance import cases
+from weights import CAFFE, MODELS, Info, InputError, Params, ResNet, caffe_file, schema
+from weights.graph import BatchNorm, graph
 from weights.metadata import decode, encode
 from weights.safetensors import load_tensors, read, save_tensors, write
 from weights.spec import Spec
@@ -248,3 +251,37 @@ def test_state_dicts_under_other_names_keep_what_travels_with_them(tmp_path: Pat
     assert {k: (a.dtype, a.tobytes()) for k, a in found.items()} == {
         k: (a.dtype, a.tobytes()) for k, a in wanted.items()
     }
+
+
+NETS = ("tiny-se-resnet", "tiny-se-resnext", "tiny-senet", "tiny-se-bn-inception", "tiny-resnet")
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_file_that_caffe_wrote_comes_back_byte_for_byte(tmp_path: Path, golden: Path, name: str):
+    source = golden / "tiny" / name / "net.caffemodel"
+    weights.write(tmp_path / "x.safetensors", *weights.read(source))
+    weights.write(tmp_path / "x.caffemodel", *weights.read(tmp_path / "x.safetensors"))
+    assert (tmp_path / "x.caffemodel").read_bytes() == source.read_bytes()
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("factor", [999.98236, 1.0, 0.0, -3.5])
+def test_caffe_to_canonical_to_caffe_keeps_every_byte(tmp_path: Path, name: str, factor: float):
+    spec = cases.TINY[name]
+    values = cases.seeded(spec, 7)
+    norms = [node.module for node in graph(spec) if isinstance(node.op, BatchNorm)]
+    rng = np.random.default_rng(8)
+    blobs = {  # as a Caffe file may have them, whatever the factor makes of them
+        f"{module}.{leaf}": rng.standard_normal(values[f"{module}.running_mean"].shape).astype(np.float32)
+        for module in norms
+        for leaf in ("running_mean", "running_var")
+    } | {f"{module}.factor": np.array([factor], np.float32) for module in norms}
+    reciprocal = 1 / float(np.float32(factor)) if factor else 0.0
+    freed = {name: blob * np.float64(reciprocal) for name, blob in blobs.items() if not name.endswith(".factor")}
+    weights.write(tmp_path / "a.caffemodel", spec, Params({**values, **freed}, replace(values.info, blobs=blobs)))
+    weights.write(tmp_path / "b.safetensors", *weights.read(tmp_path / "a.caffemodel"))
+    weights.write(tmp_path / "c.caffemodel", *weights.read(tmp_path / "b.safetensors"))
+    stored = [blob for layer in caffe_file.load(tmp_path / "a.caffemodel").layers for blob in layer.blobs]
+    assert sum(blob.tobytes() == np.array([factor], np.float32).tobytes() for blob in stored) >= len(norms)
+    for suffix in ("caffemodel", "prototxt"):
+        assert (tmp_path / f"c.{suffix}").read_bytes() == (tmp_path / f"a.{suffix}").read_bytes()
