@@ -38,7 +38,7 @@ from weights.state_dict import decode, identify
 _VALUES = "model.weights.h5"
 _DATASET = "senet"  # in HDF5 files
 _KERAS_VERSION = "3.15.1"  # whose layout this is; it has been the same since 3.0, but for the names of layers
-_CLASSES = {Conv: "conv2d", BatchNorm: "batch_normalization", Linear: "dense", Scale: "se_block"}
+_CLASSES = {Conv: "conv2d", BatchNorm: "batch_norm", Linear: "dense", Scale: "se_block"}
 _KERNEL, _BATCH_NORM = ("kernel", "bias"), ("gamma", "beta", "moving_mean", "moving_variance")
 _INDICES = {"weight": 0, "bias": 1, "running_mean": 2, "running_var": 3}
 
