@@ -16,8 +16,8 @@ FORMS = {
     "joined strings": """layer { name: '' "c" type: "Co" 'nv' convolution_param { num_output: 16 kernel_size: 3 } }""",
     "hexadecimal and octal": 'layer { name: "c" type: "Conv" convolution_param { num_output: 0x10 kernel_size: 03 } }',
     "escapes": r'layer { name: "\143" type: "\x43onv" convolution_param { num_output: 16 kernel_size: 3 } }',
-    "comments": '# first\nlayer { # "x" {\nname: "c" type: "Conv" convolution_param { num_output: 16 kernel_size: 3 } }#',
-    "no spaces": 'layer{name:"c"type:"Conv"convolution_param{num_output:16kernel_size:3}}'.replace("16k", "16 k"),
+    "comments": '# x {\nlayer { # "x" {\nname: "c" type: "Conv" convolution_param { num_output: 16 kernel_size: 3 } }#',
+    "no spaces": 'layer{name:"c"type:"Conv"convolution_param{num_output:16 kernel_size:3}}',
 }
 
 
