@@ -66,6 +66,9 @@ def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray]) -> None:
     check(spec, params, str(path))
     if path.exists() and not is_checkpoint(path):
         raise InputError(f"{path}: stands already and is no Orbax checkpoint; remove it or choose another name")
+    target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():  # Orbax would make it
+        raise InputError(f"{path}: cannot be written: there is no {target.parent}")
     tree: dict[str, Any] = {}
     for p in schema(spec):
         branch = tree
@@ -73,7 +76,6 @@ def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray]) -> None:
             branch = branch.setdefault(name, {})
         branch["value"] = np.ascontiguousarray(FLAX.encode(p, params[p.name]))
     checkpoints = _orbax()
-    target = Path(os.path.realpath(path))
     token = secrets.token_hex(4)
     new, old = (target.with_name(f".{target.name[:100]}.{token}.{end}") for end in ("part", "old"))
     try:
