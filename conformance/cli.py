@@ -9,28 +9,16 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
-FRAMEWORKS = ("torch", "tf", "jax", "onnx", "numpy")
+FRAMEWORKS = ("torch", "jax", "tf", "onnx")
+"""What is compared, with the NumPy reference, where nothing else is asked for."""
+
 DTYPES = ("float64", "float32")
-EXTRAS = {
-    "torch": "torch",
-    "tensorflow": "tf",
-    "keras": "tf",
-    "jax": "jax",
-    "flax": "jax",
-    "orbax": "jax",
-    "onnx": "onnx",
-    "onnx_ir": "onnx",
-    "onnxruntime": "onnx",
-    "matplotlib": "report",
-}
-"""What an absent module belongs to: ``pip install 'senet[...]'``."""
 
 
 class _Commands(click.Group):
@@ -56,11 +44,8 @@ class _Commands(click.Group):
             # Whoever read our output has gone. Python would complain once more when it closes stdout.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(141)  # what a shell reports for SIGPIPE
-        except ModuleNotFoundError as error:
-            extra = EXTRAS.get((error.name or "").partition(".")[0])
-            if extra is None:
-                raise
-            raise click.ClickException(f"{error.name} is not installed: pip install 'senet[{extra}]'") from None
+        except ImportError as error:
+            raise _missing(error) from None
         except ValueError as error:
             from weights import InputError
 
@@ -75,19 +60,37 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-def _names(known: tuple[str, ...]) -> Callable[[click.Context, click.Parameter, str], tuple[str, ...]]:
-    """A comma-separated choice, each name once."""
+def _missing(error: ImportError) -> Exception:
+    """What to install, where the module that could not be imported is one of an extra."""
+    from conformance.frameworks import EXTRAS, AbsentError
 
-    def parse(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, ...]:
-        if value is None:
-            return ()
-        found = tuple(dict.fromkeys(name.strip() for name in value.split(",")))
+    if isinstance(error, AbsentError):
+        return click.ClickException(str(error))
+    name = (error.name or getattr(error.__cause__, "name", None) or "").partition(".")[0]
+    extra = {**EXTRAS, "matplotlib": "report", "orbax": "jax"}.get(name)
+    return click.ClickException(f"{name} is not installed: pip install 'senet[{extra}]'") if extra else error
+
+
+def _list(value: str | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in value.split(","))) if value is not None else ()
+
+
+def _dtypes(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...]:
+    found = _list(value)
+    for name in found:
+        if name not in DTYPES:
+            raise click.BadParameter(f"{name!r} is none of {', '.join(DTYPES)}")
+    return found
+
+
+def _frameworks(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    found = _list(value)
+    if found:
+        from conformance.frameworks import known
+
         for name in found:
-            if name not in known:
-                raise click.BadParameter(f"{name!r} is none of {', '.join(known)}")
-        return found
-
-    return parse
+            known(name)
+    return found
 
 
 def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, int] | None:
@@ -107,7 +110,8 @@ _prototxt = click.option(
 
 def _read(file: Path, prototxt: Path | None = None, **options: Any) -> Any:
     """(spec, params), with options only where they are given: not every format has them."""
-    from weights import InputError, InputWarning, read
+    from weights import InputError, read
+    from weights.errors import InputWarning
     from weights.files import format_of
 
     given = {key: value for key, value in {"prototxt": prototxt, **options}.items() if value is not None}
@@ -231,13 +235,14 @@ def convert(
 @click.argument("file", type=_FILE)
 @_prototxt
 @click.option(
-    "--frameworks", callback=_names(FRAMEWORKS), help=f"Some of {','.join(FRAMEWORKS)}; else all that are installed."
+    "--frameworks", callback=_frameworks, help=f"Some of {','.join(FRAMEWORKS)}; else all that are installed."
 )
-@click.option("--dtype", "dtypes", callback=_names(DTYPES), default="float64", show_default=True, help="Or both.")
+@click.option("--dtype", "dtypes", callback=_dtypes, default="float64", show_default=True, help="Or both.")
 @click.option("--size", callback=_size, metavar="HxW", help="Of the input; else what the checkpoint expects.")
 @click.option("--image", type=_FILE, help="A photograph to run on; else seeded noise.")
 @click.option("--report", type=_FILE, metavar="FILE.html", help="Write a self-contained page.")
 @click.option("--json", "result", type=_FILE, metavar="FILE.json", help="Write the numbers of every tap.")
+@click.option("--in-process", is_flag=True, help="All in this process, for a debugger; else each in its own.")
 @click.option("--markdown", is_flag=True, help="Print the table in Markdown.")
 def compare(
     file: Path,
@@ -248,21 +253,19 @@ def compare(
     image: Path | None,
     report: Path | None,
     result: Path | None,
+    in_process: bool,
     markdown: bool,
 ) -> None:
     """Compare the frameworks layer by layer.
 
-    Runs the checkpoint FILE in each and compares every layer with the NumPy reference. Exits with 0 if all agree within the bounds (1e-13 of a layer's largest value in float64, 1e-5 in float32), with 1
-    if one does not.
+    Runs the checkpoint FILE in each and compares every layer with the NumPy reference. Exits with 0 if all agree
+    within the bounds (1e-13 of a layer's largest value in float64, 1e-5 in float32), with 1 if one does not.
     """
     from conformance import report as reports
-    from conformance.frameworks import require
     from conformance.progress import busy
-    from conformance.record import record
+    from conformance.record import record, to_json
     from weights.atomic import replacing
 
-    for name in frameworks:
-        require(name)
     with busy(f"Reading {file.name}"):
         spec, params = _read(file, prototxt)
     command = " ".join(["senet", *sys.argv[1:]])
@@ -270,27 +273,28 @@ def compare(
         spec,
         params,
         file=file,
-        frameworks=frameworks or FRAMEWORKS[:-1],
+        frameworks=frameworks or FRAMEWORKS,
         dtypes=dtypes,
         command=command,
         photo=image,
         size=size,
+        isolated=not in_process,
     )
     if result:
         with replacing(result) as out:
-            out.write(json.dumps({**run, "input": {**run["input"], "photo": ""}}, indent=1).encode())
+            out.write(to_json(run).encode())
     if report:
         reports.write(report, run)
     table = reports.markdown if markdown else reports.aligned
     click.echo(table(reports.HEADER, list(reports.rows(run))))
-    _judge(run)
+    _judge(run, frameworks)
 
 
 @main.command()
 @click.argument("photo", type=_FILE)
 @click.option("--weights", "file", type=_FILE, required=True, help="The checkpoint, of any format.")
 @_prototxt
-@click.option("--framework", type=click.Choice(FRAMEWORKS), default="numpy", show_default=True)
+@click.option("--framework", default="numpy", show_default=True)
 @click.option("--top", "count", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many classes.")
 def classify(photo: Path, file: Path, prototxt: Path | None, framework: str, count: int) -> None:
     """Say what a photograph shows.
@@ -298,14 +302,14 @@ def classify(photo: Path, file: Path, prototxt: Path | None, framework: str, cou
     The most probable classes, by the checkpoint's own preprocessing and label order.
     """
     import conformance
-    from conformance.frameworks import require
+    from conformance.frameworks import adapter
     from conformance.progress import busy
     from conformance.record import top
     from conformance.report import aligned
     from weights import InputError
     from weights.preprocessing import prepare
 
-    require(framework)
+    adapter(framework)
     with busy(f"Reading {file.name}"):
         spec, params = _read(file, prototxt)
     info = params.info
@@ -330,7 +334,7 @@ def classify(photo: Path, file: Path, prototxt: Path | None, framework: str, cou
 @main.command()
 @click.option("--caffemodel", type=_FILE, help="A real checkpoint; else one with seeded weights is written.")
 @click.option("--output", type=_FILE, default=Path("demo"), show_default=True, help="Folder for all that is written.")
-@click.option("--frameworks", callback=_names(FRAMEWORKS), help="As in compare.")
+@click.option("--frameworks", callback=_frameworks, help="As in compare.")
 def demo(caffemodel: Path | None, output: Path, frameworks: tuple[str, ...]) -> None:
     """Do the whole job on one network.
 
@@ -338,18 +342,20 @@ def demo(caffemodel: Path | None, output: Path, frameworks: tuple[str, ...]) -> 
     """
     from conformance.demo import demo as job
 
-    run = job(caffemodel, output, frameworks or FRAMEWORKS[:-1], click.echo)
-    _judge(run)
+    run = job(caffemodel, output, frameworks or FRAMEWORKS, click.echo)
+    _judge(run, frameworks)
 
 
-def _judge(run: dict[str, Any]) -> None:
+def _judge(run: dict[str, Any], wanted: tuple[str, ...]) -> None:
     """Turns a run into the exit code."""
     from conformance.report import agreed
     from weights import InputError
 
-    if all(f["status"] == "absent" for c in run["comparisons"] for f in c["frameworks"].values()):
-        raise InputError(
-            "no framework is installed, nothing was compared: pip install 'senet[torch]', [tf], [jax] or [onnx]"
-        )
+    found = [(name, f) for c in run["comparisons"] for name, f in c["frameworks"].items()]
+    for name, f in found:
+        if f["status"] == "absent" and name in wanted:
+            raise InputError(f["message"])
+    if all(f["status"] == "absent" for _, f in found):
+        raise InputError("no framework is installed, nothing was compared: pip install 'senet[all]', or one of them")
     if not agreed(run):
         click.get_current_context().exit(1)

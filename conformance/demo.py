@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import weights
+from conformance.cases import seeded
 from conformance.progress import busy
 from conformance.record import record
+from conformance.report import HEADER, aligned, rows
 from conformance.report import write as write_report
+from weights.atomic import reason, replacing
 
 SEED = 1001  # of the weights, where there is no checkpoint
 
@@ -28,14 +31,14 @@ def demo(
     Raises:
         InputError: the checkpoint cannot be used, or the folder not written.
     """
-    from conformance.report import HEADER, aligned, rows
-
     note = ""
     if caffemodel is None:
         note = "seeded weights"
-        say("No checkpoint given: the weights are seeded noise, so the classes mean nothing and the agreement does.")
-    photo = _photograph()
+        say("No checkpoint given: writing a Caffe pair of SE-ResNet-50 with seeded weights. Its classes mean nothing.")
     _folder(output)
+    photo = output / "grace_hopper.jpg"
+    with replacing(photo) as file:
+        file.write(_photograph().read_bytes())
     if caffemodel is None:
         caffemodel = output / "SE-ResNet-50.caffemodel"
         _seeded(caffemodel)
@@ -61,11 +64,11 @@ def demo(
     report = output / "report.html"
     write_report(report, run)
     say("")
-    say(f"The page    {report}: error along the depth of the network, the classes, what was run")
-    say(f"Next        senet inspect {canonical}")
-    say(f"            senet classify PHOTO --weights {canonical}")
+    say(f"Report    {report}: error along the depth of the network, classes, what was run")
+    say(f"Next      senet inspect {canonical}")
+    say(f"          senet classify {photo} --weights {canonical}")
     if note:
-        say("            make demo CAFFEMODEL=path/to/SE-ResNet-50.caffemodel, with a real checkpoint")
+        say("          make demo CAFFEMODEL=path/to/SE-ResNet-50.caffemodel, with a real checkpoint")
     return run
 
 
@@ -77,16 +80,12 @@ def _photograph() -> Path:
 
 
 def _seeded(path: Path) -> None:
-    from conformance.cases import seeded
-
     spec = weights.MODELS["se-resnet-50"]
     with busy(f"Writing {path.name}"):
         weights.write(path, spec, seeded(spec, SEED))
 
 
 def _folder(path: Path) -> None:
-    from weights.atomic import reason
-
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -12,6 +12,8 @@
  "command": "senet compare ..."}
 """
 
+import json
+import math
 import os
 import platform
 from base64 import b64encode
@@ -47,6 +49,7 @@ def record(
     photo: Path | None = None,
     size: tuple[int, int] | None = None,
     note: str = "",
+    isolated: bool = True,
 ) -> dict[str, Any]:
     """Compares the frameworks in each dtype and returns the run.
 
@@ -54,6 +57,7 @@ def record(
         photo: what the networks look at; without it, seeded noise.
         size: height and width of the input; otherwise what the preprocessing says, 224x224.
         note: what a reader has to know about the weights.
+        isolated: see ``conformance.compare``.
 
     Raises:
         InputError: the photograph is none, or the network cannot take the size.
@@ -66,11 +70,14 @@ def record(
     else:
         x = prepare(photo, expected, size)
         what = f"the photograph {photo.name}"
-    comparisons = []
+    comparisons: list[conformance.Comparison] = []
     with busy("Comparing", len(dtypes)) as bar:
         for done, dtype in enumerate(dtypes):
             bar(f"Comparing in {dtype}", done)
-            comparisons.append(conformance.compare(spec, params, x, frameworks=frameworks, dtype=dtype))
+            # ONNX Runtime computes in float32 whatever is asked for; once is enough.
+            over = {name for c in comparisons for name, result in c.results.items() if result.dtype == dtype}
+            left = [name for name in frameworks if name not in over]
+            comparisons.append(conformance.compare(spec, params, x, left, dtype, isolated=isolated))
     c = cost(spec)
     return {
         "format": 1,
@@ -83,12 +90,28 @@ def record(
             "photo": _thumbnail(photo) if photo else "",
         },
         "comparisons": [comparison.to_dict() for comparison in comparisons],
-        "top5": top(comparisons[0].logits, info.labels),
+        "top5": top(comparisons[0].output, info.labels) if spec.classes else [],
         "labels": info.labels,
         "assumed": list(info.assumed),
         "machine": _machine(),
         "command": command,
     }
+
+
+def to_json(run: dict[str, Any]) -> str:
+    """A run as JSON, without the photograph; numbers that are none, which JSON has not, as null."""
+
+    def finite(value: Any) -> Any:
+        match value:
+            case dict():
+                return {key: finite(inner) for key, inner in value.items()}
+            case list():
+                return [finite(inner) for inner in value]
+            case float() if not math.isfinite(value):
+                return None
+        return value
+
+    return json.dumps(finite({**run, "input": {**run["input"], "photo": ""}}), indent=1, allow_nan=False)
 
 
 def top(logits: np.ndarray, labels: Any, count: int = 5) -> list[dict[str, Any]]:

@@ -17,6 +17,9 @@ TITLES = {
     "tf": "Keras (TensorFlow)",
     "onnx": "ONNX Runtime",
 }
+EPS = {"float64": 2.0**-52, "float32": 2.0**-23}
+"""The distance from 1 to the next number."""
+
 HEADER = ("framework", "version", "dtype", "taps", "worst tap", "its error", "logits error", "top-1", "verdict")
 
 
@@ -29,29 +32,25 @@ def rows(run: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     """The agreement table, a row for each framework and dtype."""
     for comparison in run["comparisons"]:
         for name, found in comparison["frameworks"].items():
-            title, version = title_of(name), found.get("version") or ""
-            if not found.get("taps"):
-                yield title, version, comparison["dtype"], "", "", "", "", "", verdict(found)
-                continue
-            worst, logits = found["worst"], found["logits_error"]
+            worst, logits, best = found["worst"], found["logits_error"], found["top1"]
             yield (
-                title,
-                version,
-                comparison["dtype"],
-                str(len(found["taps"])),
-                worst["tap"],
-                f"{worst['error']:.1e}",
+                title_of(name),
+                found["version"],
+                found["dtype"] or comparison["dtype"],
+                str(len(found["taps"])) if worst else "",
+                worst["tap"] if worst else "",
+                f"{worst['error']:.1e}" if worst else "",
                 f"{logits:.1e}" if logits is not None else "",
-                str(found["top1"]) if found.get("top1") is not None else "",
+                str(best) if best is not None else "",
                 verdict(found),
             )
 
 
 def verdict(found: Mapping[str, Any]) -> str:
     """What became of one framework, in a few words."""
-    if found["status"] == "disagreed" and found.get("first_divergent"):
-        return f"disagreed, first at {found['first_divergent']}"
-    return ": ".join(part for part in (found["status"], found.get("message")) if part)
+    first = found["first_divergent"]
+    said = f"{found['status']}, first at {first}" if first else found["status"]
+    return f"{said}: {found['message']}" if found["message"] else said
 
 
 def agreed(run: Mapping[str, Any]) -> bool:
@@ -108,29 +107,36 @@ def html(run: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )
     disagreeing = [
-        (title_of(name), c["dtype"], f.get("first_divergent"))
+        (title_of(name), f["dtype"] or c["dtype"], f["first_divergent"])
         for c in run["comparisons"]
         for name, f in c["frameworks"].items()
         if f["status"] not in ("agreed", "absent")
     ]
+    plots = _plots(run["comparisons"])
     return environment.get_template("report.html").render(
         run=run,
         agreed=agreed(run),
         disagreeing=disagreeing,
         header=HEADER,
         rows=list(rows(run)),
-        plots=_plots(run["comparisons"]),
+        plots=plots,
+        legend={s["dtype"]: s for plot in plots for s in plot.series}.values(),
     )
 
 
 def _plots(comparisons: Sequence[Mapping[str, Any]]) -> list["Plot"]:
     """A plot for each framework that has taps, in the order of the table, all with the same axes."""
-    names = dict.fromkeys(n for c in comparisons for n, f in c["frameworks"].items() if f.get("taps"))
-    errors = [e for c in comparisons for f in c["frameworks"].values() for e in (f.get("taps") or {}).values()]
-    highest = max([c["bound"] for c in comparisons] + [e for e in errors if math.isfinite(e)], default=1.0)
-    lowest = min((c["eps"] for c in comparisons), default=1.0)
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for comparison in comparisons:
+        for name, result in comparison["frameworks"].items():
+            if result["taps"]:
+                found.setdefault(name, []).append(result)
+    results = [result for group in found.values() for result in group]
+    errors = [e for result in results for e in result["taps"].values() if math.isfinite(e)]
+    highest = max([*errors, *(result["bound"] for result in results)], default=1.0)
+    lowest = min((EPS[result["dtype"]] for result in results), default=1.0)
     decades = math.floor(math.log10(lowest)) - 1, math.ceil(math.log10(highest) + 0.3)
-    return [Plot(comparisons, name, decades) for name in names]
+    return [Plot(name, group, decades) for name, group in found.items()]
 
 
 class Plot:
@@ -142,32 +148,24 @@ class Plot:
     width, height = 440, 260
     left, right, top, bottom = 50, 8, 10, 44
 
-    def __init__(self, comparisons: Sequence[Mapping[str, Any]], framework: str, decades: tuple[int, int]):
+    def __init__(self, framework: str, results: Sequence[Mapping[str, Any]], decades: tuple[int, int]):
         self.title = title_of(framework)
         self._low, self._high = decades
-        found = [(c, c["frameworks"][framework]) for c in comparisons if c["frameworks"].get(framework, {}).get("taps")]
-        self.taps = list(found[0][1]["taps"])
-        self.series = [self._series(c, f) for c, f in found]
+        self.taps = list(results[0]["taps"])
+        self.series = [self._series(result) for result in results]
         self.decades = [(self._y(10.0**d), d) for d in range(self._low + 1, self._high + 1) if d % 4 == 0]
         self.stages = list(self._stages())
 
-    def _series(self, comparison: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
-        errors = found["taps"]
+    def _series(self, result: Mapping[str, Any]) -> dict[str, Any]:
+        bound, eps = result["bound"], EPS[result["dtype"]]
         place = {tap: i for i, tap in enumerate(self.taps)}
         points = [
-            {"x": self._x(place[tap]), "y": self._y(e), "tap": tap, "error": e, "over": not e <= comparison["bound"]}
-            for tap, e in errors.items()
+            {"x": self._x(place[tap]), "y": self._y(e), "tap": tap, "error": e, "over": not e <= bound}
+            for tap, e in result["taps"].items()
             if tap in place
         ]
-        return {
-            "dtype": comparison["dtype"],
-            "points": points,
-            "bound": comparison["bound"],
-            "bound_y": self._y(comparison["bound"]),
-            "eps": comparison["eps"],
-            "eps_y": self._y(comparison["eps"]),
-            "worst": found["worst"],
-        }
+        lines = {"bound": bound, "bound_y": self._y(bound), "eps": eps, "eps_y": self._y(eps)}
+        return {"dtype": result["dtype"], "points": points, "worst": result["worst"], **lines}
 
     def _stages(self) -> Iterator[tuple[float, float, str]]:
         """Where each stage or module begins, where its label is centred, and the label where there is room for it."""

@@ -1,0 +1,329 @@
+"""The command line: what it prints, what it writes, how it fails."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import weights
+from conformance.cases import TINY, seeded
+from conformance.cli import main
+from weights import CAFFE, MODELS, Info, Params
+
+SPEC = TINY["tiny-se-resnet"]
+
+
+def senet(*args: object):
+    return CliRunner().invoke(main, [str(a) for a in args])
+
+
+def fails(result, *parts: str, code: int = 2) -> None:
+    """One message on stderr that holds all parts, and no traceback."""
+    assert result.exit_code == code, result.output
+    assert result.stderr.lstrip().startswith("senet: ")
+    assert "Traceback" not in result.stderr
+    for part in parts:
+        assert part in result.stderr
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("cli")
+
+
+@pytest.fixture(scope="module")
+def caffemodel(folder):
+    path = folder / "tiny.caffemodel"
+    weights.write(path, SPEC, seeded(SPEC, 5001))
+    return path
+
+
+@pytest.fixture(scope="module")
+def canonical(folder):
+    path = folder / "tiny.safetensors"
+    weights.write(path, SPEC, seeded(SPEC, 5001))
+    return path
+
+
+@pytest.fixture(scope="module")
+def photo(folder):
+    path = folder / "photo.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (80, 100, 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def test_models_lists_every_network_with_its_costs():
+    rows = json.loads(senet("models", "--json").stdout)
+    assert [row["name"] for row in rows] == list(MODELS)
+    assert (rows[0]["parameters"], round(rows[0]["gmacs"], 3)) == (28_088_024, 3.860)
+    table = senet("models").stdout
+    assert all(name in table for name in MODELS)
+    assert "28,088,024" in table
+
+
+def test_inspect_tells_what_was_recognised_and_what_is_assumed(caffemodel):
+    shown = " ".join(senet("inspect", caffemodel).stdout.split())
+    assert "format caffemodel" in shown
+    assert "SE reduction 4" in shown
+    assert "bottlenecks by stage 1, 2, 1, 1" in shown
+    assert "BGR 0..255, minus (104, 117, 123); short side 256, centre 224x224 (assumed" in shown
+    assert "label order not known" in shown
+    assert "999.98236" in shown
+
+
+@pytest.mark.parametrize("name", ["se-resnet-50", "se-bn-inception"])
+def test_inspect_names_a_published_network_exactly_or_by_its_differences(name, folder):
+    from conformance.summary import describe
+
+    path = folder / "x.safetensors"
+    path.touch()
+    assert f"({name}, exactly)" in describe(path, MODELS[name], {})
+    assert f"({name}, but for classes 7 instead of 1000)" in describe(path, replace(MODELS[name], classes=7), {})
+
+
+def test_inspect_points_at_values_that_are_no_numbers(folder):
+    params = seeded(SPEC, 1)
+    params["fc.bias"] = np.full_like(params["fc.bias"], np.nan)
+    weights.write(folder / "nan.safetensors", SPEC, params)
+    assert "not finite" in senet("inspect", folder / "nan.safetensors").stdout
+
+
+def test_convert_there_and_back_returns_the_same_bytes(caffemodel, folder):
+    assert senet("convert", caffemodel, folder / "there.safetensors").exit_code == 0
+    assert senet("convert", folder / "there.safetensors", folder / "back.caffemodel").exit_code == 0
+    assert (folder / "back.caffemodel").read_bytes() == caffemodel.read_bytes()
+    assert (folder / "back.prototxt").exists()
+
+
+def test_convert_reorders_labels_and_rewrites_the_input(folder):
+    spec = replace(SPEC, classes=1000)
+    source, target = folder / "devkit.safetensors", folder / "sorted.safetensors"
+    weights.write(source, spec, seeded(spec, 1))
+    assert senet("convert", source, target, "--labels", "sorted", "--input", "rgb01").exit_code == 0
+    info = weights.read(target)[1].info
+    assert info.labels == "sorted"
+    assert info.preprocessing is not None
+    assert (info.preprocessing.channels, info.preprocessing.range) == ("rgb", 1)
+
+
+def test_convert_says_what_is_assumed(caffemodel, folder):
+    assert "assumed, not stated by tiny.caffemodel" in senet("convert", caffemodel, folder / "a.safetensors").stdout
+
+
+def test_compare_agrees_and_writes_json_and_report(canonical, photo, folder):
+    page, result = folder / "report.html", folder / "result.json"
+    options = ("--frameworks", "torch,numpy", "--dtype", "float64,float32", "--size", "65x64", "--image", photo)
+    done = senet("compare", canonical, *options, "--report", page, "--json", result)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.count("agreed") == 4
+    run = json.loads(result.read_text())
+    assert [c["dtype"] for c in run["comparisons"]] == ["float64", "float32"]
+    assert run["input"]["shape"] == [1, 3, 65, 64]
+    assert "PyTorch" in page.read_text()
+
+
+def test_compare_prints_markdown(canonical):
+    done = senet("compare", canonical, "--frameworks", "numpy", "--size", "65x64", "--markdown")
+    assert done.stdout.startswith("| framework |")
+
+
+def test_compare_exits_with_1_where_a_framework_disagrees(canonical, monkeypatch):
+    import conformance.frameworks.torch as adapter
+
+    def wrong(model, x, taps=adapter.taps):
+        found = taps(model, x)
+        return {**found, "stage2.0.conv2": found["stage2.0.conv2"] * 1.001}
+
+    monkeypatch.setattr(adapter, "taps", wrong)
+    done = senet("compare", canonical, "--frameworks", "torch", "--size", "65x64", "--in-process")
+    assert done.exit_code == 1
+    assert "disagreed, first at stage2.0.conv2" in done.stdout
+
+
+@pytest.mark.parametrize("labels", ["devkit", "sorted"])
+def test_classify_names_classes_in_the_order_of_the_file(labels, photo, folder):
+    spec = replace(SPEC, classes=1000)
+    params = seeded(spec, 1)
+    params["fc.weight"][:] = 0
+    params["fc.bias"][:] = np.arange(1000) == 0  # class 0 wins
+    path = folder / f"{labels}.safetensors"
+    weights.write(path, spec, Params(params, Info(preprocessing=CAFFE, labels=labels)))
+    shown = senet("classify", photo, "--weights", path, "--top", "1").stdout
+    assert {"devkit": "kit fox", "sorted": "tench"}[labels] in shown
+
+
+def test_classify_gives_indices_only_where_the_label_order_is_unknown(canonical, photo):
+    done = senet("classify", photo, "--weights", canonical, "--top", "3")
+    assert done.exit_code == 0
+    assert "label order" in done.stderr
+    assert len(done.stdout.splitlines()) == 5
+    assert "class" not in done.stdout
+
+
+@pytest.mark.parametrize("framework", ["torch", "tf", "onnx"])
+def test_classify_gives_the_same_in_another_framework(framework, canonical, photo):
+    ours = senet("classify", photo, "--weights", canonical)
+    theirs = senet("classify", photo, "--weights", canonical, "--framework", framework)
+    assert theirs.stdout == ours.stdout
+
+
+def test_demo_runs_the_whole_job_on_a_checkpoint(caffemodel, folder):
+    done = senet("demo", "--caffemodel", caffemodel, "--output", folder / "out", "--frameworks", "torch")
+    assert done.exit_code == 0, done.output
+    assert "seeded" not in done.stdout
+    assert {p.name for p in (folder / "out").iterdir()} >= {"tiny.safetensors", "report.html"}
+
+
+def _layers(caffemodel):
+    from weights import caffe_file
+
+    return caffe_file, caffe_file.load(caffemodel)
+
+
+def _damage(kind: str, caffemodel, folder):
+    """A checkpoint with something wrong."""
+    path = folder / f"{kind}.caffemodel"
+    whole = caffemodel.read_bytes()
+    if kind == "html":
+        path.write_bytes(b"<!DOCTYPE html><html><body>404 Not Found</body></html>")
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "truncated":
+        path.write_bytes(whole[: len(whole) * 2 // 3])
+    elif kind != "absent":
+        caffe_file, net = _layers(caffemodel)
+        layers = list(net.layers)
+        at = next(i for i, layer in enumerate(layers) if layer.name == "conv2_1_1x1_reduce")
+        if kind == "missing_layer":
+            del layers[at]
+        elif kind == "extra_layer":
+            layers.insert(at, replace(layers[at], name="one_too_many", tops=("nowhere",)))
+        elif kind == "wrong_shape":
+            layers[at] = replace(layers[at], blobs=(layers[at].blobs[0][:-1],))
+        elif kind == "other_network":
+            layers = [layer for layer in layers if layer.type != "Axpy"]
+        caffe_file.save(path, replace(net, layers=tuple(layers)))
+    return path
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["html", "empty", "truncated", "missing_layer", "extra_layer", "wrong_shape", "other_network", "absent"],
+)
+@pytest.mark.parametrize("command", ["inspect", "convert", "compare"])
+def test_a_bad_checkpoint_is_one_clear_error(kind, command, caffemodel, folder):
+    path = _damage(kind, caffemodel, folder)
+    target = folder / f"{kind}.safetensors"
+    result = senet(command, path, *([target] if command == "convert" else []))
+    fails(result, str(path))
+    assert not target.exists()
+    assert not list(folder.glob(".*.part"))
+
+
+def test_a_layer_of_the_wrong_shape_is_named(caffemodel, folder):
+    fails(senet("inspect", _damage("wrong_shape", caffemodel, folder)), "conv2_1_1x1_reduce")
+
+
+def test_inspect_says_what_a_file_outside_of_the_family_is(caffemodel, folder):
+    result = senet("inspect", _damage("other_network", caffemodel, folder))
+    fails(result)
+    assert "none of this family" in result.stdout
+    assert "Convolution" in result.stdout
+
+
+@pytest.mark.parametrize("place", ["folder", "missing/x.safetensors", "file/x.safetensors"])
+def test_an_output_that_cannot_be_written_is_one_clear_error(place, canonical, tmp_path):
+    (tmp_path / "folder.safetensors").mkdir()
+    (tmp_path / "file").touch()
+    target = tmp_path / (place if place != "folder" else "folder.safetensors")
+    fails(senet("convert", canonical, target), str(target))
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device without space here")
+def test_no_space_for_the_output_is_one_clear_error(canonical, tmp_path, monkeypatch):
+    from weights import atomic
+
+    full = open
+    monkeypatch.setattr(
+        atomic,
+        "open",
+        lambda path, mode: full("/dev/full" if "x" in mode else path, mode[1:] + "w" if "x" in mode else mode),
+        raising=False,
+    )
+    fails(senet("convert", canonical, tmp_path / "x.pth"), "no space")
+
+
+@pytest.mark.parametrize("option", ["--report", "--json"])
+def test_compare_needs_a_place_for_what_it_writes(option, canonical, tmp_path):
+    done = senet("compare", canonical, "--frameworks", "numpy", "--size", "65x64", option, tmp_path / "no" / "x")
+    fails(done, str(tmp_path / "no"))
+
+
+@pytest.mark.parametrize("command", ["classify", "compare"])
+@pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n" + b"\0" * 40, None])
+def test_an_image_that_is_none_is_one_clear_error(command, content, canonical, tmp_path):
+    image = tmp_path / "photo.jpg"
+    if content is not None:
+        image.write_bytes(content)
+    args = {"classify": (image, "--weights", canonical), "compare": (canonical, "--image", image)}[command]
+    fails(senet(command, *args), str(image))
+
+
+@pytest.mark.parametrize(
+    ("args", "part"),
+    [
+        (("compare", "x.safetensors", "--size", "224"), "224x224"),
+        (("compare", "x.safetensors", "--frameworks", "torch,mxnet"), "mxnet"),
+        (("compare", "x.safetensors", "--dtype", "float8"), "float8"),
+        (("convert", "x.safetensors"), "DST"),
+        (("convert", "x.unknown", "y.onnx"), "x.unknown"),
+        (("inspect", "x.safetensors", "--prototxt", "y"), "no Caffe file"),
+        (("nonsense",), "nonsense"),
+    ],
+)
+def test_wrong_usage_is_one_clear_line(args, part):
+    result = senet(*args)
+    fails(result, part)
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_an_input_too_small_for_the_network_is_one_clear_error(canonical):
+    fails(senet("compare", canonical, "--frameworks", "numpy", "--size", "1x1"), "1x1")
+
+
+def test_the_source_is_never_overwritten_by_itself(canonical):
+    before = canonical.read_bytes()
+    fails(senet("convert", canonical, canonical), "source itself")
+    assert canonical.read_bytes() == before
+
+
+def test_an_interrupt_ends_with_130(canonical, monkeypatch):
+    def interrupted(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(weights, "read", interrupted)
+    fails(senet("inspect", canonical), "interrupted", code=130)
+
+
+def test_a_reader_that_goes_away_is_no_traceback():
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "conformance", "models"], stdout=writer, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writer)
+    assert done.stderr == ""
+    assert done.returncode == 141
+
+
+def test_without_arguments_the_commands_are_listed():
+    result = senet()
+    assert "convert" in result.output
+    assert result.exit_code == 2
