@@ -1,0 +1,76 @@
+"""One adapter per framework, imported by name when it is needed.
+
+An adapter is a module with
+
+    NAME: str                              what people call it
+    version() -> str                       of what computes
+    build(spec, params, dtype) -> model    in inference mode; params by canonical name
+    taps(model, x) -> {node: array}        x and maps are (N, C, H, W); what the model does not have is left out
+
+and, where it does not compute in every precision, ``dtype(spec, shape, dtype) -> str``: the one that it takes instead.
+"""
+
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+
+from weights.errors import InputError
+
+FRAMEWORKS = ("numpy", "torch", "jax", "tf", "onnx")
+"""The adapters that come along; any other is named by its module, "package.module"."""
+
+EXTRAS = {
+    "torch": "torch",
+    "jax": "jax",
+    "jaxlib": "jax",
+    "flax": "jax",
+    "tensorflow": "tf",
+    "keras": "tf",
+    "onnx": "onnx",
+    "onnx_ir": "onnx",
+    "onnxruntime": "onnx",
+}
+"""Top-level modules to the extra that installs them: ``pip install 'senet[...]'``."""
+
+
+class AbsentError(ModuleNotFoundError):
+    """A framework is not installed; the message says what to install."""
+
+
+def adapter(name: str) -> ModuleType:
+    """The adapter of that name.
+
+    Raises:
+        AbsentError: its framework is not installed.
+        InputError: there is no such adapter.
+    """
+    path = known(name)
+    try:
+        return import_module(path)
+    except ImportError as error:
+        # Our packages say in an ImportError of their own which extra they need; its cause names the module.
+        cause = error.__cause__ if isinstance(error.__cause__, ImportError) else error
+        missing = (cause.name or "").partition(".")[0]
+        if missing in EXTRAS:
+            message = f"{missing} is not installed: pip install 'senet[{EXTRAS[missing]}]'"
+            raise AbsentError(message, name=missing) from None
+        raise
+
+
+def known(name: str) -> str:
+    """The path of the module that is the adapter of that name; nothing is imported but the packages above it.
+
+    Raises:
+        InputError: there is none.
+    """
+    path = f"{__name__}.{name}" if name in FRAMEWORKS else name
+    try:
+        found = "." in path and find_spec(path)
+    except ModuleNotFoundError:
+        found = None
+    if not found:
+        raise InputError(
+            f"unknown framework {name!r}: expected one of {', '.join(FRAMEWORKS)}, "
+            "or an adapter's module, 'package.module', that can be imported"
+        )
+    return path

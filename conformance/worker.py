@@ -1,0 +1,128 @@
+"""One framework computing taps: in this process, or in one of its own that may crash or hang without harm.
+
+python -m conformance.worker FOLDER FRAMEWORK    # what ``isolated`` starts
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import ModuleType
+
+import numpy as np
+
+from conformance.frameworks import AbsentError, adapter
+from weights.graph import graph
+from weights.spec import Spec, from_dict, to_dict
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What every framework is given."""
+
+    spec: Spec
+    params: Mapping[str, np.ndarray]
+    x: np.ndarray
+    dtype: str
+
+    def save(self, folder: Path) -> None:
+        """Writes the job where other processes read it."""
+        (folder / "job.json").write_text(json.dumps({"spec": to_dict(self.spec), "dtype": self.dtype}))
+        np.savez(folder / "params.npz", **self.params)  # type: ignore[arg-type]
+        np.save(folder / "x.npy", self.x)
+
+
+def _load(folder: Path) -> Job:
+    job = json.loads((folder / "job.json").read_text())
+    with np.load(folder / "params.npz") as params:
+        return Job(from_dict(job["spec"]), dict(params), np.load(folder / "x.npy"), job["dtype"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a framework made of a job."""
+
+    version: str = ""
+    dtype: str = ""  # that it computed in
+    taps: Mapping[str, np.ndarray] = field(default_factory=dict)
+    seconds: float = 0.0  # for building, loading and running
+    message: str = ""  # why there are no taps
+    absent: bool = False  # because it is not installed
+
+
+def taps(framework: ModuleType, spec: Spec, params: Mapping[str, np.ndarray], x: np.ndarray, dtype: str) -> Answer:
+    """The taps of an adapter, in the order of the graph; those that the graph does not have stand at the end."""
+    start = time.perf_counter()
+    if hasattr(framework, "dtype"):
+        dtype = framework.dtype(spec, x.shape, dtype)
+    model = framework.build(spec, params, dtype)
+    found = framework.taps(model, np.ascontiguousarray(x, dtype))
+    found = {node.name: found[node.name] for node in graph(spec) if node.name in found} | found
+    return Answer(version=framework.version(), dtype=dtype, taps=found, seconds=time.perf_counter() - start)
+
+
+def answer(framework: str, job: Job) -> Answer:
+    """The answer of a framework in this process; what goes wrong becomes its message.
+
+    Raises:
+        InputError: there is no such framework.
+    """
+    try:
+        loaded = adapter(framework)
+    except AbsentError as error:
+        return Answer(message=str(error), absent=True)
+    try:
+        return taps(loaded, job.spec, job.params, job.x, job.dtype)
+    except Exception as error:
+        return Answer(version=loaded.version(), message=f"{type(error).__name__}: {str(error).strip()}")
+
+
+@contextmanager
+def isolated(framework: str, folder: Path, timeout: float) -> Iterator[Answer]:
+    """The answer of a framework in a process of its own, to the job saved in a folder.
+
+    Args:
+        timeout: seconds after which the process is ended.
+    """
+    # Modules are found where this process finds them: an adapter may lie in the current folder.
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+    with TemporaryDirectory(prefix="senet-", dir=folder) as out:
+        command = [sys.executable, "-m", "conformance.worker", str(folder), framework, out]
+        try:
+            with Path(out, "stderr").open("wb") as stderr:
+                code = subprocess.run(
+                    command, env=env, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr, timeout=timeout
+                ).returncode
+        except subprocess.TimeoutExpired:
+            yield Answer(message=f"no answer within {timeout:g} s")
+            return
+        if code:
+            yield Answer(message=_last_words(code, Path(out, "stderr").read_text(errors="replace")))
+            return
+        with np.load(Path(out, "taps.npz")) as found:
+            yield Answer(taps=found, **json.loads(Path(out, "answer.json").read_text()))
+
+
+def _last_words(code: int, stderr: str) -> str:
+    how = f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    said = [line.strip() for line in stderr.splitlines() if line.strip()]
+    return f"{how}: {said[-1]}" if said else how
+
+
+def main(folder: Path, framework: str, out: Path) -> None:
+    """Answers one job."""
+    found = answer(framework, _load(folder))
+    np.savez(out / "taps.npz", **found.taps)  # type: ignore[arg-type]
+    said = {name: getattr(found, name) for name in ("version", "dtype", "seconds", "message", "absent")}
+    (out / "answer.json").write_text(json.dumps(said))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))
