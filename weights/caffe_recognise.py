@@ -121,6 +121,7 @@ class _Walk:
         values: dict[str, int] = {}
         inputs: dict[int, Layer | None] = {}
         count = 0
+        done: dict[str, tuple[Layer, tuple[int, ...], tuple[int, ...]]] = {}
         for layer in self.net.layers:
             for blob in layer.bottoms:
                 if blob not in values:  # left undefined by the file: an input of the network
@@ -128,13 +129,16 @@ class _Walk:
                     inputs[count] = None
                     count += 1
             bottoms = tuple(values[blob] for blob in layer.bottoms)
+            if layer.name in done and done[layer.name][0] == layer and bottoms in done[layer.name][1:]:
+                continue  # the same layer stands twice
             if layer.type in ("Split", "Dropout") and len(bottoms) == 1:
                 if layer.type == "Dropout":
                     self.dropouts.append((bottoms[0], layer))
                 values |= dict.fromkeys(layer.tops, bottoms[0])
                 continue
-            tops = range(count, count + len(layer.tops))
+            tops = tuple(range(count, count + len(layer.tops)))
             count += len(tops)
+            done[layer.name] = layer, bottoms, tops
             values |= dict(zip(layer.tops, tops, strict=True))
             self.maker |= dict.fromkeys(tops, layer)
             if not bottoms:
