@@ -55,8 +55,10 @@ def read(path: Path, prototxt: str | Path | None = None) -> tuple[Spec, Params]:
     arrays, info = parameters(match, str(path))
     check(match.spec, arrays, str(path))
     devkit = match.spec.classes == 1000
+    digest = hashlib.sha256()
     with reading(path) as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        while piece := file.read(2**20):
+            digest.update(piece)
     info = replace(
         info,
         preprocessing=_preprocessing(match.size),
@@ -64,7 +66,7 @@ def read(path: Path, prototxt: str | Path | None = None) -> tuple[Spec, Params]:
         assumed=("preprocessing", "labels") if devkit else ("preprocessing",),
         source=path.name,
         format="caffemodel",
-        sha256=digest,
+        sha256=digest.hexdigest(),
     )
     return match.spec, Params(((p.name, arrays[p.name]) for p in schema(match.spec)), info)
 
@@ -129,13 +131,20 @@ def describe(path: str | Path, prototxt: str | Path | None = None) -> Summary:
 
 def _recognised(path: Path, net: Net, definition: str | Path | None) -> tuple[Net, Match]:
     if definition is not None:
-        net = _joined(path, net, Path(definition))
-    elif not has_definitions(net):
+        defined = _joined(path, net, Path(definition))
+        match = recognise(defined, str(definition))
+        known = {layer.name for layer in defined.layers}
+        extra = [layer.name for layer in net.layers if layer.blobs and layer.name not in known]
+        if extra:
+            unused = f"{path}: not used, as {definition} has no such layer: {_names(extra)}"
+            warnings.warn(InputWarning(unused), stacklevel=5)
+        return defined, match
+    if not has_definitions(net):
         raise InputError(
             f"{path}: carries no layer definitions, as HDF5 files and some old ones; "
             "give the .prototxt of the network beside it (--prototxt FILE)"
         )
-    return net, recognise(net, str(path if definition is None else definition))
+    return net, recognise(net, str(path))
 
 
 def _joined(path: Path, weights: Net, definition: Path) -> Net:
@@ -150,12 +159,6 @@ def _joined(path: Path, weights: Net, definition: Path) -> Net:
         raise InputError(
             f"{path}: has no layer {_names(missing)}, which {definition} defines; Caffe would leave such layers "
             "with random values: give the .prototxt that belongs to this file"
-        )
-    known = {layer.name for layer in net.layers}
-    extra = [layer.name for layer in weights.layers if layer.blobs and layer.name not in known]
-    if extra:
-        warnings.warn(
-            InputWarning(f"{path}: not used, as {definition} has no such layer: {_names(extra)}"), stacklevel=4
         )
     empty = Layer("", "", (), ())
     return replace(net, layers=tuple(_with_blobs(layer, stored.get(layer.name, empty)) for layer in net.layers))

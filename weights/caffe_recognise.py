@@ -124,7 +124,9 @@ class _Walk:
         done: dict[str, tuple[Layer, tuple[int, ...], tuple[int, ...]]] = {}
         for layer in self.net.layers:
             for blob in layer.bottoms:
-                if blob not in values:  # left undefined by the file: an input of the network
+                if blob not in values:  # the input, in a file that leaves it undefined
+                    if inputs and not _ENDS.fullmatch(layer.type):
+                        self.fail(layer, f"a layer before it that makes {blob!r}", "none")
                     values[blob] = count
                     inputs[count] = None
                     count += 1
