@@ -15,6 +15,8 @@ from typing import Any
 
 import click
 
+from conformance.diff import command as diff
+
 FRAMEWORKS = ("torch", "jax", "tf", "onnx")
 """What is compared, with the NumPy reference, where nothing else is asked for."""
 
@@ -132,6 +134,9 @@ def main() -> None:
 
     Exit codes: 0 done, or agreed; 1 disagreed; 2 bad input.
     """
+
+
+main.add_command(diff)
 
 
 @main.command()
@@ -301,15 +306,14 @@ def classify(photo: Path, file: Path, prototxt: Path | None, framework: str, cou
 
     The most probable classes, by the checkpoint's own preprocessing and label order.
     """
-    import conformance
-    from conformance.frameworks import adapter
+    from conformance.frameworks import known
     from conformance.progress import busy
-    from conformance.record import top
+    from conformance.record import logits, top
     from conformance.report import aligned
     from weights import InputError
     from weights.preprocessing import prepare
 
-    adapter(framework)
+    known(framework)
     with busy(f"Reading {file.name}"):
         spec, params = _read(file, prototxt)
     info = params.info
@@ -319,8 +323,7 @@ def classify(photo: Path, file: Path, prototxt: Path | None, framework: str, cou
         raise InputError(f"{file}: the preprocessing it expects is not known; convert it from a file that states it")
     x = prepare(photo, info.preprocessing)
     with busy(f"Classifying with {framework}"):
-        logits = conformance.run(framework, spec, params, x, dtype="float32")["logits"]
-    found = top(logits, info.labels, count)
+        found = top(logits(framework, spec, params, x), info.labels, count)
     lines = [(f"{c['probability']:.4f}", str(c["index"]), c["name"]) for c in found]
     named = bool(found[0]["name"])
     header = ("probability", "index", "class")

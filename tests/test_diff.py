@@ -1,0 +1,201 @@
+"""Two checkpoints, tensor by tensor: what is told apart, what is not, and what the command answers."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import weights
+from conformance.cases import TINY, seeded
+from conformance.cli import main
+from conformance.diff import diff, difference
+from weights import MODELS, InputError, Params
+from weights.safetensors import save_tensors
+
+SPEC = TINY["tiny-se-resnet"]
+PARAMS = seeded(SPEC, 1)
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a checkpoint and returns its path; ``changed`` replaces some of the arrays."""
+
+    def path(name, changed=(), spec=SPEC, info=PARAMS.info, **options):
+        weights.write(tmp_path / name, spec, Params({**PARAMS, **dict(changed)}, info), **options)
+        return tmp_path / name
+
+    return path
+
+
+def verdicts(found) -> dict[str, int]:
+    return {v: n for v in ("identical", "equal", "rounded", "different", "missing") if (n := found.count(v))}
+
+
+@pytest.mark.parametrize("suffix", ["caffemodel", "pth"])
+def test_formats_that_keep_the_layout_are_identical(write, suffix):
+    found = diff(write("a.safetensors"), write(f"b.{suffix}"))
+    assert found.same()
+    assert verdicts(found) == {"identical": 122}
+
+
+@pytest.mark.parametrize("suffix", ["keras", "weights.h5", "orbax"])
+def test_channels_last_formats_are_equal_up_to_layout(write, suffix):
+    found = diff(write("a.safetensors"), write(f"b.{suffix}"))
+    assert found.same()
+    layouts = {(t.verdict, *(side.layout for side in t.stored if side)) for t in found.tensors}
+    assert layouts == {("equal", "OIHW", "HWIO"), ("equal", "OI", "IO"), ("identical", "C", "C")}
+
+
+def test_a_wider_dtype_is_equal(write):
+    found = diff(write("a.safetensors"), write("b.safetensors", {"fc.weight": PARAMS["fc.weight"].astype(np.float64)}))
+    assert found.same()
+    assert verdicts(found) == {"identical": 121, "equal": 1}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_rounding_to_a_narrower_dtype_is_told_from_other_differences(write, dtype):
+    name = "stem.bn1.running_mean"
+    rounded = PARAMS[name].astype(dtype)
+    found = diff(write("a.safetensors"), write("b.safetensors", {name: rounded}))
+    assert verdicts(found) == {"identical": 121, "rounded": 1}
+    assert found.same(rounding=True)
+    assert not found.same()
+    off = np.nextafter(rounded, dtype(np.inf))
+    assert verdicts(diff(write("a.safetensors"), write("b.safetensors", {name: off})))["different"] == 1
+
+
+def test_a_difference_is_measured(write):
+    array = PARAMS["fc.weight"].copy()
+    array[3, 5] = np.nextafter(np.nextafter(array[3, 5], np.float32(9)), np.float32(9))
+    array[4, 6] += np.float32(0.5)
+    (found,) = (t for t in diff(write("a.safetensors"), write("b.caffemodel", {"fc.weight": array})).tensors if t.count)
+    off = np.abs(array.astype(np.float64) - PARAMS["fc.weight"])
+    largest = max(np.abs(array).max(), np.abs(PARAMS["fc.weight"]).max())
+    assert (found.name, found.verdict, found.count, found.size) == ("fc.weight", "different", 2, array.size)
+    assert found.max_abs == off.max()
+    assert found.relative == off.max() / largest
+    assert found.ulp is not None
+    assert found.ulp > 2
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "ulp"),
+    [
+        (1.0, 1 + 2**-23, 1),
+        (-(2.0**-149), 2.0**-149, 2),  # the numbers beside 0
+        (0.1, float(np.float32(0.1)), 0),  # nearer than neighbours
+        (1.0, -1.0, 2 * 0x3F800000),
+        (1e300, 2e300, None),  # beyond float32
+    ],
+)
+def test_float32_steps(a, b, ulp):
+    assert difference(np.array([a]), np.array([b]))["ulp"] == ulp
+
+
+def test_values_that_are_no_numbers():
+    def found(a, b):
+        return difference(np.array([a, 1.0], np.float32), np.array([b, 1.0], np.float32))
+
+    assert found(np.nan, np.nan)["count"] == 0
+    assert found(np.inf, np.inf)["count"] == 0
+    for pair in ((np.nan, 0), (np.inf, -np.inf), (1, np.inf)):
+        assert (found(*pair)["count"], found(*pair)["max_abs"], found(*pair)["ulp"]) == (1, np.inf, None)
+
+
+def test_zeros_of_another_sign_are_equal_and_not_identical(write):
+    zeros = np.zeros_like(PARAMS["fc.bias"])
+    found = diff(write("a.pth", {"fc.bias": zeros}), write("b.pth", {"fc.bias": -zeros}))
+    assert found.same()
+    assert verdicts(found) == {"identical": 121, "equal": 1}
+
+
+def test_networks_are_compared_field_by_field_and_tensors_by_name(tmp_path):
+    other = replace(SPEC, name="other", depths=(1, 1, 1, 1), groups=2, eps=1e-5)
+    weights.write(tmp_path / "a.safetensors", SPEC, seeded(SPEC, 1))
+    weights.write(tmp_path / "b.safetensors", other, seeded(other, 1))
+    found = diff(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+    assert found.spec == {
+        "name": ("tiny-se-resnet", "other"),
+        "depths.1": (2, 1),
+        "groups": (1, 2),
+        "eps": (weights.EPS, 1e-5),
+    }
+    missing = [t for t in found.tensors if t.verdict == "missing"]
+    assert {t.name.rpartition(".")[0].partition(".se")[0][:8] for t in missing} == {"stage2.1"}
+    assert all(t.stored[0] and t.stored[1] is None for t in missing)
+    assert {
+        t.name for t in found.tensors if t.stored[0] and t.stored[1] and t.stored[0].shape != t.stored[1].shape
+    } == {f"stage{stage}.0.conv2.weight" for stage in (1, 2, 3, 4)}
+
+
+def test_the_name_of_a_network_does_not_count(write):
+    found = diff(write("a.safetensors"), write("b.safetensors", spec=replace(SPEC, name="mine")))
+    assert found.spec == {"name": ("tiny-se-resnet", "mine")}
+    assert found.same()
+
+
+def test_another_channel_order_is_another_checkpoint_and_an_unstated_one_is_not(write):
+    caffe = PARAMS.info
+    assert caffe.preprocessing is not None
+    rgb = replace(caffe, preprocessing=replace(caffe.preprocessing, channels="rgb"))
+    found = diff(write("a.safetensors"), write("b.safetensors", info=rgb))
+    assert found.expects == {"preprocessing.channels": ("bgr", "rgb")}
+    assert not found.same()
+    found = diff(write("a.safetensors"), write("b.safetensors", info=replace(caffe, preprocessing=None)))
+    assert list(found.expects) == ["preprocessing"]
+    assert found.same()
+
+
+def test_a_released_conversion_is_read_through_its_own_layout(tmp_path):
+    spec = replace(MODELS["se-resnet-50"], depths=(1, 1, 1, 1), classes=4)
+    params = seeded(spec, 1)
+    weights.write(tmp_path / "a.safetensors", spec, params)
+    weights.write(tmp_path / "b.pth", spec, params, dialect="timm")
+    found = diff(tmp_path / "a.safetensors", tmp_path / "b.pth")
+    assert found.same()
+
+
+def test_the_command_answers_with_its_exit_code(write, tmp_path):
+    array = PARAMS["fc.bias"] + np.float32(1)
+    a, same, other = write("a.safetensors"), write("b.keras"), write("c.pth", {"fc.bias": array})
+    broken = tmp_path / "d.safetensors"
+    broken.write_bytes(b"nothing")
+    codes = [CliRunner().invoke(main, ["diff", str(a), str(b)]).exit_code for b in (same, other, broken)]
+    assert codes == [0, 1, 2]
+
+
+def test_the_command_takes_rounding_for_equal_when_asked(write):
+    pair = [str(write("a.safetensors")), str(write("b.onnx"))]
+    assert CliRunner().invoke(main, ["diff", *pair]).exit_code == 1
+    found = CliRunner().invoke(main, ["diff", "--rounding", *pair])
+    assert found.exit_code == 0
+    assert found.stdout.splitlines()[-1] == "the same: 122 tensors, 82 identical, 40 rounded"
+
+
+def test_the_command_shows_each_tensor_that_differs(write):
+    array = PARAMS["fc.bias"].copy()
+    array[2] = np.nan
+    pair = [str(write("a.safetensors")), str(write("b.pth", {"fc.bias": array}))]
+    lines = CliRunner().invoke(main, ["diff", *pair]).stdout.splitlines()
+    (row,) = (line for line in lines if line.startswith("fc.bias"))
+    assert row.split()[:6] == ["fc.bias", "different", "1", "of", "10", "inf"]
+    assert lines[-1] == "different: 122 tensors, 121 identical, 1 different"
+    found = json.loads(CliRunner().invoke(main, ["diff", "--json", *pair]).stdout)
+    assert found["tensors"][-1] == {
+        "name": "fc.bias",
+        "verdict": "different",
+        "stored": [{"dtype": "float32", "shape": [10], "layout": "C"}] * 2,
+        "count": 1,
+        "size": 10,
+        "max_abs": None,
+        "relative": None,
+        "ulp": None,
+    }
+
+
+def test_a_foreign_file_is_bad_input(write, tmp_path):
+    save_tensors(tmp_path / "x.safetensors", {"x": np.zeros(3, np.float32)}, {})
+    with pytest.raises(InputError, match=r"x\.safetensors"):
+        diff(write("a.safetensors"), tmp_path / "x.safetensors")
