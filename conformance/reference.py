@@ -23,17 +23,22 @@ from weights.graph import (
 from weights.spec import Spec
 
 
-def run(spec: Spec, params: Mapping[str, np.ndarray], x: np.ndarray) -> dict[str, np.ndarray]:
+def run(
+    spec: Spec, params: Mapping[str, np.ndarray], x: np.ndarray, *, training: bool = False
+) -> dict[str, np.ndarray]:
     """Every node's output by name, in the order of the graph.
 
     Args:
         params: by canonical name; cast to the dtype of x.
         x: (N, 3, H, W); its dtype is that of the whole computation.
+        training: BatchNorm takes the statistics of the batch. Nothing is dropped out.
     """
-    return execute(graph(spec), params, x)
+    return execute(graph(spec), params, x, training=training)
 
 
-def execute(nodes: Iterable[Node], params: Mapping[str, np.ndarray], x: np.ndarray) -> dict[str, np.ndarray]:
+def execute(
+    nodes: Iterable[Node], params: Mapping[str, np.ndarray], x: np.ndarray, *, training: bool = False
+) -> dict[str, np.ndarray]:
     """As ``run``, for any list of nodes in topological order."""
     values = {"data": x}
     for node in nodes:
@@ -46,8 +51,9 @@ def execute(nodes: Iterable[Node], params: Mapping[str, np.ndarray], x: np.ndarr
             case Conv(_, kernel, stride, pad, groups):
                 y = conv(a, p("weight"), kernel, stride, pad, groups)
             case BatchNorm(eps):
-                y = a - _chw(p("running_mean"))
-                y *= _chw(p("weight") / np.sqrt(p("running_var") + eps))
+                mean, var = statistics(a) if training else (p("running_mean"), p("running_var"))
+                y = a - _chw(mean)
+                y *= _chw(p("weight") / np.sqrt(var + eps))
                 y += _chw(p("bias"))
             case Linear():
                 y = a @ p("weight").T + p("bias")
@@ -72,6 +78,11 @@ def execute(nodes: Iterable[Node], params: Mapping[str, np.ndarray], x: np.ndarr
         values[node.name] = y
     del values["data"]
     return values
+
+
+def statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and biased variance of each channel of a batch (N, C, H, W): what it is normalised with in training."""
+    return x.mean((0, 2, 3)), x.var((0, 2, 3))
 
 
 def conv(x: np.ndarray, weight: np.ndarray, kernel: int, stride: int, pad: int, groups: int) -> np.ndarray:
