@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import click
 import numpy as np
 
 import weights
@@ -244,23 +243,3 @@ def _shown(value: Any) -> str:
     if value is None:
         return "not stated"
     return json.dumps(value) if isinstance(value, dict) else str(value)
-
-
-_FILE = click.Path(path_type=Path)
-
-
-@click.command("diff")
-@click.argument("a", type=_FILE)
-@click.argument("b", type=_FILE)
-@click.option("--rounding", is_flag=True, help="Let pass what differs only by rounding to the narrower dtype.")
-@click.option("--json", "as_json", is_flag=True, help="Every tensor, as JSON.")
-def command(a: Path, b: Path, rounding: bool, as_json: bool) -> None:
-    """Compare two checkpoints, tensor by tensor.
-
-    Of any formats. Says of each tensor whether it is identical, equal but stored in another layout or dtype, different
-    (by how much) or missing. Exits with 0 if the checkpoints are the same network with the same numbers, else with 1.
-    """
-    found = diff(a, b)
-    click.echo(json.dumps(found.to_dict(), indent=1) if as_json else text(found, rounding))
-    if not found.same(rounding):
-        click.get_current_context().exit(1)
