@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from weights import InputError, prototxt
 from weights.caffe_proto import float32
@@ -92,6 +94,21 @@ def test_wrong_text_is_one_error_with_the_line(case):
     with pytest.raises(InputError, match=f"^net.prototxt:{line}: ") as error:
         prototxt.parse(text, "net.prototxt")
     assert why in str(error.value)
+
+
+WORDS = """layer layers name type bottom input_dim convolution_param pooling_param dropout_param kernel_size pool
+dropout_ratio include phase bias_term : { } < > [ ] , ; - " ' # 1 0 07 08 0x 0xg 1e 1e9 .5 -1 inf nan true TRAIN 'x'"""
+TOKENS = [*WORDS.split(), "\\", '"\\x"', '"\udcff"', "\n", "0x" + 300 * "f", "9" * 5000]
+
+
+@given(st.lists(st.sampled_from(TOKENS), max_size=30).map(" ".join))
+def test_any_text_is_a_definition_or_one_printable_error(text):
+    try:
+        value = prototxt.parse(text)
+    except InputError as error:
+        str(error).encode("utf-8")
+    else:
+        assert prototxt.parse(prototxt.text(value)) == value or "nan" in text
 
 
 def test_printed_text_reads_back_the_same():

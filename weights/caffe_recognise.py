@@ -357,7 +357,11 @@ class _Walk:
         op = self.only(gate, "the Scale of an SE block", "Scale")
         self.check(op, "the Scale of an SE block", op.param("scale_param"), {"axis": 0, "bias_term": False})
         if op.inputs != (y, gate):
-            self.fail(op.layer, f"the bottoms {self._made(y)} and, second, the gate", " and ".join(op.layer.bottoms))
+            self.fail(
+                op.layer,
+                f"the bottoms {self._made(y)} and, second, the gate",
+                " and ".join(map(repr, op.layer.bottoms)),
+            )
         if not flat:
             self.fail(op.layer, "a gate of two axes (a Reshape or Flatten before)", "a gate of four axes")
         return self.same(op, y)
@@ -500,7 +504,7 @@ class _Walk:
             op = self.only(gate, "the Axpy of an SE block", "Axpy")
             if op.inputs != (gate, y, shortcut):
                 wanted = f"the gate, {self._made(y)} and the shortcut {self._made(shortcut)}, in this order"
-                self.fail(op.layer, f"the bottoms {wanted}", ", ".join(op.layer.bottoms))
+                self.fail(op.layer, f"the bottoms {wanted}", ", ".join(map(repr, op.layer.bottoms)))
             self._readers_done(y, shortcut)
             return self.same(op, y)
         if gate is not None:
@@ -514,7 +518,7 @@ class _Walk:
             self.fail(op.layer, "a sum without coefficients", f"coeff {p['coeff']}")
         if sorted(op.inputs) != sorted((y, shortcut)):
             wanted = f"the bottoms {self._made(y)} and {self._made(shortcut)}"
-            self.fail(op.layer, wanted, " and ".join(op.layer.bottoms))
+            self.fail(op.layer, wanted, " and ".join(map(repr, op.layer.bottoms)))
         self._readers_done(shortcut)
         return self.same(op, y)
 
@@ -637,7 +641,7 @@ class _Walk:
         self.check(op, "the Concat of the branches", op.param("concat_param"), {"axis": 1, "concat_dim": 1})
         if op.inputs != tuple(outputs):
             wanted = ", ".join(self._made(value) for value in outputs)
-            self.fail(op.layer, f"the branches in the order {wanted}", ", ".join(op.layer.bottoms))
+            self.fail(op.layer, f"the branches in the order {wanted}", ", ".join(map(repr, op.layer.bottoms)))
         self.channels[op.output] = sum(self.channels[value] for value in outputs)
         self.sizes[op.output] = self.sizes[outputs[0]]
         block.name = op.layer.name

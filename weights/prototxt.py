@@ -94,7 +94,8 @@ class _Parser:
         self.token = next(self.tokens)
 
     def fail(self, why: str, line: int | None = None) -> NoReturn:
-        raise InputError(f"{self.source}:{line or self.token.line}: {why}")
+        shown = why.encode("utf-8", "backslashreplace").decode()  # the file may hold what is no text
+        raise InputError(f"{self.source}:{line or self.token.line}: {shown}")
 
     def _tokens(self, text: str) -> Iterator[_Token]:
         at, line = 0, 1
@@ -219,7 +220,9 @@ class _Parser:
         try:
             if token.kind == "word" and digits not in ("inf", "infinity", "nan"):
                 raise ValueError(digits)
-            number = sign * (int(digits, 16) if digits.startswith("0x") else float(digits))
+            number = sign * (float(int(digits, 16)) if digits.startswith("0x") else float(digits))
+        except OverflowError:
+            number = sign * float("inf")
         except ValueError:
             self.fail(f"{field.name} is a number, found {token.text}", token.line)
         if field.kind == "double":
