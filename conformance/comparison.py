@@ -162,7 +162,7 @@ def compare(
     if isolated:
         results = _isolated(names, job, truth, timeout)
     else:
-        results = [_result(name, worker.answer(name, job), truth) for name in names]
+        results = [judge(name, worker.answer(name, job), truth) for name in names]
     return Comparison(
         network=spec.name,
         dtype=dtype,
@@ -178,7 +178,7 @@ def _isolated(names: tuple[str, ...], job: worker.Job, truth: Mapping[str, np.nd
 
         def judged(name: str) -> Result:
             with worker.isolated(name, Path(folder), timeout) as answer:
-                return _result(name, answer, truth)
+                return judge(name, answer, truth)
 
         return list(pool.map(judged, names))
 
@@ -192,7 +192,8 @@ def _checked(spec: Spec, params: Mapping[str, np.ndarray], x: np.ndarray, dtype:
     shapes(spec, *x.shape[2:])
 
 
-def _result(name: str, answer: worker.Answer, truth: Mapping[str, np.ndarray]) -> Result:
+def judge(name: str, answer: worker.Answer, truth: Mapping[str, np.ndarray]) -> Result:
+    """What to make of an answer: every tap of it against the truth, in the order of the truth, whose last is the output."""
     if answer.message:
         status: Status = "absent" if answer.absent else "failed"
         return Result(framework=name, status=status, version=answer.version, message=answer.message)
@@ -233,7 +234,8 @@ def relative_error(a: np.ndarray, b: np.ndarray) -> float:
     if a.shape != b.shape:
         return math.inf
     a = a.astype(np.float64, copy=False)
-    largest, off = float(np.abs(b).max(initial=0)), float(np.abs(a - b).max(initial=0))
+    with np.errstate(invalid="ignore"):  # inf - inf
+        largest, off = float(np.abs(b).max(initial=0)), float(np.abs(a - b).max(initial=0))
     if not math.isfinite(largest) or not math.isfinite(off):
         return math.inf
     return off / largest if largest else (math.inf if off else 0.0)
