@@ -193,7 +193,7 @@ def _checked(spec: Spec, params: Mapping[str, np.ndarray], x: np.ndarray, dtype:
 
 
 def judge(name: str, answer: worker.Answer, truth: Mapping[str, np.ndarray]) -> Result:
-    """What to make of an answer: every tap of it against the truth, in the order of the truth, whose last is the output."""
+    """Every tap of an answer against the truth, in the order of the truth; the last one of it is the output."""
     if answer.message:
         status: Status = "absent" if answer.absent else "failed"
         return Result(framework=name, status=status, version=answer.version, message=answer.message)
