@@ -1,5 +1,16 @@
 """Proves networks equal, tap by tap, across frameworks and to the original Caffe. Importing it imports none of them."""
 
-from conformance.comparison import BOUNDS, Comparison, Result, compare, run
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from conformance.comparison import BOUNDS, Comparison, Result, compare, run
 
 __all__ = ["BOUNDS", "Comparison", "Result", "compare", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    # Only when used, because the command line is in this package and its --help should not wait for NumPy.
+    if name in __all__:
+        return getattr(import_module("conformance.comparison"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

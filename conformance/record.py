@@ -1,7 +1,7 @@
 """One run of the suite as data, ready for JSON and for the report: what was compared, on what, with which result.
 
 {"format": 1,
- "checkpoint": {"file", "format", "sha256", "note"},    # note: "seeded weights", or ""
+ "checkpoint": {"file", "source", "format", "sha256", "note"},  # source: what it was converted from, or ""
  "network": {"name", "parameters", "gmacs"},
  "input": {"what", "shape", "preprocessing", "photo"},  # photo: a data URI, or ""
  "comparisons": [Comparison.to_dict(), ...],            # one for each dtype
@@ -22,15 +22,17 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 import conformance
+from conformance import worker
 from conformance.cases import image as noise
 from conformance.progress import busy
 from conformance.summary import preprocessing
-from weights import CAFFE, Params, Spec, cost
+from weights import CAFFE, InputError, Params, Spec, cost
 from weights.labels import names
 from weights.preprocessing import prepare
 
@@ -81,7 +83,13 @@ def record(
     c = cost(spec)
     return {
         "format": 1,
-        "checkpoint": {"file": str(file), "format": info.format, "sha256": info.sha256, "note": note},
+        "checkpoint": {
+            "file": str(file),
+            "source": info.source,
+            "format": info.format,
+            "sha256": info.sha256,
+            "note": note,
+        },
         "network": {"name": spec.name, "parameters": c.learnable, "gmacs": c.macs / 1e9},
         "input": {
             "what": what,
@@ -114,14 +122,28 @@ def to_json(run: dict[str, Any]) -> str:
     return json.dumps(finite({**run, "input": {**run["input"], "photo": ""}}), indent=1, allow_nan=False)
 
 
-def top(logits: np.ndarray, labels: Any, count: int = 5) -> list[dict[str, Any]]:
+def logits(framework: str, spec: Spec, params: Params, x: np.ndarray) -> np.ndarray:
+    """The logits (N, classes) of one framework in float32; in a process of its own, whose chatter is not ours.
+
+    Raises:
+        InputError: the framework is not installed, or failed.
+    """
+    with TemporaryDirectory(prefix="senet-") as folder:
+        worker.Job(spec, params, x, "float32").save(Path(folder))
+        with worker.isolated(framework, Path(folder), timeout=600) as answer:
+            if answer.message:
+                raise InputError(answer.message)
+            return answer.taps["logits"]
+
+
+def top(scores: np.ndarray, labels: Any, count: int = 5) -> list[dict[str, Any]]:
     """The most probable classes of one image; without names where the label order is not known.
 
     Args:
-        logits: (classes,) or (1, classes).
+        scores: logits, (classes,) or (1, classes).
         labels: order of the classes, as ``Info.labels``.
     """
-    z = np.asarray(logits, np.float64).reshape(-1)
+    z = np.asarray(scores, np.float64).reshape(-1)
     e = np.exp(z - z.max())
     p = e / e.sum()
     words = names(labels) if labels and len(z) == 1000 else None
