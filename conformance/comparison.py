@@ -192,8 +192,10 @@ def _checked(spec: Spec, params: Mapping[str, np.ndarray], x: np.ndarray, dtype:
     shapes(spec, *x.shape[2:])
 
 
-def judge(name: str, answer: worker.Answer, truth: Mapping[str, np.ndarray]) -> Result:
-    """Every tap of an answer against the truth, in the order of the truth; the last one of it is the output."""
+def judge(
+    name: str, answer: worker.Answer, truth: Mapping[str, np.ndarray], bounds: Mapping[str, float] = BOUNDS
+) -> Result:
+    """Every tap of an answer against the truth, in the order of the truth; the last one of it must be there."""
     if answer.message:
         status: Status = "absent" if answer.absent else "failed"
         return Result(framework=name, status=status, version=answer.version, message=answer.message)
@@ -212,7 +214,7 @@ def judge(name: str, answer: worker.Answer, truth: Mapping[str, np.ndarray]) -> 
         notes.insert(0, f"taps that the network does not have: {', '.join(unknown)}")
     if output not in taps:
         notes.insert(0, f"there is no tap {output!r}")
-    bound = BOUNDS[answer.dtype]
+    bound = bounds[answer.dtype]
     agreed = all(error <= bound for error in errors.values()) and not notes
     if not agreed and (bad := next((tap for tap, b in truth.items() if not np.isfinite(b).all()), None)):
         notes.insert(0, f"the reference itself is not finite from {bad} on")
