@@ -1,20 +1,24 @@
 """The reference as one framework among the others, in any precision."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from conformance import reference
-from weights.graph import Node, graph
+from conformance import backward, reference
+from conformance.training import Batch, Recipe
+from weights.checkpoint import Params
+from weights.graph import BatchNorm, graph
+from weights.schema import schema
 from weights.spec import Spec
+from weights.statistics import StatisticsRule
 
 NAME = "NumPy reference"
 
 
 class Model(NamedTuple):
-    nodes: tuple[Node, ...]
-    params: Mapping[str, np.ndarray]
+    spec: Spec
+    params: dict[str, np.ndarray]
 
 
 def version() -> str:
@@ -22,8 +26,47 @@ def version() -> str:
 
 
 def build(spec: Spec, params: Mapping[str, np.ndarray], dtype: str) -> Model:
-    return Model(graph(spec), {name: np.asarray(array, dtype) for name, array in params.items()})
+    return Model(spec, {name: np.asarray(array, dtype) for name, array in params.items()})
 
 
 def taps(model: Model, x: np.ndarray) -> dict[str, np.ndarray]:
-    return reference.execute(model.nodes, model.params, x)
+    return reference.run(model.spec, model.params, x)
+
+
+def gradients(model: Model, x: np.ndarray, cotangent: np.ndarray, training: bool = False) -> dict[str, np.ndarray]:
+    return backward.gradients(model.spec, model.params, x, cotangent, training=training)
+
+
+def train(model: Model, batches: Iterable[Batch], recipe: Recipe) -> Params:
+    params = dict(model.params)
+    learned = [p.name for p in schema(model.spec) if p.learnable]
+    velocity = {name: np.zeros_like(params[name]) for name in learned}
+    for step, (x, classes) in enumerate(batches):
+        values = {"data": x, **reference.run(model.spec, params, x, training=True)}
+        p = np.exp(values["logits"] - values["logits"].max(1, keepdims=True))
+        p /= p.sum(1, keepdims=True)
+        p[np.arange(len(classes)), classes] -= 1
+        found = backward.gradients(model.spec, params, x, p / len(classes), training=True)
+        _move_statistics(model.spec, params, values, recipe.rule(step))
+        for name in learned:
+            velocity[name] = recipe.momentum * velocity[name] + found[name] + recipe.weight_decay * params[name]
+            params[name] = params[name] - recipe.learning_rate * velocity[name]
+    return Params({p.name: params[p.name] for p in schema(model.spec)})
+
+
+def _move_statistics(
+    spec: Spec,
+    params: dict[str, np.ndarray],
+    values: Mapping[str, np.ndarray],
+    rules: StatisticsRule | Mapping[str, StatisticsRule],
+) -> None:
+    for node in graph(spec):
+        if isinstance(node.op, BatchNorm):
+            x = values[node.inputs[0]]
+            rule = rules if isinstance(rules, StatisticsRule) else rules[node.module]
+            mean, var = reference.statistics(x)
+            size = x.size // x.shape[1]
+            new = {"running_mean": mean, "running_var": var * size / (size - 1) if rule.unbiased else var}
+            for leaf, value in new.items():
+                name = f"{node.module}.{leaf}"
+                params[name] = rule.keep * params[name] + (1 - rule.keep) * value

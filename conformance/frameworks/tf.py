@@ -1,7 +1,7 @@
-"""Keras on TensorFlow, as a graph: every layer's output, recorded while the graph is traced."""
+"""Keras on TensorFlow, as a graph: every layer's output, recorded while it is traced; gradients; ``keras`` SGD."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 import se_tf
+from conformance.training import Batch, Recipe
+from weights.checkpoint import Params
+from weights.dialect import KERAS
 from weights.graph import graph
+from weights.schema import schema
 from weights.spec import Spec
 
 NAME = "Keras"
@@ -40,6 +44,51 @@ def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
     return {node.name: _nchw(found[node.module]) for node in graph(model.spec) if node.module in found}
 
 
+def gradients(model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool = False) -> dict[str, np.ndarray]:
+    @tf.function(autograph=False)
+    def backward(images: Any, cotangent: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            output = model(images, training=training)
+            product = tf.reduce_sum(output * tf.cast(cotangent, output.dtype))
+        return tape.gradient(product, [images, *_values(model)])
+
+    of_data, *of_model = backward(tf.constant(x.transpose(0, 2, 3, 1)), tf.constant(cotangent))
+    found = {v.path.replace("/", "."): _array(g) for v, g in zip(model.trainable_variables, of_model, strict=True)}
+    learned = [p for p in schema(model.spec) if p.learnable]
+    return {"data": _nchw(of_data), **{p.name: KERAS.decode(p, found[KERAS.key(p)]) for p in learned}}
+
+
+def train(model: Any, batches: Iterable[Batch], recipe: Recipe) -> Params:
+    optimizer = keras.optimizers.SGD(recipe.learning_rate, recipe.momentum)
+    optimizer.build(model.trainable_variables)
+    step: Any = None
+    for i, (x, classes) in enumerate(batches):
+        if i == 0 or recipe.rule(i) != recipe.rule(i - 1):
+            se_tf.set_statistics_rule(model, recipe.rule(i))
+            step = _step(model, optimizer, recipe.weight_decay)  # traced anew: the rule is a constant of the graph
+        step(tf.constant(x.transpose(0, 2, 3, 1)), tf.constant(classes))
+    return se_tf.dump(model)
+
+
+def _step(model: Any, optimizer: Any, weight_decay: float) -> Any:
+    @tf.function(autograph=False)
+    def step(images: Any, classes: Any) -> None:
+        with tf.GradientTape() as tape:
+            logits = model(images, training=True)
+            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(classes, logits))
+        found = tape.gradient(loss, _values(model))
+        # Part of the gradient, so that momentum takes it in; Keras' own weight_decay stays outside of both.
+        found = [g + tf.constant(weight_decay, g.dtype) * v for g, v in zip(found, _values(model), strict=True)]
+        optimizer.apply(found)
+
+    return step
+
+
+def _values(model: Any) -> list[Any]:
+    return [variable.value for variable in model.trainable_variables]
+
+
 @contextmanager
 def _recording(model: Any, found: dict[str, Any]) -> Iterator[None]:
     """Notes what each layer answers, by the dotted path of its names, without changing the model for good."""
@@ -64,5 +113,9 @@ def _noting(path: str, call: Any, found: dict[str, Any]) -> Any:
 
 
 def _nchw(value: Any) -> np.ndarray:
-    array = value.numpy()
+    array = _array(value)
     return array.transpose(0, 3, 1, 2) if array.ndim == 4 else array
+
+
+def _array(value: Any) -> np.ndarray:
+    return tf.cast(value, tf.float64 if value.dtype == tf.float64 else tf.float32).numpy()

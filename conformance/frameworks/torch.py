@@ -1,12 +1,14 @@
-"""PyTorch, eager: every module's output, by forward hooks."""
+"""PyTorch, eager: every module's output, by forward hooks; gradients; training with ``torch.optim.SGD``."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
 import se_torch
+from conformance.training import Batch, Recipe
+from weights.checkpoint import Params
 from weights.graph import graph
 from weights.spec import Spec
 
@@ -29,15 +31,48 @@ def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
 
     def keep(node: str) -> Any:
         # A copy: a later module may work in place.
-        return lambda _module, _inputs, output: found.__setitem__(node, output.detach().numpy().copy())
+        return lambda _module, _inputs, output: found.__setitem__(node, _array(output).copy())
 
     hooks = [
         module.register_forward_hook(keep(node_of[path])) for path, module in model.named_modules() if path in node_of
     ]
     try:
         with torch.inference_mode():
-            model(torch.from_numpy(x))
+            model(_tensor(model, x))
     finally:
         for hook in hooks:
             hook.remove()
     return found
+
+
+def gradients(model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool = False) -> dict[str, np.ndarray]:
+    leaves = {"data": _tensor(model, x).requires_grad_(), **dict(model.named_parameters())}
+    model.train(training)
+    output = model(leaves["data"])
+    model.eval()
+    found = torch.autograd.grad(output, list(leaves.values()), _tensor(model, cotangent))
+    return {name: _array(gradient) for name, gradient in zip(leaves, found, strict=True)}
+
+
+def train(model: Any, batches: Iterable[Batch], recipe: Recipe) -> Params:
+    optimizer = torch.optim.SGD(
+        model.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay
+    )
+    model.train()
+    for step, (x, classes) in enumerate(batches):
+        se_torch.set_statistics_rule(model, recipe.rule(step))
+        loss = torch.nn.functional.cross_entropy(model(_tensor(model, x)), torch.from_numpy(classes))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.eval()
+    return se_torch.dump(model)
+
+
+def _tensor(model: Any, array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(array).to(next(model.parameters()).dtype)
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    tensor = tensor.detach()
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32)).numpy()
