@@ -1,4 +1,4 @@
-"""What a port has to offer so that the suite can judge it: five small functions, of which the last two may be absent."""
+"""What a port offers so that the suite can judge it: five small functions, of which the last two may be absent."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable

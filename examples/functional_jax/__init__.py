@@ -1,0 +1,1 @@
+"""SE-ResNet a fourth way, as plain JAX functions, and how the suite judges it."""
