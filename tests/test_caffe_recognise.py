@@ -498,6 +498,12 @@ MISFITS: dict[str, tuple[str, Callable[[Layers], Layers], str, str]] = {
         "fc9",
         "no further layer",
     ),
+    "a layer after the softmax": (
+        RESNET,
+        inserted("prob", Layer("log", "Log", ("prob",), ("log",))),
+        "log",
+        "no further layer",
+    ),
     "dropout inside": (
         RESNET,
         inserted("conv3_2", Layer("drop", "Dropout", ("conv3_2",), ("conv3_2",))),

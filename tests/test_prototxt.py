@@ -59,7 +59,7 @@ def test_fractional_settings_are_the_nearest_float32(text, value):
 
 
 def test_bytes_that_are_no_utf8_survive():
-    value = prototxt.parse(r'name: "\377\0\n\"ü\u00e9"')
+    value = prototxt.parse(r'name: "\777\0\n\"ü\u00e9"')
     assert value["name"].encode("utf-8", "surrogateescape") == b'\xff\0\n"\xc3\xbc\xc3\xa9'
     assert prototxt.parse(prototxt.text(value)) == value
 

@@ -145,10 +145,10 @@ class _Walk:
             self.maker |= dict.fromkeys(tops, layer)
             if not bottoms:
                 inputs |= dict.fromkeys(tops, layer)
-            elif not _ENDS.fullmatch(layer.type):
-                op = _Op(layer, bottoms, tops[0] if tops else -1)
+            else:
+                op = _Op(layer, bottoms, tops[0] if tops else -1, used=bool(_ENDS.fullmatch(layer.type)))
                 self.ops.append(op)
-                for value in dict.fromkeys(bottoms):
+                for value in [] if op.used else dict.fromkeys(bottoms):
                     self.readers[value].append(op)
         read = [value for value in inputs if any(op.layer.type == "Convolution" for op in self.readers[value])]
         if not read:
