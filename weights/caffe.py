@@ -183,7 +183,7 @@ def _check_counts(path: Path, net: Net) -> None:
 
 
 def _preprocessing(size: tuple[int, int] | None) -> Preprocessing:
-    """That of the released files, its crop and margin scaled to the input size that the definition states."""
-    if size is None or size[0] != size[1]:
+    """That of the released files, crop and margin scaled to the input size that the definition states."""
+    if size is None or size[0] != size[1] or size[0] < 32:  # a placeholder, or no square
         return CAFFE
     return replace(CAFFE, crop=size[0], resize=round(size[0] * CAFFE.resize / CAFFE.crop))

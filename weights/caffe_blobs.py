@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from weights.caffe_file import Layer
-from weights.caffe_recognise import Match, Normalised, bn_of
+from weights.caffe_recognise import Match, bn_of
+from weights.caffe_walk import Normalised
 from weights.checkpoint import Info
 from weights.errors import InputError
 from weights.graph import BatchNorm, Conv, Linear, graph
