@@ -1,6 +1,8 @@
 """PyTorch's checkpoint files: PyTorch loads what we write, we read what it saves, and no pickle runs anything."""
 
 import pickle
+import struct
+import time
 import zipfile
 from collections import OrderedDict
 from contextlib import suppress
@@ -221,6 +223,33 @@ def test_the_same_tensor_within_its_bounds_is_read(tmp_path):
     path = _archive(tmp_path / "good.pth", _pickled(), data_0=bytes(8))
     with pytest.raises(InputError, match=r"its 1 tensors \(w, \.\.\.\) are those of no network"):
         read(path)
+
+
+def test_python_2s_form_of_a_dictionary_is_read(tmp_path):
+    tensor = _pickled()[len(b"\x80\x02}X\x01\x00\x00\x00w") : -len(b"s.")]
+    pickled = b"\x80\x02ccollections\nOrderedDict\n(](](U\x01w" + tensor + b"eetR."
+    path = _archive(tmp_path / "old.pth", pickled, data_0=bytes(8))
+    with pytest.raises(InputError, match=r"its 1 tensors \(w, \.\.\.\) are those of no network"):
+        read(path)
+
+
+def test_a_list_copied_without_end_is_not(tmp_path):
+    # 300 KB that would be 900 million items, of which the first reading takes all there are.
+    pairs = b"](" + b"](K\x01K\x01e" * 30_000 + b"eq\x01"
+    copies = b"ccollections\nOrderedDict\nq\x02h\x01\x85R" + b"h\x02h\x01\x85R" * 30_000
+    path = _archive(tmp_path / "bomb.pth", b"\x80\x02" + pairs + copies + b".")
+    start = time.perf_counter()
+    with pytest.raises(InputError, match=r"bomb\.pth"):
+        read(path)
+    assert time.perf_counter() - start < 10  # half a second by itself; minutes if the list were copied each time
+
+
+def test_numbers_begin_at_multiples_of_64_bytes(file):
+    data = file.read_bytes()
+    with zipfile.ZipFile(file) as archive:
+        for entry in archive.infolist():
+            lengths = struct.unpack_from("<HH", data, entry.header_offset + 26)
+            assert (entry.header_offset + 30 + sum(lengths)) % 64 == 0
 
 
 def test_a_compressed_archive_is_refused(file, tmp_path):
