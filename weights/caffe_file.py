@@ -74,6 +74,7 @@ class Net:
     layers: tuple[Layer, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)  # the rest of the NetParameter
     form: str = "V2"  # what the file was in: "V0", "V1", "V2" or "HDF5"
+    data: memoryview = field(default=memoryview(b""), compare=False, repr=False)  # the bytes of the file, mapped
 
 
 def fits(legacy: Sequence[int], wanted: Sequence[int]) -> bool:
@@ -106,7 +107,7 @@ def load(path: str | Path) -> Net:
             hint = None if caffe_hdf5.is_hdf5(data) else looks_like(bytes(data[:512]))
             found = f"this is {hint}; a .caffemodel was expected" if hint else error
             raise InputError(f"{path}: {found}") from None
-    return replace(net, layers=_last_of_each_name(str(path), net.layers))
+    return replace(net, layers=_last_of_each_name(str(path), net.layers), data=data)
 
 
 def upgraded(net: Mapping[str, Any], source: str) -> Net:
