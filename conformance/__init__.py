@@ -4,9 +4,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from conformance.comparison import BOUNDS, Comparison, Result, compare, run
+    from conformance.comparison import (
+        BOUNDS,
+        Comparison,
+        Recipe,
+        Result,
+        compare,
+        compare_gradients,
+        compare_training,
+        gradients,
+        run,
+        train,
+    )
 
-__all__ = ["BOUNDS", "Comparison", "Result", "compare", "run"]
+__all__ = [
+    "BOUNDS",
+    "Comparison",
+    "Recipe",
+    "Result",
+    "compare",
+    "compare_gradients",
+    "compare_training",
+    "gradients",
+    "run",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

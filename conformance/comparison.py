@@ -1,32 +1,24 @@
-"""Runs a network in several frameworks and says where, along the graph, each first leaves the reference."""
+"""Runs a network in several frameworks, forward, backward or in training, and says where each leaves the reference."""
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
 
-from conformance import reference, worker
-from conformance.frameworks import FRAMEWORKS, adapter, known
+from conformance import worker
+from conformance.bounds import BOUNDS, ROUNDING, TAPS
+from conformance.frameworks import DIFFERENTIABLE, FRAMEWORKS, adapter, known
+from conformance.training import Batch, Recipe
 from weights.errors import InputError
-from weights.graph import shapes
+from weights.graph import graph, shapes
 from weights.schema import check
 from weights.spec import Spec
-
-BOUNDS = {
-    # The order of a sum changes the last bits: 1e-15 to 1e-14 measured over 50 to 154 layers. The smallest mistake that
-    # is one, an eps of 1e-5 instead of Caffe's float32(1e-5), makes 1e-12.
-    "float64": 1e-13,
-    # Plain rounding makes 2e-6 (Caffe in float against Caffe in double: up to 2e-6 too). Where a sum over thousands of
-    # terms cancels, a few times that.
-    "float32": 1e-5,
-}
-"""By precision, the largest error that agrees: max |a - b| / max |b| of a tap, b being the reference in float64."""
 
 Status = Literal["agreed", "disagreed", "absent", "failed"]
 
@@ -41,9 +33,8 @@ class Result:
     dtype: str = ""  # that it computed in
     bound: float = 0.0
     message: str = ""  # what is missing, or the last words of what failed
-    errors: Mapping[str, float] = field(
-        default_factory=dict
-    )  # tap -> relative error, in graph order; inf: NaN or shape
+    errors: Mapping[str, float] = field(default_factory=dict)
+    """Of taps in the order of the graph, or gradients in the order of the backward pass: relative errors. inf: NaN."""
     top1: int | None = None  # of the first image
     seconds: float = 0.0
 
@@ -54,8 +45,13 @@ class Result:
 
     @property
     def first_divergent(self) -> str | None:
-        """The first tap, in the order of the graph, whose error is above the bound."""
+        """The first tap, in the order of the computation, whose error is above the bound."""
         return next((tap for tap, error in self.errors.items() if not error <= self.bound), None)
+
+    @property
+    def roundings(self) -> dict[str, float]:
+        """The errors in units of the rounding of one number in the precision: what is a few thousand is not plain."""
+        return {tap: error / ROUNDING[self.dtype] for tap, error in self.errors.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data; errors that are no numbers are inf."""
@@ -67,6 +63,7 @@ class Result:
             "bound": self.bound,
             "message": self.message,
             "taps": dict(self.errors),
+            "roundings": self.roundings,
             "worst": worst and {"tap": worst[0], "error": worst[1]},
             "first_divergent": self.first_divergent,
             "logits_error": self.errors.get("logits"),
@@ -83,7 +80,13 @@ class Comparison:
     dtype: str  # asked for; a framework that cannot says its own
     shape: tuple[int, ...]  # of the input
     results: Mapping[str, Result]
-    output: np.ndarray = field(compare=False)  # of the reference in float64: logits, or pooled features
+    truth: Mapping[str, np.ndarray] = field(compare=False)  # what the reference has in float64
+    what: str = "taps"  # or "gradients", "training"
+
+    @property
+    def output(self) -> np.ndarray:
+        """The last of the truth. Of taps: the logits, or the pooled features."""
+        return list(self.truth.values())[-1]
 
     @property
     def agreed(self) -> bool:
@@ -94,10 +97,11 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
         return {
+            "what": self.what,
             "network": self.network,
             "dtype": self.dtype,
-            "bound": BOUNDS[self.dtype],
-            "eps": float(np.finfo(self.dtype).eps),
+            "bound": BOUNDS[self.what][self.dtype],
+            "eps": 2 * ROUNDING[self.dtype],
             "shape": list(self.shape),
             "agreed": self.agreed,
             "frameworks": {name: result.to_dict() for name, result in self.results.items()},
@@ -116,8 +120,8 @@ def run(
     Args:
         framework: one of ``FRAMEWORKS``, or a module "package.module" with an adapter's functions.
         x: (N, 3, H, W), cast to the dtype.
-        dtype: "float64" or "float32". A framework that cannot compute in it (ONNX Runtime in float64 on a large
-            network) takes another, which is that of the arrays.
+        dtype: "float64", "float32", "bfloat16" or "float16" (the last two come back in float32). A framework that
+            cannot compute in it (ONNX Runtime in float64 on a large network) takes another.
 
     Returns:
         Node names to outputs, (N, C, H, W) or (N, C), in the order of the graph; the last one is "logits" (without a
@@ -129,6 +133,58 @@ def run(
     """
     _checked(spec, params, x, dtype)
     return dict(worker.taps(adapter(framework), spec, params, x, dtype).taps)
+
+
+def gradients(
+    framework: str,
+    spec: Spec,
+    params: Mapping[str, np.ndarray],
+    x: np.ndarray,
+    cotangent: np.ndarray,
+    dtype: str = "float64",
+    *,
+    training: bool = False,
+) -> dict[str, np.ndarray]:
+    """The gradients of sum(logits * cotangent) by one framework, in this process.
+
+    Args:
+        framework: as of ``run``.
+        x: (N, 3, H, W).
+        cotangent: (N, classes).
+        training: BatchNorm normalises with the statistics of the batch, and gradients run through them. Nothing is
+            dropped out: what is dropped depends on each framework's own random numbers.
+
+    Returns:
+        That of the input as "data", that of each learnable parameter by its name, in canonical layouts.
+
+    Raises:
+        InputError: as of ``run``, or the framework has no gradients.
+        ImportError: the framework is not installed.
+    """
+    job = _job(spec, params, x, dtype, "gradients", cotangent, training=training)
+    return dict(_answer(framework, job).taps)
+
+
+def train(
+    framework: str,
+    spec: Spec,
+    params: Mapping[str, np.ndarray],
+    batches: Sequence[Batch],
+    recipe: Recipe,
+    dtype: str = "float64",
+) -> dict[str, np.ndarray]:
+    """Parameters and running statistics after a step for each batch, by one framework's own optimizer, in this process.
+
+    Args:
+        framework: as of ``run``.
+        params: to start from.
+        batches: all of one shape. Nothing is dropped out.
+
+    Raises:
+        InputError: as of ``run``, or the framework does not train.
+        ImportError: the framework is not installed.
+    """
+    return dict(_answer(framework, _training_job(spec, params, batches, recipe, dtype)).taps)
 
 
 def compare(
@@ -153,39 +209,133 @@ def compare(
     Raises:
         InputError: an unknown framework, or parameters or a size that do not fit the network.
     """
-    _checked(spec, params, x, dtype)
-    names = tuple(dict.fromkeys(frameworks))
-    for name in names:
+    return _compare(frameworks, _job(spec, params, x, dtype), isolated, timeout)
+
+
+def compare_gradients(
+    spec: Spec,
+    params: Mapping[str, np.ndarray],
+    x: np.ndarray,
+    cotangent: np.ndarray,
+    frameworks: Iterable[str] = DIFFERENTIABLE,
+    dtype: str = "float64",
+    *,
+    training: bool = False,
+    isolated: bool = True,
+    timeout: float = 600.0,
+) -> Comparison:
+    """Compares every gradient of every framework with the reference's in float64; arguments as of the functions above.
+
+    The errors stand in the order in which gradients come about, so the first divergent one is next to the mistake.
+    """
+    job = _job(spec, params, x, dtype, "gradients", cotangent, training=training)
+    return _compare(frameworks, job, isolated, timeout)
+
+
+def compare_training(
+    spec: Spec,
+    params: Mapping[str, np.ndarray],
+    batches: Sequence[Batch],
+    recipe: Recipe,
+    frameworks: Iterable[str] = DIFFERENTIABLE,
+    dtype: str = "float64",
+    *,
+    isolated: bool = True,
+    timeout: float = 600.0,
+) -> Comparison:
+    """Compares every parameter and running statistic after training with the reference's in float64."""
+    return _compare(frameworks, _training_job(spec, params, batches, recipe, dtype), isolated, timeout)
+
+
+def _compare(frameworks: Iterable[str], job: worker.Job, isolated: bool, timeout: float) -> Comparison:
+    frameworks = tuple(frameworks)
+    for name in frameworks:
         known(name)
-    truth = reference.run(spec, params, np.asarray(x, np.float64))
-    job = worker.Job(spec, params, x, dtype)
-    if isolated:
-        results = _isolated(names, job, truth, timeout)
-    else:
-        results = [judge(name, worker.answer(name, job), truth) for name in names]
+    truth = worker.answer("numpy", replace(job, dtype="float64")).taps
+
+    def judged_by_truth(name: str, answer: worker.Answer) -> Result:
+        return judge(name, answer, truth, BOUNDS[job.what])
+
     return Comparison(
-        network=spec.name,
-        dtype=dtype,
-        shape=tuple(x.shape),
-        results=dict(zip(names, results, strict=True)),
-        output=list(truth.values())[-1],
+        network=job.spec.name,
+        dtype=job.dtype,
+        shape=tuple(job.x.shape),
+        results=judged(job, frameworks, judged_by_truth, isolated, timeout),
+        truth=truth,
+        what=job.what,
     )
 
 
-def _isolated(names: tuple[str, ...], job: worker.Job, truth: Mapping[str, np.ndarray], timeout: float) -> list[Result]:
+def judged(
+    job: worker.Job,
+    frameworks: Iterable[str],
+    judge: Callable[[str, worker.Answer], Result],
+    isolated: bool = True,
+    timeout: float = 600.0,
+) -> dict[str, Result]:
+    """What a judge, who is told a framework's name and answer, makes of each; the rest is as of ``compare``.
+
+    Raises:
+        InputError: an unknown framework.
+    """
+    names = tuple(dict.fromkeys(frameworks))
+    for name in names:
+        known(name)
+    if not isolated:
+        return {name: judge(name, worker.answer(name, job)) for name in names}
     with TemporaryDirectory(prefix="senet-") as folder, ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
         job.save(Path(folder))
 
-        def judged(name: str) -> Result:
+        def result(name: str) -> Result:
             with worker.isolated(name, Path(folder), timeout) as answer:
-                return judge(name, answer, truth)
+                return judge(name, answer)
 
-        return list(pool.map(judged, names))
+        return dict(zip(names, pool.map(result, names), strict=True))
 
 
-def _checked(spec: Spec, params: Mapping[str, np.ndarray], x: np.ndarray, dtype: str) -> None:
-    if dtype not in BOUNDS:
-        raise InputError(f"unknown dtype {dtype!r}: expected one of {', '.join(BOUNDS)}")
+def _answer(framework: str, job: worker.Job) -> worker.Answer:
+    loaded = adapter(framework)
+    if not hasattr(loaded, worker.FUNCTIONS[job.what]):
+        raise InputError(f"{loaded.NAME} has no {job.what}: its adapter has no function '{worker.FUNCTIONS[job.what]}'")
+    return worker.ask(loaded, job)
+
+
+def _job(
+    spec: Spec,
+    params: Mapping[str, np.ndarray],
+    x: np.ndarray,
+    dtype: str,
+    what: str = "taps",
+    cotangent: np.ndarray | None = None,
+    *,
+    training: bool = False,
+) -> worker.Job:
+    _checked(spec, params, x, dtype, what)
+    if cotangent is not None:
+        output = (len(x), *shapes(spec)[graph(spec)[-1].name])
+        if cotangent.shape != output:
+            raise InputError(f"the cotangent has shape {cotangent.shape}, expected that of the output, {output}")
+    if training:
+        spec = replace(spec, dropout=0.0)
+    return worker.Job(spec, params, x, dtype, what, cotangent, training=training)
+
+
+def _training_job(
+    spec: Spec, params: Mapping[str, np.ndarray], batches: Sequence[Batch], recipe: Recipe, dtype: str
+) -> worker.Job:
+    images = np.stack([x for x, _ in batches])
+    _checked(spec, params, images[0], dtype, "training")
+    classes = np.stack([classes for _, classes in batches])
+    if classes.shape != images.shape[:2] or not np.issubdtype(classes.dtype, np.integer) or not spec.classes:
+        raise InputError(
+            f"the classes have shape {classes.shape}, expected integers, one for each of {images.shape[:2]}"
+        )
+    return worker.Job(replace(spec, dropout=0.0), params, images, dtype, "training", classes, recipe=recipe)
+
+
+def _checked(spec: Spec, params: Mapping[str, np.ndarray], x: np.ndarray, dtype: str, what: str = "taps") -> None:
+    if dtype not in BOUNDS[what]:
+        raise InputError(f"unknown dtype {dtype!r}: expected one of {', '.join(BOUNDS[what])}")
     if x.ndim != 4 or x.shape[1] != 3:
         raise InputError(f"the input has shape {x.shape}, expected (N, 3, H, W)")
     check(spec, params)
@@ -193,7 +343,7 @@ def _checked(spec: Spec, params: Mapping[str, np.ndarray], x: np.ndarray, dtype:
 
 
 def judge(
-    name: str, answer: worker.Answer, truth: Mapping[str, np.ndarray], bounds: Mapping[str, float] = BOUNDS
+    name: str, answer: worker.Answer, truth: Mapping[str, np.ndarray], bounds: Mapping[str, float] = TAPS
 ) -> Result:
     """Every tap of an answer against the truth, in the order of the truth; the last one of it must be there."""
     if answer.message:

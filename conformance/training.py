@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 
@@ -35,6 +36,15 @@ class Recipe:
     def rule(self, step: int) -> StatisticsRule | Mapping[str, StatisticsRule]:
         """What the running statistics follow in a step."""
         return self.statistics if isinstance(self.statistics, StatisticsRule) else self.statistics[step]
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Self:
+        """The inverse of ``dataclasses.asdict``."""
+        given = data["statistics"]
+        if "keep" in given:
+            return cls(**{**data, "statistics": StatisticsRule(**given)})
+        steps = [{module: StatisticsRule(**rule) for module, rule in step.items()} for step in given]
+        return cls(**{**data, "statistics": tuple(steps)})
 
 
 def caffe_rules(factors: Mapping[str, float], steps: int) -> tuple[dict[str, StatisticsRule], ...]:

@@ -1,4 +1,4 @@
-"""One framework computing taps: in this process, or in one of its own that may crash or hang without harm.
+"""One framework at work: in this process, or in one of its own that may crash or hang without harm.
 
 python -m conformance.worker FOLDER FRAMEWORK    # what ``isolated`` starts
 """
@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -19,8 +19,12 @@ from types import ModuleType
 import numpy as np
 
 from conformance.frameworks import AbsentError, adapter
+from conformance.training import Recipe
 from weights.graph import graph
 from weights.spec import Spec, from_dict, to_dict
+
+FUNCTIONS = {"taps": "taps", "gradients": "gradients", "training": "train"}
+"""What is asked for, and the adapter's function that answers it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +33,36 @@ class Job:
 
     spec: Spec
     params: Mapping[str, np.ndarray]
-    x: np.ndarray
+    x: np.ndarray  # (N, 3, H, W); of training (steps, N, 3, H, W)
     dtype: str
+    what: str = "taps"  # "gradients", "training"
+    y: np.ndarray | None = None  # the cotangent (N, classes), or the classes (steps, N)
+    training: bool = False  # gradients: through the statistics of the batch
+    recipe: Recipe | None = None
 
     def save(self, folder: Path) -> None:
         """Writes the job where other processes read it."""
-        (folder / "job.json").write_text(json.dumps({"spec": to_dict(self.spec), "dtype": self.dtype}))
+        job = {
+            "spec": to_dict(self.spec),
+            "dtype": self.dtype,
+            "what": self.what,
+            "training": self.training,
+            "recipe": self.recipe and asdict(self.recipe),
+        }
+        (folder / "job.json").write_text(json.dumps(job))
         np.savez(folder / "params.npz", **self.params)  # type: ignore[arg-type]
         np.save(folder / "x.npy", self.x)
+        if self.y is not None:
+            np.save(folder / "y.npy", self.y)
 
 
 def _load(folder: Path) -> Job:
     job = json.loads((folder / "job.json").read_text())
+    job["spec"] = from_dict(job["spec"])
+    job["recipe"] = job["recipe"] and Recipe.of(job["recipe"])
+    y = folder / "y.npy"
     with np.load(folder / "params.npz") as params:
-        return Job(from_dict(job["spec"]), dict(params), np.load(folder / "x.npy"), job["dtype"])
+        return Job(params=dict(params), x=np.load(folder / "x.npy"), y=np.load(y) if y.exists() else None, **job)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,12 +79,27 @@ class Answer:
 
 def taps(framework: ModuleType, spec: Spec, params: Mapping[str, np.ndarray], x: np.ndarray, dtype: str) -> Answer:
     """The taps of an adapter, in the order of the graph; those that the graph does not have stand at the end."""
+    return ask(framework, Job(spec, params, x, dtype))
+
+
+def ask(framework: ModuleType, job: Job) -> Answer:
+    """What the adapter has to say to a job; its errors pass through."""
     start = time.perf_counter()
+    spec, dtype = job.spec, job.dtype
     if hasattr(framework, "dtype"):
-        dtype = framework.dtype(spec, x.shape, dtype)
-    model = framework.build(spec, params, dtype)
-    found = framework.taps(model, np.ascontiguousarray(x, dtype))
-    found = {node.name: found[node.name] for node in graph(spec) if node.name in found} | found
+        dtype = framework.dtype(spec, job.x.shape[-4:], dtype)
+    model = framework.build(spec, job.params, dtype)
+    carried = "float64" if dtype == "float64" else "float32"  # NumPy has no bfloat16
+    x = np.ascontiguousarray(job.x, carried)
+    if job.what == "taps":
+        found = framework.taps(model, x)
+        found = {node.name: found[node.name] for node in graph(spec) if node.name in found} | found
+    elif job.what == "gradients":
+        # Only in training, so that ports which do not train need no such argument.
+        options = {"training": True} if job.training else {}
+        found = framework.gradients(model, x, np.asarray(job.y, carried), **options)
+    else:
+        found = framework.train(model, list(zip(x, np.asarray(job.y, np.int64), strict=True)), job.recipe)
     return Answer(version=framework.version(), dtype=dtype, taps=found, seconds=time.perf_counter() - start)
 
 
@@ -78,8 +113,10 @@ def answer(framework: str, job: Job) -> Answer:
         loaded = adapter(framework)
     except AbsentError as error:
         return Answer(message=str(error), absent=True)
+    if not hasattr(loaded, FUNCTIONS[job.what]):
+        return Answer(version=loaded.version(), message=f"{loaded.NAME} has no {job.what}", absent=True)
     try:
-        return taps(loaded, job.spec, job.params, job.x, job.dtype)
+        return ask(loaded, job)
     except Exception as error:
         return Answer(version=loaded.version(), message=f"{type(error).__name__}: {str(error).strip()}")
 

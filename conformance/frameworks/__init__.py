@@ -6,8 +6,11 @@ An adapter is a module with
     version() -> str                       of what computes
     build(spec, params, dtype) -> model    in inference mode; params by canonical name
     taps(model, x) -> {node: array}        x and maps are (N, C, H, W); what the model does not have is left out
+    gradients(model, x, cotangent, training=False) -> {"data" or parameter: array}
+    train(model, batches, recipe) -> {parameter: array}
 
-and, where it does not compute in every precision, ``dtype(spec, shape, dtype) -> str``: the one that it takes instead.
+of which the last two may be absent. Where it does not compute in every precision, ``dtype(spec, shape, dtype) -> str``
+is the one that it takes instead.
 """
 
 from importlib import import_module
@@ -19,11 +22,15 @@ from weights.errors import InputError
 FRAMEWORKS = ("numpy", "torch", "jax", "tf", "onnx")
 """The adapters that come along; any other is named by its module, "package.module"."""
 
+DIFFERENTIABLE = ("numpy", "torch", "jax", "tf")
+"""Those that have gradients and train."""
+
 EXTRAS = {
     "torch": "torch",
     "jax": "jax",
     "jaxlib": "jax",
     "flax": "jax",
+    "optax": "jax",
     "tensorflow": "tf",
     "keras": "tf",
     "onnx": "onnx",
