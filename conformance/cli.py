@@ -88,6 +88,8 @@ def _frameworks(_ctx: click.Context, _param: click.Parameter, value: str | None)
     if found:
         from conformance.frameworks import known
 
+        # As "python -m" has it and an installed command has not: an adapter may lie in the current folder.
+        sys.path[:] = [os.getcwd(), *(path for path in sys.path if path not in ("", os.getcwd()))]
         for name in found:
             known(name)
     return found
@@ -119,10 +121,11 @@ def _read(file: Path, prototxt: Path | None = None, **options: Any) -> Any:
         raise InputError(f"--prototxt: {file} is no Caffe file and takes none")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", InputWarning)
-        found = read(file, **given)
-    for warning in caught:
-        click.echo(f"senet: warning: {warning.message}", err=True)
-    return found
+        try:
+            return read(file, **given)
+        finally:
+            for warning in caught:
+                click.echo(f"senet: warning: {warning.message}", err=True)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -177,7 +180,7 @@ def inspect(file: Path, prototxt: Path | None) -> None:
         spec, params = _read(file, prototxt)
     except InputError:
         if file.is_file() and format_of(file).name == "caffemodel":
-            with suppress(InputError):
+            with suppress(InputError), warnings.catch_warnings(action="ignore"):
                 click.echo(foreign(file, prototxt))
         raise
     click.echo(describe(file, spec, params))
@@ -232,27 +235,34 @@ def convert(
 
 
 @main.command()
-@click.argument("file", type=_FILE)
+@click.argument("file", type=_FILE, required=False)
 @_prototxt
 @click.option(
-    "--frameworks", callback=_frameworks, help=f"Some of {','.join(FRAMEWORKS)}; else all that are installed."
+    "--frameworks",
+    "--framework",
+    callback=_frameworks,
+    help=f"Some of {','.join(FRAMEWORKS)}, or modules with an adapter, package.module; else all that are installed.",
 )
 @click.option("--dtype", "dtypes", callback=_dtypes, default="float64", show_default=True, help="Or both.")
 @click.option("--size", callback=_size, metavar="HxW", help="Of the input; else what the checkpoint expects.")
 @click.option("--image", type=_FILE, help="A photograph to run on; else seeded noise.")
+@click.option("--against", type=_FILE, metavar="GOLDEN", help="What senet freeze wrote, instead of the reference.")
 @click.option("--report", type=_FILE, metavar="FILE.html", help="Write a self-contained page.")
 @click.option("--json", "result", type=_FILE, metavar="FILE.json", help="Write the numbers of every tap.")
+@click.option("--junit", type=_FILE, metavar="FILE.xml", help="Write a test case for every tap.")
 @click.option("--in-process", is_flag=True, help="All in this process, for a debugger; else each in its own.")
 @click.option("--markdown", is_flag=True, help="Print the table in Markdown.")
 def compare(
-    file: Path,
+    file: Path | None,
     prototxt: Path | None,
     frameworks: tuple[str, ...],
     dtypes: tuple[str, ...],
     size: tuple[int, int] | None,
     image: Path | None,
+    against: Path | None,
     report: Path | None,
     result: Path | None,
+    junit: Path | None,
     in_process: bool,
     markdown: bool,
 ) -> None:
@@ -260,34 +270,68 @@ def compare(
 
     Runs the checkpoint FILE in each and compares every layer with the NumPy reference. Exits with 0 if all agree
     within the bounds (1e-13 of a layer's largest value in float64, 1e-5 in float32), with 1 if one does not.
+
+    With --against, FILE holds the weights that were frozen, and may be left out if they were seeded.
     """
+    from conformance import formats
     from conformance import report as reports
     from conformance.progress import busy
-    from conformance.record import record, to_json
+    from conformance.record import record, record_against, to_json
+    from weights import InputError
     from weights.atomic import replacing
 
-    with busy(f"Reading {file.name}"):
-        spec, params = _read(file, prototxt)
-    command = " ".join(["senet", *sys.argv[1:]])
-    run = record(
-        spec,
-        params,
-        file=file,
-        frameworks=frameworks or FRAMEWORKS,
-        dtypes=dtypes,
-        command=command,
-        photo=image,
-        size=size,
-        isolated=not in_process,
-    )
-    if result:
-        with replacing(result) as out:
-            out.write(to_json(run).encode())
+    if file is None and against is None:
+        raise click.UsageError("Missing argument 'FILE', or --against", click.get_current_context())
+    if against and (image or size):
+        raise InputError(f"--against: {against} has an input of its own; leave out --image and --size")
+    spec, params = None, None
+    if file:
+        with busy(f"Reading {file.name}"):
+            spec, params = _read(file, prototxt)
+    asked: Any = {
+        "file": file,
+        "frameworks": frameworks or FRAMEWORKS,
+        "dtypes": dtypes,
+        "command": " ".join(["senet", *sys.argv[1:]]),
+        "isolated": not in_process,
+    }
+    run = record_against(against, params, **asked) if against else record(spec, params, photo=image, size=size, **asked)
+    for path, text in ((result, to_json), (junit, formats.junit)):
+        if path:
+            with replacing(path) as out:
+                out.write(text(run).encode())
     if report:
         reports.write(report, run)
-    table = reports.markdown if markdown else reports.aligned
-    click.echo(table(reports.HEADER, list(reports.rows(run))))
+    click.echo(formats.markdown(run) if markdown else reports.aligned(reports.HEADER, list(reports.rows(run))))
     _judge(run, frameworks)
+
+
+@main.command()
+@click.argument("source", metavar="MODEL|FILE")
+@click.argument("golden", type=_FILE)
+@_prototxt
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of a model's weights and the input."
+)
+@click.option("--size", callback=_size, metavar="HxW", help="Of the input; else what the checkpoint expects.")
+def freeze(source: str, golden: Path, prototxt: Path | None, seed: int, size: tuple[int, int] | None) -> None:
+    """Keep what a network answers, for years.
+
+    Writes the input, the logits, and samples of every layer's output and of every gradient, with checksums of the
+    weights, to a small .safetensors file: senet compare --against judges any framework by it. MODEL is a network's
+    name, whose weights are drawn from the seed.
+    """
+    from conformance.freeze import freeze as keep
+    from conformance.progress import busy
+
+    with busy(f"Freezing {source}"):
+        kept = keep(source, golden, seed=seed, size=size, **({"prototxt": prototxt} if prototxt else {}))
+    size_of = f"{golden.stat().st_size / 1e6:.2f} MB"
+    n, _, h, w = kept.x.shape
+    click.echo(
+        f"{golden}: {kept.spec.name} at {n}x3x{h}x{w}, samples of {len(kept.taps)} taps and {len(kept.gradients)} "
+        f"gradients, {size_of}"
+    )
 
 
 @main.command()

@@ -14,7 +14,7 @@ from PIL import Image
 import weights
 from conformance.cases import TINY, seeded
 from conformance.cli import main
-from weights import CAFFE, MODELS, Info, Params
+from weights import CAFFE, MODELS, Info, Params, caffe_file
 
 SPEC = TINY["tiny-se-resnet"]
 
@@ -45,6 +45,14 @@ def caffemodel(folder):
 
 
 @pytest.fixture(scope="module")
+def alone(caffemodel, folder):
+    """The same without the .prototxt, in which we note what the network expects."""
+    path = folder / "alone.caffemodel"
+    path.write_bytes(caffemodel.read_bytes())
+    return path
+
+
+@pytest.fixture(scope="module")
 def canonical(folder):
     path = folder / "tiny.safetensors"
     weights.write(path, SPEC, seeded(SPEC, 5001))
@@ -68,8 +76,8 @@ def test_models_lists_every_network_with_its_costs():
     assert "28,088,024" in table
 
 
-def test_inspect_tells_what_was_recognised_and_what_is_assumed(caffemodel):
-    shown = " ".join(senet("inspect", caffemodel).stdout.split())
+def test_inspect_tells_what_was_recognised_and_what_is_assumed(alone):
+    shown = " ".join(senet("inspect", alone).stdout.split())
     assert "format caffemodel" in shown
     assert "SE reduction 4" in shown
     assert "bottlenecks by stage 1, 2, 1, 1" in shown
@@ -113,8 +121,8 @@ def test_convert_reorders_labels_and_rewrites_the_input(folder):
     assert (info.preprocessing.channels, info.preprocessing.range) == ("rgb", 1)
 
 
-def test_convert_says_what_is_assumed(caffemodel, folder):
-    assert "assumed, not stated by tiny.caffemodel" in senet("convert", caffemodel, folder / "a.safetensors").stdout
+def test_convert_says_what_is_assumed(alone, folder):
+    assert "assumed, not stated by alone.caffemodel" in senet("convert", alone, folder / "a.safetensors").stdout
 
 
 def test_compare_agrees_and_writes_json_and_report(canonical, photo, folder):
@@ -181,12 +189,6 @@ def test_demo_runs_the_whole_job_on_a_checkpoint(caffemodel, folder):
     assert {p.name for p in (folder / "out").iterdir()} >= {"tiny.safetensors", "report.html"}
 
 
-def _layers(caffemodel):
-    from weights import caffe_file
-
-    return caffe_file, caffe_file.load(caffemodel)
-
-
 def _damage(kind: str, caffemodel, folder):
     """A checkpoint with something wrong."""
     path = folder / f"{kind}.caffemodel"
@@ -198,7 +200,7 @@ def _damage(kind: str, caffemodel, folder):
     elif kind == "truncated":
         path.write_bytes(whole[: len(whole) * 2 // 3])
     elif kind != "absent":
-        caffe_file, net = _layers(caffemodel)
+        net = caffe_file.load(caffemodel)
         layers = list(net.layers)
         at = next(i for i, layer in enumerate(layers) if layer.name == "conv2_1_1x1_reduce")
         if kind == "missing_layer":
@@ -236,6 +238,14 @@ def test_inspect_says_what_a_file_outside_of_the_family_is(caffemodel, folder):
     fails(result)
     assert "none of this family" in result.stdout
     assert "Convolution" in result.stdout
+
+
+def test_what_is_left_aside_is_one_line_of_warning(caffemodel, folder):
+    path = folder / "trailing.caffemodel"
+    path.write_bytes(caffemodel.read_bytes() + b"\0" * 16)
+    result = senet("inspect", path)
+    assert result.exit_code == 0
+    assert result.stderr == f"senet: warning: {path}: 16 zero bytes follow the network; not used\n"
 
 
 @pytest.mark.parametrize("place", ["folder", "missing/x.safetensors", "file/x.safetensors"])

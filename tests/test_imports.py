@@ -1,11 +1,14 @@
 """What is imported when: frameworks only where they are used, and each package alone with its own."""
 
 import json
+import os
+import re
 import resource
 import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 import weights
 from conformance.cases import TINY, seeded
@@ -24,20 +27,27 @@ BLOCKER = """
 import sys
 class Blocker:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in BLOCKED:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        if name.partition(".")[0] in {blocked!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Blocker())
 """
 
 
-def python(code: str, *args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, timeout=120)
+def python(*args: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, **variables}
+    return subprocess.run([sys.executable, *args], capture_output=True, text=True, timeout=120, env=env)
 
 
-def without(extras: set[str], command: str, *args: str) -> subprocess.CompletedProcess[str]:
-    """Runs Python code where the frameworks of some extras cannot be imported."""
-    blocked = [name for extra in extras for name in FRAMEWORKS[extra]]
-    return python(f"BLOCKED = {blocked!r}{BLOCKER}{command}", *args)
+@pytest.fixture
+def without(tmp_path):
+    """Runs Python where the frameworks of some extras cannot be imported, in its child processes neither."""
+
+    def run(extras: set[str], *args: str) -> subprocess.CompletedProcess[str]:
+        blocked = {name for extra in extras for name in FRAMEWORKS[extra]}
+        (tmp_path / "sitecustomize.py").write_text(BLOCKER.format(blocked=blocked))
+        return python(*args, PYTHONPATH=str(tmp_path))
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -53,7 +63,7 @@ def test_no_framework_is_imported(code):
     report = (
         "import sys, json, atexit; atexit.register(lambda: print(json.dumps(sorted(sys.modules)), file=sys.stderr))"
     )
-    done = python(f"{report}\n{code}")
+    done = python("-c", f"{report}\n{code}")
     assert done.returncode == 0, done.stderr
     assert not set(HEAVY) & {name.partition(".")[0] for name in json.loads(done.stderr)}
 
@@ -77,42 +87,45 @@ def checkpoint(tmp_path_factory):
     return str(path)
 
 
+SENET = ("-m", "conformance")
+
+
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_one_framework_alone_is_enough(framework, checkpoint):
-    others = set(FRAMEWORKS) - {framework}
-    package = f"import se_{framework}; se_{framework}.from_pretrained(sys.argv[1])\n" if framework != "onnx" else ""
-    command = f"{package}from conformance.cli import main; main(['compare', sys.argv[1], '--size', '65x64'])"
-    done = without(others, command, checkpoint)
+def test_one_framework_alone_is_enough(framework, checkpoint, without):
+    done = without(set(FRAMEWORKS) - {framework}, *SENET, "compare", checkpoint, "--size", "65x64")
     assert done.returncode == 0, done.stderr
-    verdicts = [line.rsplit("  ", 1)[-1] for line in done.stdout.splitlines()[2:]]
-    assert verdicts.count("agreed") == 1
-    assert sum("absent" in line for line in done.stdout.splitlines()) == 3
+    assert len(re.findall(r" agreed$", done.stdout, re.M)) == 1
+    assert len(re.findall(r" absent: .*pip install 'senet\[", done.stdout)) == 3
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_a_missing_framework_is_named_with_its_extra(framework, checkpoint):
-    command = "from conformance.cli import main; main(['compare', sys.argv[1], '--frameworks', sys.argv[2]])"
-    done = without({framework}, command, checkpoint, framework)
+def test_a_missing_framework_is_named_with_its_extra(framework, checkpoint, without):
+    done = without({framework}, *SENET, "compare", checkpoint, "--size", "65x64", "--frameworks", framework)
     assert done.returncode == 2
     assert f"pip install 'senet[{framework}]'" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_without_any_framework_nothing_is_called_agreed(checkpoint):
-    command = "from conformance.cli import main; main(['compare', sys.argv[1], '--size', '65x64'])"
-    done = without(set(FRAMEWORKS), command, checkpoint)
+@pytest.mark.parametrize("framework", ["torch", "jax", "tf"])
+def test_a_package_without_its_framework_says_what_to_install(framework, without):
+    done = without({framework}, "-c", f"import se_{framework}")
+    assert done.returncode == 1
+    assert re.search(rf"ImportError: .*pip install '?senet\[{framework}\]", done.stderr)
+
+
+def test_without_any_framework_nothing_is_called_agreed(checkpoint, without):
+    done = without(set(FRAMEWORKS), *SENET, "compare", checkpoint, "--size", "65x64")
     assert done.returncode == 2
     assert "nothing was compared" in done.stderr
 
 
-def test_checkpoints_convert_without_any_framework(checkpoint, tmp_path):
+def test_checkpoints_convert_and_classify_without_any_framework(checkpoint, tmp_path, without):
     for suffix in (".caffemodel", ".pth", ".keras", ".weights.h5", ".safetensors"):
         target = tmp_path / f"x{suffix}"
-        done = without(
-            set(FRAMEWORKS),
-            "from conformance.cli import main; main(['convert', *sys.argv[1:]])",
-            checkpoint,
-            str(target),
-        )
+        done = without(set(FRAMEWORKS), *SENET, "convert", checkpoint, str(target))
         assert done.returncode == 0, done.stderr
         assert target.stat().st_size > 10_000
+    photo = tmp_path / "photo.png"
+    Image.new("RGB", (300, 300)).save(photo)
+    done = without(set(FRAMEWORKS), *SENET, "classify", str(photo), "--weights", checkpoint)
+    assert done.returncode == 0, done.stderr
