@@ -11,7 +11,7 @@ from conftest import golden_params, golden_spec
 
 import weights
 from conformance import cases
-from weights import CAFFE, MODELS, InputError, Params, caffe, caffe_file, prototxt, schema
+from weights import CAFFE, MODELS, Info, InputError, Params, Preprocessing, caffe, caffe_file, prototxt, schema
 from weights.caffe_file import Layer, Net
 from weights.caffe_layers import as_written
 from weights.errors import InputWarning
@@ -45,6 +45,10 @@ def changed(path: Path, name: str, blobs=None, **fields) -> Net:
     net = caffe_file.load(path)
     fields |= {} if blobs is None else {"blobs": tuple(blobs)}
     return replace(net, layers=tuple(replace(x, **fields) if x.name == name else x for x in net.layers))
+
+
+def blobs_of_layer(path: Path, name: str):
+    return next(layer.blobs for layer in caffe_file.load(path).layers if layer.name == name)
 
 
 def blobs_of(path: Path):
@@ -104,9 +108,11 @@ def test_the_scale_net_of_caffe_has_the_parameters_of_its_twin(golden):
     assert all(np.array_equal(params[key], wanted[key]) for key in wanted)
 
 
-def test_info_says_where_the_values_come_from_and_what_is_assumed(pair):
-    info = weights.read(pair)[1].info
-    assert (info.source, info.format) == (pair.name, "caffemodel")
+def test_info_says_where_the_values_come_from_and_what_is_assumed(pair, tmp_path):
+    alone = tmp_path / "alone.caffemodel"  # without the .prototxt, whose comments say more
+    alone.write_bytes(pair.read_bytes())
+    info = weights.read(alone)[1].info
+    assert (info.source, info.format) == ("alone.caffemodel", "caffemodel")
     assert info.sha256 == WRITTEN_BY_CAFFE[NAME]
     assert info.preprocessing == replace(CAFFE, crop=64, resize=73)
     assert info.assumed == ("preprocessing",)  # ten classes: no label order of ImageNet's
@@ -120,6 +126,29 @@ def test_a_thousand_classes_are_assumed_in_devkit_order(tmp_path):
     weights.write(tmp_path / "k.caffemodel", spec, params)
     info = weights.read(tmp_path / "k.caffemodel")[1].info
     assert (info.labels, info.assumed, info.preprocessing) == ("devkit", ("preprocessing", "labels"), CAFFE)
+
+
+def test_what_a_caffe_file_cannot_state_stands_in_comments_of_its_prototxt(tmp_path):
+    path, spec = tmp_path / "net.caffemodel", replace(golden_spec(NAME), classes=1000)
+    stated = Preprocessing(channels="rgb", range=1, mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2), crop=64, resize=73)
+    info = Info(preprocessing=stated, labels="sorted", history=("labels: devkit to sorted",))
+    weights.write(path, spec, Params(cases.seeded(spec, 3), info))
+    found = weights.read(path)[1].info
+    assert (found.preprocessing, found.labels, found.history) == (stated, "sorted", info.history)
+    assert found.assumed == ()
+    prototxt.read(path.with_suffix(".prototxt"))
+
+
+@pytest.mark.parametrize("loss", ["the prototxt is gone", "the weights are others"])
+def test_comments_count_only_for_the_weights_that_they_were_written_for(loss, tmp_path):
+    path, spec = tmp_path / "net.caffemodel", replace(golden_spec(NAME), classes=1000)
+    weights.write(path, spec, Params(cases.seeded(spec, 3), Info(labels="sorted")))
+    if loss == "the prototxt is gone":
+        path.with_suffix(".prototxt").unlink()
+    else:
+        caffe_file.save(path, changed(path, "classifier", blobs=[b + 1 for b in blobs_of_layer(path, "classifier")]))
+    found = weights.read(path)[1].info
+    assert (found.labels, found.assumed) == ("devkit", ("preprocessing", "labels"))
 
 
 def test_weights_are_views_of_the_mapped_file(pair):

@@ -9,17 +9,23 @@ from pathlib import Path
 
 import numpy as np
 
-from weights import caffe_file
+from weights import caffe_file, metadata
 from weights import prototxt as text_format
 from weights.atomic import reading, replacing
 from weights.caffe_blobs import blob_count, blobs, parameters
 from weights.caffe_file import Layer, Net
 from weights.caffe_layers import NET_NAMES, as_written, layers
 from weights.caffe_recognise import Match, has_definitions, recognise
-from weights.checkpoint import CAFFE, Params, Preprocessing, info_of
+from weights.checkpoint import CAFFE, Info, Params, Preprocessing, info_of
 from weights.errors import InputError, InputWarning
 from weights.schema import check, schema
 from weights.spec import Spec
+
+_WEIGHTS = "senet.weights"
+"""The note that says for which weights file, by its sha256, the other notes hold."""
+
+_SAID = ("senet.spec", "senet.factors", "senet.provenance")
+"""Metadata that the layers and their blobs say themselves, or that is about another file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,29 +50,30 @@ def read(path: Path, prototxt: str | Path | None = None) -> tuple[Spec, Params]:
 
     Returns:
         Weights are read-only views of the mapped file. BatchNorm statistics are freed of their factor, in float64. A
-        Caffe file does not state preprocessing and label order: those of the released files are assumed.
+        Caffe file does not state preprocessing and label order: they are taken from the notes that ``write`` leaves
+        in the .prototxt of the same name, and without such notes those of the released files are assumed.
 
     Raises:
         InputError: not such a file, damaged, without definitions, a network outside of the family (the first layer
             that does not fit is named), or blobs that do not fit their layers.
     """
-    net, match = _recognised(path, caffe_file.load(path), prototxt)
+    file = caffe_file.load(path)
+    net, match = _recognised(path, file, prototxt)
     _check_counts(path, net)
     arrays, info = parameters(match, str(path))
     check(match.spec, arrays, str(path))
     devkit = match.spec.classes == 1000
-    digest = hashlib.sha256()
-    with reading(path) as file:
-        while piece := file.read(2**20):
-            digest.update(piece)
+    digest = hashlib.sha256(file.data).hexdigest()
+    noted = _noted(Path(prototxt or prototxt_of(path)), match.spec, digest)
     info = replace(
         info,
-        preprocessing=_preprocessing(match.size),
-        labels="devkit" if devkit else None,
-        assumed=("preprocessing", "labels") if devkit else ("preprocessing",),
+        preprocessing=noted.preprocessing if noted else _preprocessing(match.size),
+        labels=noted.labels if noted else "devkit" if devkit else None,
+        assumed=noted.assumed if noted else ("preprocessing", "labels") if devkit else ("preprocessing",),
+        history=noted.history if noted else (),
         source=path.name,
         format="caffemodel",
-        sha256=digest.hexdigest(),
+        sha256=digest,
     )
     return match.spec, Params(((p.name, arrays[p.name]) for p in schema(match.spec)), info)
 
@@ -77,6 +84,8 @@ def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray]) -> None:
     A float net where all learned parameters are float32 or narrower, a double net otherwise. Statistics get the
     factor they came with (1 where none is known); those that float32 does not hold exactly are written as doubles,
     which Caffe reads as well. The input has the size of the preprocessing's crop, 224 where that is not known.
+
+    What no Caffe file can state, preprocessing and label order, stands in comments of the .prototxt.
 
     Raises:
         InputError: parameters that do not fit the spec, no numbers, or a place that cannot be written.
@@ -96,13 +105,41 @@ def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray]) -> None:
         ),
     )
     with replacing(prototxt_of(path)) as file:
-        file.write(text_format.dump(net).encode("utf-8", "surrogateescape"))
         caffe_file.save(path, replace(net, layers=tuple(as_written(net.layers))))
+        file.write((_notes(spec, info, path) + text_format.dump(net)).encode("utf-8", "surrogateescape"))
 
 
 def prototxt_of(path: Path) -> Path:
     """The name of the definition that belongs to a weights file: x.caffemodel -> x.prototxt."""
     return path.with_name(path.name.removesuffix(".h5").removesuffix(".caffemodel") + ".prototxt")
+
+
+def _notes(spec: Spec, info: Info, path: Path) -> str:
+    """Comments for a .prototxt: the metadata that the network and its blobs do not say themselves, and whose it is."""
+    if not (info.preprocessing or info.labels):
+        return ""
+    strings = {key: value for key, value in metadata.encode(spec, info).items() if key not in _SAID}
+    return "".join(f"# {key}: {value}\n" for key, value in {**strings, _WEIGHTS: _sha256(path)}.items())
+
+
+def _noted(path: Path, spec: Spec, digest: str) -> Info | None:
+    """What ``_notes`` wrote, if it stands there and was written for the weights file of that sha256."""
+    if not path.is_file():
+        return None
+    with reading(path) as file:
+        lines = file.read().decode("utf-8", "surrogateescape").splitlines()
+    notes = dict(line[2:].split(": ", 1) for line in lines if line.startswith("# senet.") and ": " in line)
+    if notes.pop(_WEIGHTS, None) != digest:
+        return None
+    return metadata.decode({**metadata.encode(spec, Info()), **notes}, str(path))[1]
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with reading(path) as file:
+        while piece := file.read(2**20):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def describe(path: str | Path, prototxt: str | Path | None = None) -> Summary:
