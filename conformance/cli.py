@@ -284,7 +284,8 @@ def compare(
         raise click.UsageError("Missing argument 'FILE', or --against", click.get_current_context())
     if against and (image or size):
         raise InputError(f"--against: {against} has an input of its own; leave out --image and --size")
-    spec, params = None, None
+    spec: Any = None
+    params: Any = None
     if file:
         with busy(f"Reading {file.name}"):
             spec, params = _read(file, prototxt)
@@ -325,7 +326,8 @@ def freeze(source: str, golden: Path, prototxt: Path | None, seed: int, size: tu
     from conformance.progress import busy
 
     with busy(f"Freezing {source}"):
-        kept = keep(source, golden, seed=seed, size=size, **({"prototxt": prototxt} if prototxt else {}))
+        options: Any = {"prototxt": prototxt} if prototxt else {}
+        kept = keep(source, golden, seed=seed, size=size, **options)
     size_of = f"{golden.stat().st_size / 1e6:.2f} MB"
     n, _, h, w = kept.x.shape
     click.echo(

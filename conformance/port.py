@@ -1,20 +1,19 @@
 """One port against the reference, in this process: its taps and, where it has them, its gradients."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from conformance import backward, cases, frameworks, reference, worker
+from conformance import cases, frameworks, worker
 from conformance.adapter import Adapter
+from conformance.bounds import BOUNDS
 from conformance.comparison import Result, judge
 from weights.errors import InputError
 from weights.graph import graph, shapes
 from weights.schema import check
 from weights.spec import MODELS, Spec
-
-GRADIENT_BOUNDS = {"float64": 1e-12, "float32": 1e-4}
-"""As ``comparison.BOUNDS``, of a gradient's largest value: sums are longer, and twice as many stand in a row."""
 
 
 def network(named: str | Spec) -> Spec:
@@ -52,15 +51,10 @@ def results(
     check(spec, params)
     shapes(spec, *x.shape[2:])
     port: Any = frameworks.adapter(adapter) if isinstance(adapter, str) else adapter
-    answer = worker.taps(port, spec, params, x, dtype)
-    truth = x.astype(np.float64)
-    yield judge(port.NAME, answer, reference.run(spec, params, truth))
-    if hasattr(port, "gradients"):
-        model = port.build(spec, params, answer.dtype)
-        found = port.gradients(model, x.astype(answer.dtype), cotangent)
-        wanted = backward.gradients(spec, params, truth, cotangent)
-        answer = worker.Answer(version=answer.version, dtype=answer.dtype, taps=found)
-        yield judge(port.NAME, answer, wanted, GRADIENT_BOUNDS)
+    for what in ("taps", "gradients") if hasattr(port, "gradients") else ("taps",):
+        job = worker.Job(spec, params, x, dtype, what, cotangent)
+        truth = worker.answer("numpy", replace(job, dtype="float64")).taps
+        yield judge(port.NAME, worker.ask(port, job), truth, BOUNDS[what])
 
 
 def explain(result: Result, spec: Spec, what: str = "tap") -> str:

@@ -18,6 +18,7 @@ import os
 import platform
 from base64 import b64encode
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
@@ -32,7 +33,7 @@ from conformance import worker
 from conformance.cases import image as noise
 from conformance.progress import busy
 from conformance.summary import preprocessing
-from weights import CAFFE, InputError, Params, Spec, cost
+from weights import CAFFE, Info, InputError, Params, Spec, cost
 from weights.labels import names
 from weights.preprocessing import prepare
 
@@ -80,23 +81,73 @@ def record(
             over = {name for c in comparisons for name, result in c.results.items() if result.dtype == dtype}
             left = [name for name in frameworks if name not in over]
             comparisons.append(conformance.compare(spec, params, x, left, dtype, isolated=isolated))
+    seen = {
+        "what": what,
+        "shape": list(x.shape),
+        "preprocessing": preprocessing(expected) if photo else "none",
+        "photo": _thumbnail(photo) if photo else "",
+    }
+    return _run(spec, info, str(file), note, seen, comparisons, command)
+
+
+def record_against(
+    golden: Path,
+    params: Params | None,
+    *,
+    file: Path | None,
+    frameworks: Sequence[str],
+    dtypes: Sequence[str],
+    command: str,
+    isolated: bool = True,
+) -> dict[str, Any]:
+    """Compares the frameworks with a golden file, forward; and backward those that agree and have gradients.
+
+    Args:
+        params: those of ``file``; None for weights that the golden file can draw again.
+
+    Raises:
+        InputError: as of ``conformance.freeze.against``.
+    """
+    from conformance import freeze
+
+    kept = freeze.read(golden)
+    comparisons: list[conformance.Comparison] = []
+    with busy("Comparing", 2 * len(dtypes)) as bar:
+        for dtype in dtypes:
+            bar(f"Comparing in {dtype}", len(comparisons))
+            taps = freeze.against(golden, params, frameworks, dtype, isolated=isolated)
+            there = [name for name, result in taps.results.items() if result.status == "agreed"]
+            gradients = freeze.against(golden, params, there, dtype, "gradients", isolated=isolated)
+            with_gradients = {name: r for name, r in gradients.results.items() if r.status != "absent"}
+            comparisons += [taps, replace(gradients, results=with_gradients)]
+    versions = ", ".join(f"{name} {found}" for name, found in kept.versions.items())
+    note = f"against {golden.name}, frozen with {versions}"
+    seen = {"what": f"that of {golden.name}", "shape": list(kept.x.shape), "preprocessing": "none", "photo": ""}
+    info = params.info if params else Info(source=kept.weights)
+    return _run(kept.spec, info, str(file or kept.weights), note, seen, comparisons, command)
+
+
+def _run(
+    spec: Spec,
+    info: Info,
+    file: str,
+    note: str,
+    seen: dict[str, Any],
+    comparisons: Sequence[conformance.Comparison],
+    command: str,
+) -> dict[str, Any]:
     c = cost(spec)
     return {
         "format": 1,
         "checkpoint": {
-            "file": str(file),
+            "file": file,
             "source": info.source,
             "format": info.format,
             "sha256": info.sha256,
             "note": note,
         },
         "network": {"name": spec.name, "parameters": c.learnable, "gmacs": c.macs / 1e9},
-        "input": {
-            "what": what,
-            "shape": list(x.shape),
-            "preprocessing": preprocessing(expected) if photo else "none",
-            "photo": _thumbnail(photo) if photo else "",
-        },
+        "input": seen,
         "comparisons": [comparison.to_dict() for comparison in comparisons],
         "top5": top(comparisons[0].output, info.labels) if spec.classes else [],
         "labels": info.labels,

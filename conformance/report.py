@@ -33,8 +33,9 @@ def rows(run: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     for comparison in run["comparisons"]:
         for name, found in comparison["frameworks"].items():
             worst, logits, best = found["worst"], found["logits_error"], found["top1"]
+            what = comparison.get("what", "taps")
             yield (
-                title_of(name),
+                title_of(name) + ("" if what == "taps" else f", {what}"),
                 found["version"],
                 found["dtype"] or comparison["dtype"],
                 str(len(found["taps"])) if worst else "",
