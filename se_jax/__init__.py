@@ -25,7 +25,7 @@ from se_jax.models import (
     se_resnext101,
     senet154,
 )
-from se_jax.params import dump, from_pretrained, load
+from se_jax.params import dump, from_pretrained, load, restore
 from se_jax.resnet import ResNet
 from se_jax.se_block import SEBlock
 from se_jax.statistics import set_statistics_rule
@@ -44,6 +44,7 @@ __all__ = [
     "resnet152",
     "resnext50",
     "resnext101",
+    "restore",
     "se_bn_inception",
     "se_resnet50",
     "se_resnet101",

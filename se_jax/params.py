@@ -12,7 +12,7 @@ import weights
 from se_jax.inception import Inception
 from se_jax.models import build
 from se_jax.resnet import ResNet
-from weights import Info, Params, schema
+from weights import Info, Params, Spec, schema
 from weights.checkpoint import info_of
 from weights.dialect import FLAX
 from weights.schema import check
@@ -33,7 +33,16 @@ def from_pretrained(path: str | PathLike[str], dtype: str = "float32", **options
         InputError: the file cannot be used, or float64 is switched off.
     """
     spec, params = weights.read(str(path), **options)
-    # Only shapes: random numbers for 28 million parameters would be drawn to be overwritten.
+    return restore(spec, params, dtype)
+
+
+def restore(spec: Spec, params: Mapping[str, np.ndarray], dtype: str = "float32") -> ResNet | Inception:
+    """The network of a spec with these parameters (canonical names), in inference mode.
+
+    Raises:
+        InputError: the parameters do not fit the spec.
+    """
+    # Only shapes at first: compiling the initialisation, to overwrite it, would take longer than anything else.
     model = nnx.eval_shape(lambda: build(spec, dtype))
     model.dropout = nnx.Dropout(spec.dropout, rngs=nnx.Rngs(0))
     load(model, params)

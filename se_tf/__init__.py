@@ -27,7 +27,7 @@ from se_tf.models import (
     se_resnext101,
     senet154,
 )
-from se_tf.params import dump, from_pretrained, load
+from se_tf.params import dump, from_pretrained, load, restore
 from se_tf.resnet import ResNet
 from se_tf.se_block import SEBlock
 from se_tf.statistics import set_statistics_rule
@@ -46,6 +46,7 @@ __all__ = [
     "resnet152",
     "resnext50",
     "resnext101",
+    "restore",
     "se_bn_inception",
     "se_resnet50",
     "se_resnet101",

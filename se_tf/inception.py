@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from se_tf.layers import CHANNELS, AvgPool, MaxPool, batch_norm, conv, linear, relu
+from se_tf.layers import CHANNELS, AvgPool, GlobalAveragePooling2D, MaxPool, batch_norm, conv, layer_name, linear, relu
 from se_tf.network import Network
 from se_tf.se_block import SEBlock
 from weights import Inception as Spec
@@ -22,7 +22,7 @@ class Inception(Network):
         x = stem(images, spec, dtype=policy)
         for block in spec.blocks():
             x = inception_module(x, block, dtype=policy)
-        x = layers.GlobalAveragePooling2D(CHANNELS, name="pool", dtype=policy)(x)
+        x = GlobalAveragePooling2D(CHANNELS, name="pool", dtype=policy)(x)
         if spec.classes:
             x = layers.Dropout(spec.dropout, name="dropout", dtype=policy)(x)
             x = linear(spec.classes, name="fc", dtype=policy)(x)
@@ -36,7 +36,7 @@ def stem(x: Any, spec: Spec, *, dtype: Any) -> Any:
         x = batch_norm(x, spec.eps, name=f"stem.bn{i}", dtype=dtype)
         x = relu(x, name=f"stem.relu{i}", dtype=dtype)
         if i in (1, 3):
-            x = MaxPool(stride=2, pad=0, name="stem.pool1" if i == 1 else "stem.pool2", dtype=dtype)(x)
+            x = MaxPool(stride=2, pad=0, name=layer_name("stem.pool1" if i == 1 else "stem.pool2"), dtype=dtype)(x)
     return x
 
 
@@ -53,11 +53,11 @@ def inception_module(x: Any, m: Block, *, dtype: Any) -> Any:
     y = unit(x, reduce_double, 1, name=f"{m.name}.reduce_double", **to)
     y = unit(y, out_double1, 3, name=f"{m.name}.double1", **to)
     branches.append(unit(y, out_double2, 3, m.stride, name=f"{m.name}.double2", **to))
-    y = pool(m.stride, pad, name=f"{m.name}.pool", dtype=dtype)(x)
+    y = pool(m.stride, pad, name=layer_name(f"{m.name}.pool"), dtype=dtype)(x)
     branches.append(unit(y, m.project, 1, name=f"{m.name}.project", **to) if m.project else y)
-    y = layers.Concatenate(-1, name=f"{m.name}.concat", dtype=dtype)(branches)
+    y = layers.Concatenate(-1, name=layer_name(f"{m.name}.concat"), dtype=dtype)(branches)
     if m.reduction:
-        y = SEBlock(m.out_channels, m.reduction, name=f"{m.name}.se", dtype=dtype)(y)
+        y = SEBlock(m.out_channels, m.reduction, name=layer_name(f"{m.name}.se"), dtype=dtype)(y)
     return layers.Identity(name=m.name, dtype=dtype)(y)  # the whole module's output, by its name
 
 

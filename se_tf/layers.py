@@ -1,6 +1,7 @@
 """Caffe's layers in Keras: geometry, constants and initialisation written out, none left to a default."""
 
-from typing import Any
+from math import prod
+from typing import Any, cast
 
 import keras
 from keras import layers, ops
@@ -9,11 +10,16 @@ CHANNELS = "channels_last"
 """Whatever the user's ``image_data_format`` is."""
 
 
+def layer_name(node: str) -> str:
+    """The layer that computes a node of ``weights.graph``: it has the node's name, where PyTorch has no say in it."""
+    return node.replace(".", "_") if keras.backend.backend() == "torch" else node
+
+
 def conv(x: Any, out: int, kernel: int, stride: int = 1, groups: int = 1, *, name: str, dtype: Any) -> Any:
     """A convolution without bias, initialised as by He et al. (https://arxiv.org/abs/1502.01852)."""
     if kernel > 1:
         # Half the kernel on all four sides: "same" would pad a convolution of stride 2 on one side only.
-        x = layers.ZeroPadding2D(kernel // 2, CHANNELS, name=f"{name}.pad", dtype=dtype)(x)
+        x = layers.ZeroPadding2D(kernel // 2, CHANNELS, name=layer_name(f"{name}.pad"), dtype=dtype)(x)
     return layers.Conv2D(
         out,
         kernel,
@@ -23,9 +29,38 @@ def conv(x: Any, out: int, kernel: int, stride: int = 1, groups: int = 1, *, nam
         groups=groups,
         use_bias=False,
         kernel_initializer="he_normal",
-        name=name,
+        name=layer_name(name),
         dtype=dtype,
     )(x)
+
+
+def batch_norm(x: Any, eps: float, *, name: str, dtype: Any) -> Any:
+    """Caffe's BatchNorm and Scale. Training keeps 0.9 of the running statistics."""
+    return BatchNorm(axis=-1, momentum=0.9, epsilon=eps, name=layer_name(name), dtype=dtype)(x)
+
+
+def relu(x: Any, *, name: str, dtype: Any) -> Any:
+    """max(x, 0)."""
+    return layers.ReLU(name=layer_name(name), dtype=dtype)(x)
+
+
+def linear(out: int, *, name: str, dtype: Any) -> layers.Dense:
+    """A fully connected layer with bias."""
+    return Dense(out, kernel_initializer="he_normal", name=name, dtype=dtype)
+
+
+# Keras' own normalisation, mean and product round float64 to float32 on JAX and PyTorch, whatever the layer's dtype is.
+# The three layers below are Keras', but for that.
+
+
+def _wide(dtype: str) -> str:
+    return "float64" if dtype == "float64" else "float32"
+
+
+def _count(x: Any, axes: tuple[int, ...]) -> Any:
+    """How many values a sum over these axes takes in."""
+    size: Any = ops.shape(x)
+    return ops.cast(prod(size[i] for i in axes), x.dtype)
 
 
 @keras.saving.register_keras_serializable("senet")
@@ -41,31 +76,42 @@ class BatchNorm(layers.BatchNormalization):
         self.unbiased = unbiased
 
     def call(self, x: Any, training: bool | None = None) -> Any:  # (N, H, W, C)
-        y = super().call(x, training=training)
-        if training and self.trainable and self.unbiased:
-            # Keras took in v; v M / (M - 1) is more by v / (M - 1).
-            v = ops.var(ops.cast(x, self.moving_variance.dtype), (0, 1, 2))
-            others = ops.maximum(ops.cast(ops.size(x) // ops.shape(x)[-1] - 1, v.dtype), 1)
-            self.moving_variance.assign_add((1 - self.momentum) * ops.stop_gradient(v) / others)
-        return y
+        to = _wide(self.compute_dtype)
+        held: list[Any] = [self.moving_mean, self.moving_variance]
+        x, mean, variance = (ops.cast(a, to) for a in (x, *held))
+        if training and self.trainable:
+            old: Any = mean, variance
+            mean, variance = cast(Any, ops.moments(x, (0, 1, 2)))
+            others = ops.maximum(_count(x, (0, 1, 2)) - 1, 1)
+            taken_in = variance + variance / others if self.unbiased else variance  # v M / (M - 1)
+            for variable, was, new in zip(held, old, (mean, taken_in), strict=True):
+                variable.assign(was * self.momentum + new * (1 - self.momentum))
+        gamma, beta = ops.cast(self.gamma, to), ops.cast(self.beta, to)
+        x = ops.batch_normalization(x, mean, variance, -1, beta, gamma, self.epsilon)
+        return ops.cast(x, self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "unbiased": self.unbiased}
 
 
-def batch_norm(x: Any, eps: float, *, name: str, dtype: Any) -> Any:
-    """Caffe's BatchNorm and Scale. Training keeps 0.9 of the running statistics."""
-    return BatchNorm(axis=-1, momentum=0.9, epsilon=eps, name=name, dtype=dtype)(x)
+@keras.saving.register_keras_serializable("senet")
+class Dense(layers.Dense):
+    """Keras' layer for (N, C)."""
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        del training
+        kernel, bias = ops.convert_to_tensor(self.kernel), ops.convert_to_tensor(self.bias)
+        return x @ kernel + bias
 
 
-def relu(x: Any, *, name: str, dtype: Any) -> Any:
-    """max(x, 0)."""
-    return layers.ReLU(name=name, dtype=dtype)(x)
+@keras.saving.register_keras_serializable("senet")
+class GlobalAveragePooling2D(layers.GlobalAveragePooling2D):
+    """Keras' layer: (N, H, W, C) to (N, C)."""
 
-
-def linear(out: int, *, name: str, dtype: Any) -> layers.Dense:
-    """A fully connected layer with bias."""
-    return layers.Dense(out, kernel_initializer="he_normal", name=name, dtype=dtype)
+    def call(self, x: Any) -> Any:
+        x = ops.cast(x, _wide(self.compute_dtype))
+        total: Any = ops.sum(x, (1, 2))
+        return ops.cast(total / _count(x, (1, 2)), self.compute_dtype)
 
 
 @keras.saving.register_keras_serializable("senet")

@@ -5,6 +5,7 @@ from typing import Any, Self
 
 import keras
 
+from se_tf.layers import layer_name
 from weights import Preprocessing, Spec, feature_nodes
 from weights.checkpoint import Labels
 from weights.spec import from_dict, to_dict
@@ -21,7 +22,9 @@ class Network(keras.Model):
         self.labels: Labels | None = None
         self.assumed: tuple[str, ...] = ()
         # A bound method, which Keras does not take for a layer of this model.
-        self._features = keras.Model(images, [self.get_layer(name).output for name in feature_nodes(spec)]).__call__
+        self._features = keras.Model(
+            images, [self.get_layer(layer_name(node)).output for node in feature_nodes(spec)]
+        ).__call__
 
     def features(self, x: Any, training: bool | None = None) -> list[Any]:
         """The feature maps (N, h, w, C) at strides 4, 8, 16 and 32: the last ones of each stride."""

@@ -11,7 +11,7 @@ import weights
 from se_tf.inception import Inception
 from se_tf.models import build
 from se_tf.resnet import ResNet
-from weights import Info, Params, schema
+from weights import Info, Params, Spec, schema
 from weights.checkpoint import info_of
 from weights.dialect import KERAS
 from weights.schema import check
@@ -32,6 +32,15 @@ def from_pretrained(path: str | PathLike[str], dtype: str = "float32", **options
         InputError: the file cannot be used, or float64 is switched off.
     """
     spec, params = weights.read(str(path), **options)
+    return restore(spec, params, dtype)
+
+
+def restore(spec: Spec, params: Mapping[str, np.ndarray], dtype: str = "float32") -> ResNet | Inception:
+    """The network of a spec with these parameters (canonical names), ready for inference.
+
+    Raises:
+        InputError: the parameters do not fit the spec.
+    """
     model = build(spec, dtype)
     load(model, params)
     return model
@@ -49,7 +58,7 @@ def load(model: ResNet | Inception, params: Mapping[str, np.ndarray]) -> None:
     for p in schema(model.spec):
         array = KERAS.encode(p, params[p.name])
         # Of a dtype that every backend knows.
-        variables[KERAS.key(p)].assign(array.astype(np.promote_types(array.dtype, np.float32)))
+        variables[_path(KERAS.key(p))].assign(array.astype(np.promote_types(array.dtype, np.float32)))
     model.preprocessing, model.labels, model.assumed = info.preprocessing, info.labels, info.assumed
 
 
@@ -58,11 +67,15 @@ def dump(model: ResNet | Inception) -> Params:
     variables = _variables(model)
     params = Params(info=Info(preprocessing=model.preprocessing, labels=model.labels, assumed=model.assumed))
     for p in schema(model.spec):
-        array = np.asarray(keras.ops.convert_to_numpy(variables[KERAS.key(p)]))
+        array = np.asarray(keras.ops.convert_to_numpy(variables[_path(KERAS.key(p))]))
         params[p.name] = np.array(KERAS.decode(p, array), np.promote_types(array.dtype, np.float32), order="C")
     return params
 
 
 def _variables(model: ResNet | Inception) -> dict[str, keras.Variable]:
-    """The model's variables by dotted path, "stage1.0.conv1.kernel"."""
-    return {variable.path.replace("/", "."): variable for variable in model.variables}
+    return {_path(variable.path): variable for variable in model.variables}
+
+
+def _path(name: str) -> str:
+    """'stage1.0.se/fc1/kernel' and 'stage1.0.se.fc1.kernel' as the same: what parts a name depends on the backend."""
+    return name.replace("/", "_").replace(".", "_")

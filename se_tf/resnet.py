@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from se_tf.layers import CHANNELS, MaxPool, batch_norm, conv, linear, relu
+from se_tf.layers import CHANNELS, GlobalAveragePooling2D, MaxPool, batch_norm, conv, layer_name, linear, relu
 from se_tf.network import Network
 from se_tf.se_block import SEBlock
 from weights import ResNet as Spec
@@ -22,7 +22,7 @@ class ResNet(Network):
         x = stem(images, spec, dtype=policy)
         for block in spec.blocks():
             x = bottleneck(x, block, dtype=policy)
-        x = layers.GlobalAveragePooling2D(CHANNELS, name="pool", dtype=policy)(x)
+        x = GlobalAveragePooling2D(CHANNELS, name="pool", dtype=policy)(x)
         if spec.classes:
             x = layers.Dropout(spec.dropout, name="dropout", dtype=policy)(x)
             x = linear(spec.classes, name="fc", dtype=policy)(x)
@@ -35,7 +35,7 @@ def stem(x: Any, spec: Spec, *, dtype: Any) -> Any:
         x = conv(x, out, kernel, 2 if i == 1 else 1, name=f"stem.conv{i}", dtype=dtype)
         x = batch_norm(x, spec.eps, name=f"stem.bn{i}", dtype=dtype)
         x = relu(x, name=f"stem.relu{i}", dtype=dtype)
-    return MaxPool(stride=2, pad=0, name="stem.pool", dtype=dtype)(x)
+    return MaxPool(stride=2, pad=0, name=layer_name("stem.pool"), dtype=dtype)(x)
 
 
 def bottleneck(x: Any, b: Block, *, dtype: Any) -> Any:
@@ -49,10 +49,10 @@ def bottleneck(x: Any, b: Block, *, dtype: Any) -> Any:
     y = conv(y, b.out_channels, 1, name=f"{b.name}.conv3", dtype=dtype)
     y = batch_norm(y, b.eps, name=f"{b.name}.bn3", dtype=dtype)
     if b.reduction:
-        y = SEBlock(b.out_channels, b.reduction, name=f"{b.name}.se", dtype=dtype)(y)
+        y = SEBlock(b.out_channels, b.reduction, name=layer_name(f"{b.name}.se"), dtype=dtype)(y)
     if b.shortcut:
         x = shortcut(x, b, b.shortcut, dtype=dtype)
-    y = layers.Add(name=f"{b.name}.add", dtype=dtype)([y, x])
+    y = layers.Add(name=layer_name(f"{b.name}.add"), dtype=dtype)([y, x])
     return relu(y, name=b.name, dtype=dtype)
 
 

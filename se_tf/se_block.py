@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from se_tf.layers import CHANNELS, linear
+from se_tf.layers import CHANNELS, GlobalAveragePooling2D, linear
 
 
 @keras.saving.register_keras_serializable("senet")
@@ -26,7 +26,7 @@ class SEBlock(layers.Layer):
     def __init__(self, channels: int, reduction: int = 16, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.channels, self.reduction, self.hidden = channels, reduction, channels // reduction
-        self.pool = layers.GlobalAveragePooling2D(CHANNELS, name="pool", dtype=self.dtype_policy)
+        self.pool = GlobalAveragePooling2D(CHANNELS, name="pool", dtype=self.dtype_policy)
         self.fc1 = linear(self.hidden, name="fc1", dtype=self.dtype_policy)
         self.relu = layers.ReLU(name="relu", dtype=self.dtype_policy)
         self.fc2 = linear(channels, name="fc2", dtype=self.dtype_policy)

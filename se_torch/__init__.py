@@ -24,7 +24,7 @@ from se_torch.models import (
     se_resnext101,
     senet154,
 )
-from se_torch.params import dump, from_pretrained, load
+from se_torch.params import dump, from_pretrained, load, restore
 from se_torch.resnet import ResNet
 from se_torch.se_block import SEBlock
 from se_torch.statistics import set_statistics_rule
@@ -43,6 +43,7 @@ __all__ = [
     "resnet152",
     "resnext50",
     "resnext101",
+    "restore",
     "se_bn_inception",
     "se_resnet50",
     "se_resnet101",

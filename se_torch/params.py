@@ -11,7 +11,7 @@ import weights
 from se_torch.inception import Inception
 from se_torch.models import build
 from se_torch.resnet import ResNet
-from weights import Info, Params, schema
+from weights import Info, Params, Spec, schema
 from weights.checkpoint import info_of
 from weights.schema import check
 
@@ -31,6 +31,15 @@ def from_pretrained(path: str | PathLike[str], dtype: str = "float32", **options
         InputError: the file cannot be used.
     """
     spec, params = weights.read(str(path), **options)
+    return restore(spec, params, dtype)
+
+
+def restore(spec: Spec, params: Mapping[str, np.ndarray], dtype: str = "float32") -> ResNet | Inception:
+    """The network of a spec with these parameters (canonical names), in inference mode.
+
+    Raises:
+        InputError: the parameters do not fit the spec.
+    """
     model = build(spec, dtype)
     load(model, params)
     return model.eval()

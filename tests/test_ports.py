@@ -1,0 +1,452 @@
+"""The networks in PyTorch, Flax and Keras: the same to use, the same numbers, each in its framework's own idiom."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import golden_data, golden_image, golden_params
+
+from conformance.cases import TINY, image, seeded
+from weights import CAFFE, MODELS, InputError, cost, feature_nodes, graph, schema, shapes, write
+from weights.graph import Add
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+SMALL = replace(TINY["tiny-senet"], depths=(1, 1, 1, 1))  # groups, dropout, every kind of projection
+E = {"float64": 1e-13, "float32": 1e-5, "bfloat16": 0.1}
+"""Of the largest value: rounding in sums of some thousand terms, over twenty layers; bfloat16 has 8 bits."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """How a framework is asked for what the tests need; all images and maps are (N, C, H, W)."""
+
+    name: str
+    package: Any
+    set_training: Callable[[Any, bool], Any]
+    call: Callable[..., np.ndarray]  # (model, images, training)
+    features: Callable[[Any, np.ndarray], list[np.ndarray]]
+    taps: Callable[[Any, np.ndarray, tuple[str, ...]], list[np.ndarray]]
+    losses: Callable[[Any, np.ndarray, np.ndarray], list[float]]  # of some steps of training
+
+    def model(self, spec: Any = SMALL, dtype: str = "float64", seed: int = 1) -> Any:
+        return self.package.restore(spec, seeded(spec, seed), dtype)
+
+
+def _torch() -> Port:
+    import torch
+
+    def tensor(x: np.ndarray, model: Any) -> Any:
+        return torch.from_numpy(x).to(next(model.parameters()).dtype)
+
+    def array(x: Any) -> np.ndarray:
+        return x.detach().to(torch.promote_types(x.dtype, torch.float32)).numpy()
+
+    def call(model: Any, x: np.ndarray, training: bool = False) -> np.ndarray:
+        return array(model.train(training)(tensor(x, model)))
+
+    def features(model: Any, x: np.ndarray) -> list[np.ndarray]:
+        return [array(m) for m in model.eval().features(tensor(x, model))]
+
+    def taps(model: Any, x: np.ndarray, names: tuple[str, ...]) -> list[np.ndarray]:
+        found: dict[str, Any] = {}
+        for name in names:
+            model.get_submodule(name).register_forward_hook(
+                lambda _module, _inputs, output, name=name: found.update({name: array(output)})
+            )
+        call(model, x)
+        return [found[name] for name in names]
+
+    def losses(model: Any, x: np.ndarray, labels: np.ndarray) -> list[float]:
+        optimizer = torch.optim.SGD(model.train().parameters(), lr=0.02, momentum=0.9)
+        found = []
+        for _ in range(8):
+            loss = torch.nn.functional.cross_entropy(model(tensor(x, model)), torch.from_numpy(labels))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            found.append(loss.item())
+        return found
+
+    return Port("torch", import_module("se_torch"), lambda m, on: m.train(on), call, features, taps, losses)
+
+
+def _jax() -> Port:
+    import jax.numpy as jnp
+    import optax
+    from flax import nnx
+
+    def nchw(x: Any) -> np.ndarray:
+        x = np.asarray(x)
+        return x.transpose(0, 3, 1, 2) if x.ndim == 4 else x
+
+    def images(x: np.ndarray, model: Any) -> Any:
+        return jnp.asarray(x.transpose(0, 2, 3, 1), model.stem.conv1.kernel.dtype)
+
+    def set_training(model: Any, on: bool) -> None:
+        model.train() if on else model.eval()
+
+    def call(model: Any, x: np.ndarray, training: bool = False) -> np.ndarray:
+        set_training(model, training)
+        return nchw(nnx.jit(lambda m, x: m(x))(model, images(x, model)))
+
+    def features(model: Any, x: np.ndarray) -> list[np.ndarray]:
+        model.eval()
+        return [nchw(m) for m in nnx.jit(lambda m, x: m.features(x))(model, images(x, model))]
+
+    def taps(model: Any, x: np.ndarray, names: tuple[str, ...]) -> list[np.ndarray]:
+        model.eval()
+        captured = nnx.jit(lambda m, x: nnx.capture(m, nnx.Intermediate, method_outputs=nnx.Intermediate)(x))
+        _, state = captured(model, images(x, model))
+        found = {".".join(map(str, path)): variable.get_value()[-1] for path, variable in nnx.to_flat_state(state)}
+        return [nchw(found[f"{name}.__call__"]) for name in names]
+
+    def losses(model: Any, x: np.ndarray, labels: np.ndarray) -> list[float]:
+        model.train()
+        optimizer = nnx.Optimizer(model, optax.sgd(0.02, 0.9), wrt=nnx.Param)
+
+        @nnx.jit
+        def step(model: Any, optimizer: Any, x: Any, labels: Any) -> Any:
+            def loss(model: Any) -> Any:
+                return optax.softmax_cross_entropy_with_integer_labels(model(x), labels).mean()
+
+            value, gradients = nnx.value_and_grad(loss)(model)
+            optimizer.update(model, gradients)
+            return value
+
+        return [float(step(model, optimizer, images(x, model), labels)) for _ in range(8)]
+
+    return Port("jax", import_module("se_jax"), set_training, call, features, taps, losses)
+
+
+def _tf() -> Port:
+    import keras
+
+    def nchw(x: Any) -> np.ndarray:
+        x = np.asarray(keras.ops.convert_to_numpy(x))
+        return x.transpose(0, 3, 1, 2) if x.ndim == 4 else x
+
+    def images(x: np.ndarray) -> np.ndarray:
+        return x.transpose(0, 2, 3, 1)
+
+    def call(model: Any, x: np.ndarray, training: bool = False) -> np.ndarray:
+        return nchw(model(images(x), training=training))
+
+    def features(model: Any, x: np.ndarray) -> list[np.ndarray]:
+        return [nchw(m) for m in model.features(images(x))]
+
+    def taps(model: Any, x: np.ndarray, names: tuple[str, ...]) -> list[np.ndarray]:
+        outputs = [model.get_layer(name).output for name in names]
+        return [nchw(m) for m in keras.Model(model.input, [*outputs, model.output])(images(x))[:-1]]
+
+    def losses(model: Any, x: np.ndarray, labels: np.ndarray) -> list[float]:
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.SGD(0.02, 0.9), loss)
+        return model.fit(images(x), labels, batch_size=len(x), epochs=8, shuffle=False, verbose=0).history["loss"]
+
+    return Port("tf", import_module("se_tf"), lambda _model, _on: None, call, features, taps, losses)
+
+
+_PORTS = {"torch": _torch, "jax": _jax, "tf": _tf}
+
+
+@pytest.fixture(params=_PORTS)
+def port(request: pytest.FixtureRequest) -> Iterator[Port]:
+    """One framework, with 64-bit numbers."""
+    for needed in {"torch": ["torch"], "jax": ["jax", "flax"], "tf": ["tensorflow", "keras"]}[request.param]:
+        pytest.importorskip(needed, reason=f"the extra senet[{request.param}] is not installed")
+    if request.param == "jax":
+        import jax
+
+        with jax.enable_x64(True):
+            yield _jax()
+    else:
+        yield _PORTS[request.param]()
+
+
+def error(found: np.ndarray, expected: np.ndarray) -> float:
+    """The largest difference, relative to the largest value."""
+    assert found.shape == expected.shape
+    return float(np.abs(found.astype(np.float64) - expected).max() / np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    "name", ["tiny-se-resnet", "tiny-se-resnext", "tiny-senet", "tiny-se-bn-inception", "tiny-resnet"]
+)
+def test_logits_are_caffes(port: Port, name: str) -> None:
+    data, params = golden_data(name), golden_params(name)
+    model = port.package.restore(TINY[name], params, "float64")
+    for tag in ("64x64", "67x51" if "inception" in name else "67x59"):
+        assert error(port.call(model, golden_image(data, tag)), data[f"{tag}/logits"]) < E["float64"]
+
+
+@pytest.mark.parametrize("dtype", E)
+def test_computes_in_the_dtype_asked_for(port: Port, dtype: str) -> None:
+    x = image(1, 2, 40, 33).astype(np.float64)
+    exact = port.call(port.model(), x)
+    model = port.model(dtype=dtype)
+    found = port.call(model, x)
+    assert found.dtype == dtype or (dtype == "bfloat16" and found.dtype == np.float32)
+    assert error(found, exact) < E[dtype]
+    if dtype == "float32":
+        assert error(found, exact) > 1e-9  # not secretly in double precision
+
+
+@pytest.mark.parametrize("name", ["tiny-senet", "tiny-se-bn-inception", "tiny-bn-inception"])
+def test_what_is_loaded_is_dumped_bit_for_bit(port: Port, name: str) -> None:
+    params = seeded(TINY[name], 3)
+    params.info = replace(params.info, labels="sorted", assumed=("labels",))
+    model = port.package.restore(TINY[name], params, "float64")
+    found = port.package.dump(model)
+    assert list(found) == list(params)
+    assert all(np.array_equal(found[k], params[k]) for k in params)
+    assert (found.info.preprocessing, found.info.labels, found.info.assumed) == (CAFFE, "sorted", ("labels",))
+
+
+def test_a_dump_is_a_copy(port: Port) -> None:
+    model = port.model()
+    before = port.package.dump(model)
+    port.package.load(model, seeded(SMALL, 2))
+    assert all(np.array_equal(before[k], a) for k, a in seeded(SMALL, 1).items())
+
+
+def test_loading_lists_all_that_does_not_fit_and_changes_nothing(port: Port) -> None:
+    model = port.model()
+    params = dict(seeded(SMALL, 2))
+    del params["stage1.0.conv1.weight"]
+    params["stage9.bias"] = np.zeros(3)
+    params["fc.bias"] = np.zeros(7)
+    with pytest.raises(InputError) as caught:
+        port.package.load(model, params)
+    assert str(caught.value).splitlines() == [
+        "parameters: does not fit tiny-senet (10 classes)",
+        "  - stage1.0.conv1.weight (8, 16, 1, 1) is missing",
+        "  + stage9.bias (3,) is unexpected",
+        "  ! fc.bias has shape (7,), expected (10,)",
+    ]
+    assert all(np.array_equal(a, seeded(SMALL, 1)[k]) for k, a in port.package.dump(model).items())
+
+
+@pytest.mark.parametrize("name", ["tiny-senet", "tiny-se-bn-inception"])
+def test_features_are_the_taps_of_the_whole_network(port: Port, name: str) -> None:
+    spec = TINY[name]
+    model, x = port.model(spec), image(1, 1, 64, 96).astype(np.float64)
+    names = feature_nodes(spec)
+    features = port.features(model, x)
+    sizes = shapes(spec, 64, 96)
+    assert [m.shape[1:] for m in features] == [sizes[n] for n in names]
+    assert [64 // m.shape[2] for m in features] == [4, 8, 16, 32][: len(names)]
+    assert all(error(m, t) < E["float64"] for m, t in zip(features, port.taps(model, x, names), strict=True))
+
+
+def test_the_four_strides_of_an_inception_network(port: Port) -> None:
+    spec = replace(MODELS["se-bn-inception"], classes=0)
+    assert feature_nodes(spec) == ("stem.relu3", "inception3b", "inception4d", "inception5b")
+    maps = port.features(port.package.restore(spec, seeded(spec, 1)), np.zeros((1, 3, 64, 64), np.float32))
+    assert [m.shape for m in maps] == [(1, 192, 16, 16), (1, 320, 8, 8), (1, 608, 4, 4), (1, 1024, 2, 2)]
+
+
+@pytest.mark.parametrize("name", ["tiny-se-resnet", "tiny-bn-inception"])
+def test_every_node_is_a_module_of_that_name(port: Port, name: str) -> None:
+    spec = TINY[name]
+    model = port.model(spec)
+    nodes = [n.module for n in graph(spec) if port.name == "tf" or not isinstance(n.op, Add)]
+    for node in nodes:
+        layer, found = node, model
+        if port.name == "tf":
+            layer, _, inside = node.partition(".se.")
+            found = model.get_layer(f"{layer}.se") if inside else model.get_layer(layer)
+            layer = inside
+        for part in filter(None, layer.split(".")):
+            found = found[int(part)] if part.isdigit() else getattr(found, part)
+        assert callable(found)
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+def test_other_numbers_of_classes(port: Port, classes: int) -> None:
+    spec, x = replace(SMALL, classes=classes), image(1, 2, 40, 33).astype(np.float64)
+    model = port.model(spec)
+    found = port.call(model, x)
+    assert found.shape == (2, classes or 128)
+    if not classes:
+        assert error(found, port.features(model, x)[-1].mean((2, 3))) < E["float64"]
+
+
+def test_training_uses_and_moves_the_statistics_and_inference_does_not(port: Port) -> None:
+    x = image(1, 2, 48, 48).astype(np.float64)
+    model = port.model(replace(SMALL, dropout=0.0))
+    before, at_rest = port.package.dump(model), port.call(model, x)
+    assert all(np.array_equal(before[k], a) for k, a in port.package.dump(model).items())
+    assert error(port.call(model, x, True), at_rest) > 0.1
+    after = port.package.dump(model)
+    moved = [p.name for p in schema(SMALL) if not np.array_equal(before[p.name], after[p.name])]
+    assert moved == [p.name for p in schema(SMALL) if not p.learnable]
+    mapped = port.taps(model, x, ("stem.conv1",))[0]
+    expected = 0.9 * before["stem.bn1.running_mean"] + 0.1 * mapped.mean((0, 2, 3))
+    assert error(after["stem.bn1.running_mean"], expected) < E["float64"]
+
+
+def test_dropout_drops_in_training_only(port: Port) -> None:
+    x = image(1, 2, 48, 48).astype(np.float64)
+    model = port.model(replace(SMALL, dropout=0.5))
+    assert np.array_equal(port.call(model, x), port.call(model, x))
+    assert not np.array_equal(port.call(model, x, True), port.call(model, x, True))
+
+
+def test_fine_tuning_reduces_the_loss(port: Port) -> None:
+    model = port.model(replace(SMALL, dropout=0.0), "float32")
+    losses = port.losses(model, image(1, 8, 32, 32), np.arange(8) % 4)
+    assert losses[-1] < losses[0] / 2
+
+
+def test_a_fresh_network_is_initialised_for_training(port: Port) -> None:
+    params = port.package.dump(port.package.build(SMALL))
+    w = params["stage4.0.conv3.weight"]
+    assert abs(w.std() / np.sqrt(2 / w[0].size) - 1) < 0.03  # He; 16384 numbers, whose deviation is known to 0.6 %
+    for p in schema(SMALL):
+        if p.kind == "bn" or p.leaf == "bias":
+            assert np.all(params[p.name] == (p.leaf in ("weight", "running_var")))
+
+
+def test_constructors_make_what_they_are_called(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = import_module(f"{port.package.__name__}.models")
+    monkeypatch.setattr(models, "build", lambda spec, *_args, **_kwargs: spec)
+    for name, spec in MODELS.items():
+        constructor = getattr(
+            models,
+            name.replace("resnet-", "resnet").replace("resnext-", "resnext").replace("-154", "154").replace("-", "_"),
+        )
+        assert constructor() == spec
+        assert constructor(7, dropout=0.5) == replace(spec, classes=7, dropout=0.5)
+
+
+@pytest.mark.parametrize("name", ["se-resnet-50", "bn-inception"])
+def test_parameters_in_full_size(port: Port, name: str) -> None:
+    if port.name == "torch":
+        import torch
+
+        with torch.device("meta"):
+            learnable = sum(p.numel() for p in port.package.build(MODELS[name]).parameters())
+    elif port.name == "jax":
+        from flax import nnx
+
+        state = nnx.state(nnx.eval_shape(lambda: port.package.build(MODELS[name])), nnx.Param)
+        learnable = sum(v.get_value().size for _, v in nnx.to_flat_state(state))
+    else:
+        learnable = sum(int(np.prod(v.shape)) for v in port.package.build(MODELS[name]).trainable_variables)
+    assert learnable == cost(MODELS[name]).learnable
+
+
+def test_from_pretrained(port: Port, tmp_path: Any) -> None:
+    params = seeded(SMALL, 1)
+    write(tmp_path / "small.safetensors", SMALL, params)
+    model = port.package.from_pretrained(tmp_path / "small.safetensors", dtype="float64")
+    x = image(1, 1, 40, 33).astype(np.float64)
+    assert (model.spec, model.preprocessing, model.labels) == (SMALL, CAFFE, params.info.labels)
+    if port.name == "torch":
+        assert not model.training
+    if port.name == "jax":
+        assert model.dropout.deterministic
+        assert model.stem.bn1.use_running_average
+    assert np.array_equal(port.call(model, x), port.call(port.model(), x))
+
+
+def test_se_block_is_its_formula(port: Port) -> None:
+    rng = np.random.default_rng(0)
+    x, w1, b1 = rng.normal(size=(2, 16, 5, 3)), rng.normal(size=(4, 16)), rng.normal(size=4)
+    w2, b2 = rng.normal(size=(16, 4)), rng.normal(size=16)
+    hidden = np.maximum(x.mean((2, 3)) @ w1.T + b1, 0)
+    expected = x / (1 + np.exp(-(hidden @ w2.T + b2)))[:, :, None, None]
+    if port.name == "torch":
+        import torch
+
+        block = port.package.SEBlock(16, reduction=4).double()
+        state = {"fc1.weight": w1, "fc1.bias": b1, "fc2.weight": w2, "fc2.bias": b2}
+        block.load_state_dict({k: torch.from_numpy(a) for k, a in state.items()})
+        found = block(torch.from_numpy(x)).detach().numpy()
+    elif port.name == "jax":
+        block = port.package.SEBlock(16, reduction=4, dtype="float64")
+        for layer, w, b in ((block.fc1, w1, b1), (block.fc2, w2, b2)):
+            layer.kernel[...], layer.bias[...] = w.T, b
+        found = np.asarray(block(x.transpose(0, 2, 3, 1))).transpose(0, 3, 1, 2)
+    else:
+        block = port.package.SEBlock(16, reduction=4, dtype="float64")
+        block.build((None, None, None, 16))
+        block.set_weights([w1.T, b1, w2.T, b2])
+        found = np.asarray(block(x.transpose(0, 2, 3, 1))).transpose(0, 3, 1, 2)
+    assert error(found, expected) < 1e-15
+
+
+def test_torch_state_dict(tmp_path: Any) -> None:
+    torch = pytest.importorskip("torch")
+    port = _torch()
+    model, x = port.model(), image(1, 1, 40, 33).astype(np.float64)
+    torch.save(model.state_dict(), tmp_path / "m.pth")
+    again = port.package.build(SMALL, "float64")
+    again.load_state_dict(torch.load(tmp_path / "m.pth", weights_only=True))
+    assert np.array_equal(port.call(again, x), port.call(model, x))
+    assert [k for k in model.state_dict() if "num_batches" not in k] == [p.name for p in schema(SMALL)]
+
+
+def test_flax_state() -> None:
+    nnx = pytest.importorskip("flax.nnx")
+    port = _jax()
+    model, x = port.model(dtype="float32"), image(1, 1, 40, 33)
+    again = port.model(dtype="float32", seed=2)
+    nnx.update(again, nnx.state(model))
+    assert np.array_equal(port.call(again, x), port.call(model, x))
+    assert nnx.merge(*nnx.split(model)).spec == SMALL
+
+
+def test_flax_in_float64_says_how_to_switch_it_on() -> None:
+    pytest.importorskip("flax.nnx")
+    with pytest.raises(InputError, match="jax_enable_x64"):
+        import_module("se_jax").build(SMALL, "float64")
+
+
+def test_keras_file(tmp_path: Any) -> None:
+    keras = pytest.importorskip("keras")
+    port = _tf()
+    model, x = port.model(), image(1, 1, 40, 33).astype(np.float64)
+    model.labels = "sorted"
+    model.save(tmp_path / "m.keras")
+    again: Any = keras.saving.load_model(tmp_path / "m.keras")
+    assert (again.spec, again.preprocessing, again.labels, again.assumed) == (SMALL, CAFFE, "sorted", ())
+    assert again.dtype_policy.name == "float64"
+    assert np.array_equal(port.call(again, x), port.call(model, x))
+    lines: list[str] = []
+    again.summary(print_fn=lines.append)
+    assert "stage1.0.se" in "\n".join(lines)
+
+
+_BACKEND = """
+import sys, keras, numpy as np, se_tf
+from conformance.cases import TINY, image, seeded
+from dataclasses import replace
+assert "tensorflow" not in sys.modules
+# JAX would compile the random numbers for every shape of a kernel, for them to be overwritten.
+keras.initializers.HeNormal.__call__ = lambda self, shape, dtype=None: keras.ops.zeros(shape, dtype)
+spec = replace(TINY["tiny-senet"], depths=(1, 1, 1, 1))
+model = se_tf.restore(spec, seeded(spec, 1), "float64")
+x = image(1, 1, 40, 33).transpose(0, 2, 3, 1).astype("float64")
+np.savez(sys.argv[1], logits=keras.ops.convert_to_numpy(model(x)), **se_tf.dump(model))
+"""
+
+
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_the_keras_files_run_on_other_backends(backend: str, tmp_path: Any) -> None:
+    pytest.importorskip("keras")
+    pytest.importorskip(backend)
+    pytest.importorskip("torch", reason="the numbers are compared with PyTorch's")
+    environment = {**os.environ, "KERAS_BACKEND": backend, "JAX_ENABLE_X64": "1"}
+    subprocess.run([sys.executable, "-c", _BACKEND, tmp_path / "m.npz"], env=environment, check=True, timeout=300)
+    found = dict(np.load(tmp_path / "m.npz"))
+    expected = _torch().call(_torch().model(), image(1, 1, 40, 33).astype(np.float64))
+    assert error(found["logits"], expected) < E["float64"]
+    assert all(np.array_equal(found[k], a) for k, a in seeded(SMALL, 1).items())
