@@ -5,7 +5,7 @@ EXTRAS := all,contestants,test
 # Left empty, `make demo` writes a Caffe pair with seeded weights; or name a real checkpoint.
 CAFFEMODEL ?=
 
-.PHONY: demo test slow lint lock clean
+.PHONY: demo test slow lint bench lock clean
 
 # Installed once; again only when what to install changes.
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -26,6 +26,10 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
+
+# What a conversion costs, as a multiple of reading and writing the same bytes.
+bench: $(VENV)/installed
+	$(BIN)/python benchmarks/convert.py
 
 # Resolves the newest versions that pyproject.toml allows, in an environment of its own.
 lock:
