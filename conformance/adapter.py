@@ -16,8 +16,10 @@ class Adapter(Protocol):
     Where it does not compute in every precision, ``dtype(spec, shape, dtype) -> str`` says which one it takes instead.
     """
 
-    NAME: str
-    """What people call it."""
+    @property
+    def NAME(self) -> str:  # noqa: N802, of a module it is a constant
+        """What people call it."""
+        ...
 
     def version(self) -> str:
         """Of what computes, "torch 2.13.0"."""

@@ -1,0 +1,136 @@
+"""The pytest plugin, as another project uses it, and what it says when a port is wrong."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from conformance.frameworks import numpy as reference
+from conformance.pytest_plugin import Conformance
+from weights import InputError
+
+pytest_plugins = ["pytester"]
+
+
+class Port:
+    """The reference under another name, with what a test changes."""
+
+    NAME = "mine"
+
+    def __init__(self, **changes):
+        self.changes = changes
+
+    def version(self):
+        return "mine 1.0"
+
+    def build(self, spec, params, dtype):
+        return reference.build(spec, params, dtype)
+
+    def taps(self, model, x):
+        found = reference.taps(model, x)
+        return found | {tap: change(found[tap]) for tap, change in self.changes.items()}
+
+
+class Differentiable(Port):
+    def gradients(self, model, x, cotangent):
+        found = reference.gradients(model, x, cotangent)
+        return found | {name: change(found[name]) for name, change in self.changes.items()}
+
+    def taps(self, model, x):
+        return reference.taps(model, x)
+
+
+def test_three_lines_are_a_test(pytester):
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.senet("tiny-se-resnext")
+        def test_port(conformance):
+            conformance.assert_agrees("conformance.frameworks.numpy")
+        """
+    )
+    pytester.runpytest_inprocess("--strict-markers").assert_outcomes(passed=1)
+
+
+def test_a_wrong_port_fails_with_the_tap(pytester):
+    pytester.makepyfile(
+        mine="""
+        from conformance.frameworks.numpy import NAME, build, version
+        from conformance.frameworks import numpy
+
+        def taps(model, x):
+            found = numpy.taps(model, x)
+            return found | {"stage2.0.bn1": found["stage2.0.bn1"] * (1 + 1e-12)}
+        """,
+        test_mine="""
+        import mine
+
+        def test_port(conformance):
+            conformance.assert_agrees(mine, "tiny-se-resnet")
+        """,
+    )
+    result = pytester.runpytest_inprocess()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "E*disagrees with the reference on tiny-se-resnet in float64, first at stage2.0.bn1",
+            "E*stage2.0.bn1 is BatchNorm(*) of stage2.0.conv1 (agreed)",
+            "E*stage2.0.conv1*",
+            "E*stage2.0.bn1 *1.0e-12*off",
+        ]
+    )
+
+
+def test_the_marker_is_described(pytester):
+    pytester.runpytest_inprocess("--markers").stdout.fnmatch_lines(["*senet(network, dtype='float64', size=None*"])
+
+
+def test_starting_pytest_imports_nothing_of_the_suite():
+    found = "[name for name in sys.modules if name.startswith(('numpy', 'weights'))]"
+    code = f"import sys, pytest, conformance.pytest_plugin; print({found})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+def test_what_agrees_is_returned():
+    result = Conformance("tiny-se-bn-inception").assert_agrees(Port())
+    assert (result.status, result.framework) == ("agreed", "mine")
+    assert set(result.errors.values()) == {0.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"stage3.0": lambda a: a[:, ::-1]}, "first at stage3.0"),
+        ({"stage3.0": lambda a: a[:, :1]}, "stage3.0 has shape (1, 1, 5, 4), expected (1, 64, 5, 4)"),
+        ({"logits": lambda a: a * np.nan}, "first at logits"),
+    ],
+)
+def test_disagreement_is_told(changes, said):
+    with pytest.raises(AssertionError) as failure:
+        Conformance("tiny-se-resnet").assert_agrees(Port(**changes))
+    assert said in str(failure.value)
+
+
+def test_wrong_gradients_are_told_by_the_first_on_the_way_back():
+    names = ("stage1.0.conv1.weight", "stage3.0.bn2.weight")
+    wrong = Differentiable(**dict.fromkeys(names, lambda g: g * (1 + 1e-10)))
+    with pytest.raises(AssertionError, match=r"first at stage3\.0\.bn2\.weight"):
+        Conformance("tiny-se-resnet").assert_agrees(wrong)
+    Conformance("tiny-se-resnet").assert_agrees(Differentiable())
+
+
+def test_a_test_says_what_the_marker_does_not():
+    result = Conformance("tiny-se-resnet", size=(64, 64)).assert_agrees(Port(), "tiny-senet", dtype="float32")
+    assert result.dtype == "float32"
+    assert "stem.conv3" in result.errors
+
+
+@pytest.mark.parametrize(
+    ("network", "said"), [(None, "which network"), ("se-resnet-51", "unknown network 'se-resnet-51'")]
+)
+def test_a_network_has_to_be_named(network, said):
+    with pytest.raises(InputError, match=said):
+        Conformance().assert_agrees(Port(), network)
