@@ -251,7 +251,7 @@ def convert(
 @click.option("--json", "result", type=_FILE, metavar="FILE.json", help="Write the numbers of every tap.")
 @click.option("--junit", type=_FILE, metavar="FILE.xml", help="Write a test case for every tap.")
 @click.option("--in-process", is_flag=True, help="All in this process, for a debugger; else each in its own.")
-@click.option("--markdown", is_flag=True, help="Print the table in Markdown.")
+@click.option("--markdown", is_flag=True, help="Print a report in Markdown.")
 def compare(
     file: Path | None,
     prototxt: Path | None,

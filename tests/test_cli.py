@@ -139,7 +139,7 @@ def test_compare_agrees_and_writes_json_and_report(canonical, photo, folder):
 
 def test_compare_prints_markdown(canonical):
     done = senet("compare", canonical, "--frameworks", "numpy", "--size", "65x64", "--markdown")
-    assert done.stdout.startswith("| framework |")
+    assert done.stdout.startswith("# tiny-se-resnet: all agree\n\n| framework |")
 
 
 def test_compare_exits_with_1_where_a_framework_disagrees(canonical, monkeypatch):
