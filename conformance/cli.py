@@ -9,7 +9,8 @@ import os
 import re
 import sys
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -113,16 +114,24 @@ _prototxt = click.option(
 def _read(file: Path, prototxt: Path | None = None, **options: Any) -> Any:
     """(spec, params), with options only where they are given: not every format has them."""
     from weights import InputError, read
-    from weights.errors import InputWarning
     from weights.files import format_of
 
     given = {key: value for key, value in {"prototxt": prototxt, **options}.items() if value is not None}
     if prototxt is not None and format_of(file).name != "caffemodel":
         raise InputError(f"--prototxt: {file} is no Caffe file and takes none")
+    with _warnings_in_a_line():
+        return read(file, **given)
+
+
+@contextmanager
+def _warnings_in_a_line() -> Iterator[None]:
+    """What is read in the block, but not wholly used, is told on stderr."""
+    from weights.errors import InputWarning
+
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", InputWarning)
         try:
-            return read(file, **given)
+            yield
         finally:
             for warning in caught:
                 click.echo(f"senet: warning: {warning.message}", err=True)
@@ -325,7 +334,7 @@ def freeze(source: str, golden: Path, prototxt: Path | None, seed: int, size: tu
     from conformance.freeze import freeze as keep
     from conformance.progress import busy
 
-    with busy(f"Freezing {source}"):
+    with busy(f"Freezing {source}"), _warnings_in_a_line():
         options: Any = {"prototxt": prototxt} if prototxt else {}
         kept = keep(source, golden, seed=seed, size=size, **options)
     size_of = f"{golden.stat().st_size / 1e6:.2f} MB"
@@ -350,7 +359,8 @@ def diff(a: Path, b: Path, rounding: bool, as_json: bool) -> None:
     from conformance.diff import diff as found_in
     from conformance.diff import text
 
-    found = found_in(a, b)
+    with _warnings_in_a_line():
+        found = found_in(a, b)
     click.echo(json.dumps(found.to_dict(), indent=1) if as_json else text(found, rounding))
     if not found.same(rounding):
         click.get_current_context().exit(1)

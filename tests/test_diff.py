@@ -1,6 +1,7 @@
 """Two checkpoints, tensor by tensor: what is told apart, what is not, and what the command answers."""
 
 import json
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from conformance.cases import TINY, seeded
 from conformance.cli import main
 from conformance.diff import diff, difference
 from weights import MODELS, InputError, Params
+from weights.errors import InputWarning
 from weights.safetensors import save_tensors
 
 SPEC = TINY["tiny-se-resnet"]
@@ -199,3 +201,15 @@ def test_a_foreign_file_is_bad_input(write, tmp_path):
     save_tensors(tmp_path / "x.safetensors", {"x": np.zeros(3, np.float32)}, {})
     with pytest.raises(InputError, match=r"x\.safetensors"):
         diff(write("a.safetensors"), tmp_path / "x.safetensors")
+
+
+def test_what_is_left_out_is_told_in_a_line(write, monkeypatch):
+    def warned(path, read=weights.read):
+        warnings.warn(f"{path}: a layer is left out", InputWarning, stacklevel=1)
+        return read(path)
+
+    monkeypatch.setattr(weights, "read", warned)
+    path = write("a.safetensors")
+    done = CliRunner().invoke(main, ["diff", str(path), str(path)])
+    assert done.exit_code == 0
+    assert done.stderr.splitlines() == [f"senet: warning: {path}: a layer is left out"] * 2
