@@ -14,18 +14,23 @@ TAPS = {
     # Plain rounding makes 2e-6 (Caffe in float against Caffe in double: up to 2e-6 too). Where a sum over thousands of
     # terms cancels, a few times that.
     "float32": 1e-5,
+    # As many roundings: 10 of them in the middle, 20 at worst.
+    "float16": 2e-2,
+    "bfloat16": 2e-1,
 }
 """Outputs of nodes."""
 
 GRADIENTS = {
     # As of taps, twice as deep; through the statistics of a batch, sums that cancel.
     "float64": 1e-12,
+    "float32": 1e-4,
 }
 """Gradients of a functional of the logits with respect to the input and every parameter."""
 
 TRAINING = {
     # Ten steps, each of which multiplies what the one before was off by.
     "float64": 1e-10,
+    "float32": 1e-2,
 }
 """Parameters and running statistics after ten steps."""
 

@@ -345,7 +345,7 @@ def _checked(spec: Spec, params: Mapping[str, np.ndarray], x: np.ndarray, dtype:
 def judge(
     name: str, answer: worker.Answer, truth: Mapping[str, np.ndarray], bounds: Mapping[str, float] = TAPS
 ) -> Result:
-    """Every tap of an answer against the truth, in the order of the truth; the last one of it must be there."""
+    """Every tensor of an answer against the truth, in its order. All must be there; of taps only the last one."""
     if answer.message:
         status: Status = "absent" if answer.absent else "failed"
         return Result(framework=name, status=status, version=answer.version, message=answer.message)
@@ -360,10 +360,11 @@ def judge(
             notes.append(f"{tap} has shape {a.shape}, expected {b.shape}")
         elif tap == "logits" and math.isfinite(errors[tap]):
             top1 = int(np.argmax(a[0]))
+    kind, wanted = ("tap", [output]) if bounds is TAPS else ("tensor", truth)
     if unknown := [tap for tap in taps if tap not in truth]:
-        notes.insert(0, f"taps that the network does not have: {', '.join(unknown)}")
-    if output not in taps:
-        notes.insert(0, f"there is no tap {output!r}")
+        notes.insert(0, f"{kind}s that the network does not have: {', '.join(unknown)}")
+    if missing := [tap for tap in wanted if tap not in taps]:
+        notes.insert(0, f"there is no {kind} {missing[0]!r}" + (f", nor {len(missing) - 1} more" * (len(missing) > 1)))
     bound = bounds[answer.dtype]
     agreed = all(error <= bound for error in errors.values()) and not notes
     if not agreed and (bad := next((tap for tap, b in truth.items() if not np.isfinite(b).all()), None)):
