@@ -763,8 +763,8 @@ def _mutated(framework: str, edits: tuple[Edit, ...]) -> Iterator[Any]:
     finally:
         sys.meta_path.remove(finder)
         _forget([n for n in sys.modules if any(n == r or n.startswith(f"{r}.") for r in roots)])
+        sys.modules |= own
         for name, module in own.items():
-            sys.modules[name] = module
             parent, _, leaf = name.rpartition(".")
             if parent in sys.modules:
                 setattr(sys.modules[parent], leaf, module)
