@@ -238,7 +238,7 @@ MUTATIONS: dict[str, Mutation] = {
             nodes=_op(r"stem\.pool", lambda op: MaxPool(2, op.stride, op.pad)),
             edits=_edits(
                 torch=(("layers", r"MaxPool2d\(3", "MaxPool2d(2"),),
-                jax=(("layers", r"= \(3, 3\), \(self\.stride", "= (2, 2), (self.stride"),),
+                jax=(("layers", r"window_shape=\(3, 3\)", "window_shape=(2, 2)"),),
                 tf=(("layers", r"ops\.max_pool\(x, 3", "ops.max_pool(x, 2"),),
             ),
         ),

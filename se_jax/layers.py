@@ -104,8 +104,9 @@ class MaxPool(nnx.Module):
 
     def __call__(self, x: Array) -> Array:
         # Sizes round up, as Caffe's: the last window may hang over the edge. Padding is -inf: it never wins.
-        window: Any = (3, 3), (self.stride, self.stride), ((self.pad, self.pad + self.stride - 1),) * 2
-        return nnx.max_pool(x, *window)
+        sides = (self.pad, self.pad + self.stride - 1)
+        x = jnp.pad(x, ((0, 0), sides, sides, (0, 0)), constant_values=-jnp.inf)
+        return nnx.max_pool(x, window_shape=(3, 3), strides=(self.stride, self.stride), padding="VALID")
 
 
 class AvgPool(nnx.Module):
@@ -117,8 +118,12 @@ class AvgPool(nnx.Module):
     def __call__(self, x: Array) -> Array:
         # Caffe divides by the size of the window with its padding, but without what hangs over the edge.
         x = jnp.pad(x, ((0, 0), (self.pad, self.pad), (self.pad, self.pad), (0, 0)))
-        window: Any = (3, 3), (self.stride, self.stride), ((0, self.stride - 1),) * 2
-        return nnx.avg_pool(x, *window) / nnx.avg_pool(jnp.ones_like(x), *window)
+        over = ((0, 0), (0, self.stride - 1), (0, self.stride - 1), (0, 0))
+        mean, share = (
+            nnx.avg_pool(jnp.pad(a, over), window_shape=(3, 3), strides=(self.stride, self.stride), padding="VALID")
+            for a in (x, jnp.ones_like(x))
+        )
+        return mean / share
 
 
 class GlobalAvgPool(nnx.Module):
