@@ -7,6 +7,7 @@ is imported inside the commands, so that ``senet --help`` costs nothing and a co
 import json
 import os
 import re
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator
@@ -255,6 +256,7 @@ def convert(
 @click.option("--dtype", "dtypes", callback=_dtypes, default="float64", show_default=True, help="Or both.")
 @click.option("--size", callback=_size, metavar="HxW", help="Of the input; else what the checkpoint expects.")
 @click.option("--image", type=_FILE, help="A photograph to run on; else seeded noise.")
+@click.option("--gradients", is_flag=True, help="Compare these too; with --against always.")
 @click.option("--against", type=_FILE, metavar="GOLDEN", help="What senet freeze wrote, instead of the reference.")
 @click.option("--report", type=_FILE, metavar="FILE.html", help="Write a self-contained page.")
 @click.option("--json", "result", type=_FILE, metavar="FILE.json", help="Write the numbers of every tap.")
@@ -268,6 +270,7 @@ def compare(
     dtypes: tuple[str, ...],
     size: tuple[int, int] | None,
     image: Path | None,
+    gradients: bool,
     against: Path | None,
     report: Path | None,
     result: Path | None,
@@ -278,7 +281,8 @@ def compare(
     """Compare the frameworks layer by layer.
 
     Runs the checkpoint FILE in each and compares every layer with the NumPy reference. Exits with 0 if all agree
-    within the bounds (1e-13 of a layer's largest value in float64, 1e-5 in float32), with 1 if one does not.
+    within the bounds (1e-13 of a layer's largest value in float64, 1e-5 in float32), with 1 if one does not. With
+    --gradients, of the input and every parameter, the bounds are 1e-12 and 1e-4.
 
     With --against, FILE holds the weights that were frozen, and may be left out if they were seeded.
     """
@@ -302,10 +306,13 @@ def compare(
         "file": file,
         "frameworks": frameworks or FRAMEWORKS,
         "dtypes": dtypes,
-        "command": " ".join(["senet", *sys.argv[1:]]),
+        "command": shlex.join(["senet", *sys.argv[1:]]),
         "isolated": not in_process,
     }
-    run = record_against(against, params, **asked) if against else record(spec, params, photo=image, size=size, **asked)
+    if against:
+        run = record_against(against, params, **asked)
+    else:
+        run = record(spec, params, photo=image, size=size, gradients=gradients, **asked)
     for path, text in ((result, to_json), (junit, formats.junit)):
         if path:
             with replacing(path) as out:

@@ -14,6 +14,7 @@ import numpy as np
 from conformance import worker
 from conformance.bounds import BOUNDS, ROUNDING, TAPS
 from conformance.frameworks import DIFFERENTIABLE, FRAMEWORKS, adapter, known
+from conformance.progress import step
 from conformance.training import Batch, Recipe
 from weights.errors import InputError
 from weights.graph import graph, shapes
@@ -251,7 +252,8 @@ def _compare(frameworks: Iterable[str], job: worker.Job, isolated: bool, timeout
     frameworks = tuple(frameworks)
     for name in frameworks:
         known(name)
-    truth = worker.answer("numpy", replace(job, dtype="float64")).taps
+    with step("the reference"):
+        truth = worker.answer("numpy", replace(job, dtype="float64")).taps
 
     def judged_by_truth(name: str, answer: worker.Answer) -> Result:
         return judge(name, answer, truth, BOUNDS[job.what])
@@ -281,13 +283,18 @@ def judged(
     names = tuple(dict.fromkeys(frameworks))
     for name in names:
         known(name)
+
+    def in_this_process(name: str) -> Result:
+        with step(name):
+            return judge(name, worker.answer(name, job))
+
     if not isolated:
-        return {name: judge(name, worker.answer(name, job)) for name in names}
+        return {name: in_this_process(name) for name in names}
     with TemporaryDirectory(prefix="senet-") as folder, ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
         job.save(Path(folder))
 
         def result(name: str) -> Result:
-            with worker.isolated(name, Path(folder), timeout) as answer:
+            with step(name), worker.isolated(name, Path(folder), timeout) as answer:
                 return judge(name, answer)
 
         return dict(zip(names, pool.map(result, names), strict=True))

@@ -1,5 +1,6 @@
 """The whole job on one network, for ``make demo``: a Caffe checkpoint, converted, loaded everywhere, and compared."""
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,8 @@ def demo(
         weights.write(canonical, *weights.read(caffemodel))
         spec, params = weights.read(canonical)
     say(f"Converted {canonical}: {spec.name}")
-    command = f"senet compare {canonical} --image {photo} --dtype float64,float32 --report report.html"
+    options = ("--image", str(photo), "--dtype", "float64,float32", "--report", str(output / "report.html"))
+    command = shlex.join(("senet", "compare", str(canonical), *options))
     run = record(
         spec,
         params,
@@ -64,7 +66,7 @@ def demo(
     report = output / "report.html"
     write_report(report, run)
     say("")
-    say(f"Report    {report}: error along the depth of the network, classes, what was run")
+    say(f"Report    {report}: a heat map of every tap, error along the depth, classes, what was run")
     say(f"Next      senet inspect {canonical}")
     say(f"          senet classify {photo} --weights {canonical}")
     if note:

@@ -7,42 +7,51 @@ from threading import Timer
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
 _DELAY = 1.0  # seconds
 
-
-class Bar:
-    """The steps of one piece of work; shows nothing unless it was started."""
-
-    def __init__(self, progress: "Progress | None", total: int | None):
-        self._progress = progress
-        self._task = progress.add_task("", total=total) if progress else None
-
-    def __call__(self, text: str, done: int | None = None) -> None:
-        """Says what is being worked on, and how many steps are done."""
-        if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, description=text, completed=done)
+_shown: "tuple[Progress, TaskID] | None" = None  # the terminal is one, so the bar that it shows is too
 
 
 @contextmanager
-def busy(text: str, total: int | None = None) -> Iterator[Bar]:
-    """A progress bar on stderr for the time of the block; pulsing where the number of steps is not known."""
+def busy(text: str, total: int | None = None) -> Iterator[None]:
+    """A progress bar on stderr for the time of the block.
+
+    Args:
+        total: how many ``step`` there will be in the block; where that is not known, the bar pulses.
+    """
+    global _shown
     if not sys.stderr.isatty():
-        yield Bar(None, total)
+        yield
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     progress = Progress(*columns, console=Console(stderr=True), transient=True)
-    bar = Bar(progress, total)
-    bar(text)
+    _shown = progress, progress.add_task(text, total=total)
     timer = Timer(_DELAY, progress.start)
     timer.daemon = True
     timer.start()
     try:
-        yield bar
+        yield
     finally:
+        _shown = None
         timer.cancel()
         progress.stop()
+
+
+@contextmanager
+def step(text: str) -> Iterator[None]:
+    """One step of the work that ``busy`` shows: a line of its own below it while the block runs, in any thread."""
+    if _shown is None:
+        yield
+        return
+    progress, whole = _shown
+    part = progress.add_task(f"  {text}", total=None)
+    try:
+        yield
+    finally:
+        progress.remove_task(part)
+        progress.advance(whole)

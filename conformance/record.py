@@ -1,10 +1,11 @@
 """One run of the suite as data, ready for JSON and for the report: what was compared, on what, with which result.
 
 {"format": 1,
- "checkpoint": {"file", "source", "format", "sha256", "note"},  # source: what it was converted from, or ""
+ "checkpoint": {"file", "file_sha256",                  # "" of a folder, or where there is no file
+                "source", "format", "sha256", "note"},  # source: what it was converted from, or ""
  "network": {"name", "parameters", "gmacs"},
  "input": {"what", "shape", "preprocessing", "photo"},  # photo: a data URI, or ""
- "comparisons": [Comparison.to_dict(), ...],            # one for each dtype
+ "comparisons": [Comparison.to_dict(), ...],            # one for each dtype and thing compared
  "top5": [{"index", "name", "probability"}, ...],       # of the reference, the most probable first
  "labels": "devkit", "sorted" or None,
  "assumed": ["labels", ...],                            # what the checkpoint does not state itself
@@ -12,6 +13,7 @@
  "command": "senet compare ..."}
 """
 
+import hashlib
 import json
 import math
 import os
@@ -28,10 +30,11 @@ from typing import Any
 
 import numpy as np
 
-import conformance
 from conformance import worker
 from conformance.bounds import BOUNDS
 from conformance.cases import image as noise
+from conformance.cases import top_diff
+from conformance.comparison import Comparison, compare, compare_gradients
 from conformance.progress import busy
 from conformance.summary import preprocessing
 from weights import CAFFE, Info, InputError, Params, Spec, cost
@@ -52,6 +55,7 @@ def record(
     command: str,
     photo: Path | None = None,
     size: tuple[int, int] | None = None,
+    gradients: bool = False,
     note: str = "",
     isolated: bool = True,
 ) -> dict[str, Any]:
@@ -60,6 +64,7 @@ def record(
     Args:
         photo: what the networks look at; without it, seeded noise.
         size: height and width of the input; otherwise what the preprocessing says, 224x224.
+        gradients: compares those too, of a seeded functional of the logits, where the outputs agree.
         note: what a reader has to know about the weights.
         isolated: see ``conformance.compare``.
 
@@ -74,21 +79,28 @@ def record(
     else:
         x = prepare(photo, expected, size)
         what = f"the photograph {photo.name}"
-    comparisons: list[conformance.Comparison] = []
-    with busy("Comparing", len(dtypes)) as bar:
-        for done, dtype in enumerate(dtypes):
-            bar(f"Comparing in {dtype}", done)
-            # ONNX Runtime computes in float32 whatever is asked for; once is enough.
-            over = {name for c in comparisons for name, result in c.results.items() if result.dtype == dtype}
-            left = [name for name in frameworks if name not in over]
-            comparisons.append(conformance.compare(spec, params, x, left, dtype, isolated=isolated))
+    forward: list[Comparison] = []
+    backward: list[Comparison] = []
+    for dtype in dtypes:
+        # ONNX Runtime computes in float32 whatever is asked for; once is enough.
+        over = {name for c in forward for name, result in c.results.items() if result.dtype == dtype}
+        left = [name for name in frameworks if name not in over]
+        with busy(f"Comparing in {dtype}", 1 + len(left)):
+            taps = compare(spec, params, x, left, dtype, isolated=isolated)
+        forward.append(taps)
+        if gradients:
+            cotangent = top_diff(SEED, *taps.output.shape)
+            names = _differentiable(taps)
+            with busy(f"Comparing gradients in {dtype}", 1 + len(names)):
+                found = compare_gradients(spec, params, x, cotangent, names, dtype, isolated=isolated)
+            backward.append(_with_gradients(found))
     seen = {
         "what": what,
         "shape": list(x.shape),
         "preprocessing": preprocessing(expected) if photo else "none",
         "photo": _thumbnail(photo) if photo else "",
     }
-    return _run(spec, info, str(file), note, seen, comparisons, command)
+    return _run(spec, info, file, note, seen, [*forward, *backward], command)
 
 
 def record_against(
@@ -112,39 +124,48 @@ def record_against(
     from conformance import freeze
 
     kept = freeze.read(golden)
-    comparisons: list[conformance.Comparison] = []
-    with busy("Comparing", 2 * len(dtypes)) as bar:
-        for dtype in dtypes:
-            bar(f"Comparing in {dtype}", len(comparisons))
+    comparisons: list[Comparison] = []
+    for dtype in dtypes:
+        with busy(f"Comparing in {dtype}", len(frameworks)):
             taps = freeze.against(golden, params, frameworks, dtype, isolated=isolated)
-            comparisons.append(taps)
-            if dtype not in BOUNDS["gradients"]:
-                continue
-            there = [name for name, result in taps.results.items() if result.status == "agreed"]
-            gradients = freeze.against(golden, params, there, dtype, "gradients", isolated=isolated)
-            with_gradients = {name: r for name, r in gradients.results.items() if r.status != "absent"}
-            comparisons.append(replace(gradients, results=with_gradients))
+        comparisons.append(taps)
+        if dtype in BOUNDS["gradients"]:
+            names = _differentiable(taps)
+            with busy(f"Comparing gradients in {dtype}", len(names)):
+                found = freeze.against(golden, params, names, dtype, "gradients", isolated=isolated)
+            comparisons.append(_with_gradients(found))
     versions = ", ".join(f"{name} {found}" for name, found in kept.versions.items())
     note = f"against {golden.name}, frozen with {versions}"
     seen = {"what": f"that of {golden.name}", "shape": list(kept.x.shape), "preprocessing": "none", "photo": ""}
     info = params.info if params else Info(source=kept.weights)
-    return _run(kept.spec, info, str(file or kept.weights), note, seen, comparisons, command)
+    return _run(kept.spec, info, file or kept.weights, note, seen, comparisons, command)
+
+
+def _differentiable(taps: Comparison) -> list[str]:
+    """Frameworks worth asking for gradients: what went wrong forward goes wrong backward."""
+    return [name for name, result in taps.results.items() if result.status == "agreed"]
+
+
+def _with_gradients(found: Comparison) -> Comparison:
+    """Without the frameworks that have none."""
+    return replace(found, results={name: r for name, r in found.results.items() if r.status != "absent"})
 
 
 def _run(
     spec: Spec,
     info: Info,
-    file: str,
+    file: Path | str,
     note: str,
     seen: dict[str, Any],
-    comparisons: Sequence[conformance.Comparison],
+    comparisons: Sequence[Comparison],
     command: str,
 ) -> dict[str, Any]:
     c = cost(spec)
     return {
         "format": 1,
         "checkpoint": {
-            "file": file,
+            "file": str(file),
+            "file_sha256": _sha256(file) if isinstance(file, Path) and file.is_file() else "",
             "source": info.source,
             "format": info.format,
             "sha256": info.sha256,
@@ -204,6 +225,11 @@ def top(scores: np.ndarray, labels: Any, count: int = 5) -> list[dict[str, Any]]
     words = names(labels) if labels and len(z) == 1000 else None
     order = np.argsort(-z, kind="stable")[:count]
     return [{"index": int(i), "name": words[i] if words else "", "probability": float(p[i])} for i in order]
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _thumbnail(photo: Path) -> str:

@@ -3,29 +3,28 @@
 What a run is, as a dict, stands in ``conformance.record``.
 """
 
-import math
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from conformance import charts
+from conformance.charts import title_of, titled
 from weights.atomic import replacing
 
-TITLES = {
-    "numpy": "NumPy reference",
-    "torch": "PyTorch",
-    "jax": "Flax (JAX)",
-    "tf": "Keras (TensorFlow)",
-    "onnx": "ONNX Runtime",
-}
-EPS = {"float64": 2.0**-52, "float32": 2.0**-23}
-"""The distance from 1 to the next number."""
-
-HEADER = ("framework", "version", "dtype", "taps", "worst tap", "its error", "logits error", "top-1", "verdict")
-
-
-def title_of(framework: str) -> str:
-    """What a framework is called on paper."""
-    return TITLES.get(framework, framework)
+HEADER = (
+    "framework",
+    "version",
+    "dtype",
+    "taps",
+    "worst tap",
+    "its error",
+    "roundings",
+    "logits error",
+    "top-1",
+    "verdict",
+)
+NUMBERS = tuple(HEADER.index(name) for name in ("taps", "its error", "roundings", "logits error", "top-1"))
 
 
 def rows(run: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
@@ -33,14 +32,14 @@ def rows(run: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     for comparison in run["comparisons"]:
         for name, found in comparison["frameworks"].items():
             worst, logits, best = found["worst"], found["logits_error"], found["top1"]
-            what = comparison.get("what", "taps")
             yield (
-                title_of(name) + ("" if what == "taps" else f", {what}"),
+                titled(name, comparison["what"]),
                 found["version"],
                 found["dtype"] or comparison["dtype"],
                 str(len(found["taps"])) if worst else "",
                 worst["tap"] if worst else "",
                 f"{worst['error']:.1e}" if worst else "",
+                f"{found['roundings'][worst['tap']]:.3g}" if worst else "",
                 f"{logits:.1e}" if logits is not None else "",
                 str(best) if best is not None else "",
                 verdict(found),
@@ -107,80 +106,33 @@ def html(run: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["error"] = charts.error
     disagreeing = [
-        (title_of(name), f["dtype"] or c["dtype"], f["first_divergent"])
+        (titled(name, c["what"]), f["dtype"] or c["dtype"], f["first_divergent"])
         for c in run["comparisons"]
         for name, f in c["frameworks"].items()
         if f["status"] not in ("agreed", "absent")
     ]
-    plots = _plots(run["comparisons"])
+    plots = charts.plots(run["comparisons"])
     return environment.get_template("report.html").render(
         run=run,
         agreed=agreed(run),
         disagreeing=disagreeing,
+        compared=list(dict.fromkeys(title_of(name) for _, name, _ in charts.found(run["comparisons"]))),
+        commands=list(_commands(run)),
         header=HEADER,
+        numbers=NUMBERS,
         rows=list(rows(run)),
         plots=plots,
-        legend={s["dtype"]: s for plot in plots for s in plot.series}.values(),
+        legend={(plot.what, s["dtype"]): s for plot in plots for s in plot.series},
+        maps=charts.heat_maps(run["comparisons"]),
     )
 
 
-def _plots(comparisons: Sequence[Mapping[str, Any]]) -> list["Plot"]:
-    """A plot for each framework that has taps, in the order of the table, all with the same axes."""
-    found: dict[str, list[Mapping[str, Any]]] = {}
-    for comparison in comparisons:
-        for name, result in comparison["frameworks"].items():
-            if result["taps"]:
-                found.setdefault(name, []).append(result)
-    results = [result for group in found.values() for result in group]
-    errors = [e for result in results for e in result["taps"].values() if math.isfinite(e)]
-    highest = max([*errors, *(result["bound"] for result in results)], default=1.0)
-    lowest = min((EPS[result["dtype"]] for result in results), default=1.0)
-    decades = math.floor(math.log10(lowest)) - 1, math.ceil(math.log10(highest) + 0.3)
-    return [Plot(name, group, decades) for name, group in found.items()]
-
-
-class Plot:
-    """Coordinates of one framework's errors along the depth of the network; the page draws them as SVG.
-
-    Errors of exactly 0 stand on the axis, those that are no numbers at the top.
-    """
-
-    width, height = 440, 260
-    left, right, top, bottom = 50, 8, 10, 44
-
-    def __init__(self, framework: str, results: Sequence[Mapping[str, Any]], decades: tuple[int, int]):
-        self.title = title_of(framework)
-        self._low, self._high = decades
-        self.taps = list(results[0]["taps"])
-        self.series = [self._series(result) for result in results]
-        self.decades = [(self._y(10.0**d), d) for d in range(self._low + 1, self._high + 1) if d % 4 == 0]
-        self.stages = list(self._stages())
-
-    def _series(self, result: Mapping[str, Any]) -> dict[str, Any]:
-        bound, eps = result["bound"], EPS[result["dtype"]]
-        place = {tap: i for i, tap in enumerate(self.taps)}
-        points = [
-            {"x": self._x(place[tap]), "y": self._y(e), "tap": tap, "error": e, "over": not e <= bound}
-            for tap, e in result["taps"].items()
-            if tap in place
-        ]
-        lines = {"bound": bound, "bound_y": self._y(bound), "eps": eps, "eps_y": self._y(eps)}
-        return {"dtype": result["dtype"], "points": points, "worst": result["worst"], **lines}
-
-    def _stages(self) -> Iterator[tuple[float, float, str]]:
-        """Where each stage or module begins, where its label is centred, and the label where there is room for it."""
-        spans: dict[str, list[int]] = {}
-        for i, tap in enumerate(self.taps):
-            spans.setdefault(tap.split(".")[0].removeprefix("inception"), []).append(i)
-        for name, places in spans.items():
-            start, end = self._x(places[0]), self._x(places[-1])
-            yield start, round((start + end) / 2, 1), name if end - start > 6 * len(name) else ""
-
-    def _x(self, i: int) -> float:
-        return round(self.left + (self.width - self.left - self.right) * (i + 0.5) / len(self.taps), 1)
-
-    def _y(self, error: float) -> float:
-        decade = -math.inf if error == 0 else math.log10(error) if error > 0 else math.inf
-        share = (self._high - min(max(decade, self._low), self._high)) / (self._high - self._low)
-        return round(self.top + (self.height - self.top - self.bottom) * share, 1)
+def _commands(run: Mapping[str, Any]) -> Iterator[str]:
+    """What a shell has to be told to compare the same file in the same way."""
+    checkpoint = run["checkpoint"]
+    if checkpoint["file_sha256"]:
+        line = f"{checkpoint['file_sha256']}  {checkpoint['file']}"
+        yield f"echo {shlex.quote(line)} | sha256sum --check"
+    yield run["command"]

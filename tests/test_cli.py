@@ -2,9 +2,12 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
+from html import unescape
 
 import numpy as np
 import pytest
@@ -135,6 +138,28 @@ def test_compare_agrees_and_writes_json_and_report(canonical, photo, folder):
     assert [c["dtype"] for c in run["comparisons"]] == ["float64", "float32"]
     assert run["input"]["shape"] == [1, 3, 65, 64]
     assert "PyTorch" in page.read_text()
+
+
+def test_compare_compares_gradients_where_asked(canonical, tmp_path):
+    options = ("--frameworks", "torch,onnx", "--size", "65x64", "--gradients", "--json", tmp_path / "result.json")
+    done = senet("compare", canonical, *options)
+    assert done.exit_code == 0, done.output
+    assert "PyTorch, gradients" in done.stdout
+    forward, backward = json.loads((tmp_path / "result.json").read_text())["comparisons"]
+    assert set(forward["frameworks"]) == {"torch", "onnx"}
+    assert (backward["what"], set(backward["frameworks"])) == ("gradients", {"torch"})
+    assert {"data", "fc.weight"} <= set(backward["frameworks"]["torch"]["taps"])
+
+
+def test_the_report_holds_what_is_needed_to_run_it_again(canonical, tmp_path, monkeypatch):
+    page = tmp_path / "report.html"
+    args = ["compare", str(canonical), "--frameworks", "numpy", "--size", "65x64", "--report", str(page)]
+    monkeypatch.setattr(sys, "argv", ["senet", *args])
+    assert senet(*args).exit_code == 0
+    blocks = [unescape(block) for block in re.findall(r"<pre><code>(.*?)</code></pre>", page.read_text(), re.S)]
+    check, again = blocks[-1].splitlines()
+    assert subprocess.run(check, shell=True, capture_output=True, text=True).stdout.endswith(": OK\n")
+    assert shlex.split(again) == ["senet", *args]
 
 
 def test_compare_prints_markdown(canonical):

@@ -1,6 +1,8 @@
 """Runs as JUnit XML and as Markdown, and the fields of their JSON, which the documentation names."""
 
+import json
 import math
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -9,7 +11,7 @@ import pytest
 from conformance.cases import TINY, seeded
 from conformance.comparison import Result
 from conformance.formats import junit, markdown
-from conformance.record import record
+from conformance.record import record, to_json
 
 SPEC = TINY["tiny-se-resnet"]
 DOCUMENTED = Path(__file__).parents[1] / "docs" / "formats.md"
@@ -69,12 +71,20 @@ def test_markdown_is_a_report(run):
     assert "`senet compare tiny.safetensors`" in text
     tables = [line for line in text.splitlines() if line.startswith("|")]
     rows = [line.replace("\\|", "") for line in tables[:6]]
-    assert {row.count("|") for row in rows} == {10}
+    assert {row.count("|") for row in rows} == {11}
 
 
-def test_every_field_of_the_json_is_documented(run):
-    text = DOCUMENTED.read_text()
-    comparison = run["comparisons"][0]
+def test_the_fields_of_the_json_are_those_documented(run):
+    section = DOCUMENTED.read_text().split("## ")[1]
+    rows = re.findall(r"^\| (`.*?) \| (.*) \|$", section, re.M)
+    documented = {name: row for row in rows for name in re.findall(r"`([^`]*)`", row[0])}
+
+    found = json.loads(to_json(run))
+    comparison = found["comparisons"][0]
     result = comparison["frameworks"]["torch"]
-    names = [key for part in (run, run["checkpoint"], run["input"], run["network"], comparison, result) for key in part]
-    assert [name for name in names if name not in text] == []
+    whole = {name for name, part in found.items() if not isinstance(part, dict | list)}
+    parts = {f"{part}.{name}" for part in ("checkpoint", "network", "input", "machine") for name in found[part]}
+    each = {f"comparisons[].{name}" for name in comparison} | {f"result.{name}" for name in result}
+    assert set(documented) == whole | parts | each | {"comparisons[]", "top5[]", "assumed[]"}
+    for name, inner in (("top5[]", found["top5"][0]), ("result.worst", result["worst"])):
+        assert re.findall(r'"(\w+)"', documented[name][1].split("}")[0]) == list(inner)

@@ -1,5 +1,6 @@
 """The report: what it says, that it needs nothing beside it, and that a browser shows it at both widths."""
 
+import json
 import math
 import re
 import shutil
@@ -9,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from conformance.bounds import ROUNDING
 from conformance.cases import TINY
+from conformance.charts import HeatMap, merged
 from conformance.record import to_json, top
 from conformance.report import HEADER, agreed, aligned, html, markdown, rows, write
-from weights import InputError, graph
+from weights import MODELS, InputError, Spec, graph
 
+SPEC = TINY["tiny-se-resnet"]
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
@@ -29,6 +33,7 @@ def result(dtype: str, errors: dict[str, float], bound: float, **changes) -> dic
         "bound": bound,
         "message": "",
         "taps": errors,
+        "roundings": {tap: error / ROUNDING[dtype] for tap, error in errors.items()},
         "worst": {"tap": worst, "error": errors[worst]},
         "first_divergent": first,
         "logits_error": errors["logits"],
@@ -44,6 +49,7 @@ ABSENT = {
     "bound": 0.0,
     "message": "jax is not installed: pip install 'senet[jax]'",
     "taps": {},
+    "roundings": {},
     "worst": None,
     "first_divergent": None,
     "logits_error": None,
@@ -52,9 +58,9 @@ ABSENT = {
 }
 
 
-def run(error: float = 1e-15, name: str = "tiny-se-resnet", note: str = "") -> dict:
+def run(error: float = 1e-15, name: str = "tiny-se-resnet", note: str = "", spec: Spec = SPEC) -> dict:
     """A run of two frameworks and an absent one; PyTorch is off by ``error`` from stage2 on."""
-    taps = [node.name for node in graph(TINY["tiny-se-resnet"])]
+    taps = [node.name for node in graph(spec)]
     late = taps.index("stage2.0.conv1")
     double = {tap: 0.0 if i == 0 else 1e-15 if i < late else error for i, tap in enumerate(taps)}
     single = dict.fromkeys(taps, 3e-7)
@@ -66,11 +72,21 @@ def run(error: float = 1e-15, name: str = "tiny-se-resnet", note: str = "") -> d
             "source": "x.caffemodel",
             "format": "caffemodel",
             "sha256": "ab",
+            "file_sha256": "cd",
             "note": note,
         },
         "network": {"name": name, "parameters": 12345, "gmacs": 0.1},
         "input": {"what": "the photograph x.jpg", "shape": [1, 3, 65, 64], "preprocessing": "BGR", "photo": PIXEL},
-        "comparisons": [{"dtype": "float64", "bound": 1e-13, "eps": 2.2e-16, "agreed": True, "frameworks": frameworks}],
+        "comparisons": [
+            {
+                "what": "taps",
+                "dtype": "float64",
+                "bound": 1e-13,
+                "eps": 2.2e-16,
+                "agreed": True,
+                "frameworks": frameworks,
+            }
+        ],
         "top5": [{"index": 3, "name": "kit fox", "probability": 0.5}],
         "labels": "devkit",
         "assumed": ["labels"],
@@ -123,8 +139,67 @@ def test_pictures_have_words_for_those_who_do_not_see_them():
 
 
 def test_the_page_shows_every_tap_of_every_framework():
-    taps = len(graph(TINY["tiny-se-resnet"]))
+    taps = len(graph(SPEC))
     assert html(run()).count('<circle class="point"') == 2 * taps
+
+
+def test_the_heat_map_and_its_table_hold_every_tap_of_every_framework():
+    page = html(run())
+    for tap in (node.name for node in graph(SPEC)):
+        assert page.count(f"<title>{tap}\n") == 2
+        assert page.count(f'<tr><th scope="row"><code>{tap}</code></th>') == 2
+    assert "<title>logits\nPyTorch: 1.0e-15, 9.01 roundings</title>" in page
+
+
+@pytest.mark.parametrize(
+    ("error", "shade"),
+    [
+        (None, "none"),
+        (0.0, "zero"),
+        (5e-324, "within0"),
+        (2.2e-16, "within0"),
+        (3e-15, "within3"),
+        (1e-13, "within5"),
+        (1.01e-13, "over0"),
+        (1.1e-12, "over1"),
+        (1e-3, "over2"),
+        (math.inf, "over2"),
+        (math.nan, "over2"),
+    ],
+)
+def test_a_shade_says_where_an_error_is_between_epsilon_and_the_bound(error, shade):
+    drawn = HeatMap("taps", "float64", {"torch": result("float64", {"logits": 1e-15}, 1e-13)})
+    assert drawn.shade(error) == shade
+    assert shade in [name for name, _, _ in drawn.key]
+    assert f".{shade} {{" in html(run())
+
+
+def test_the_heat_map_says_where_a_framework_leaves_the_bound():
+    place = [node.name for node in graph(SPEC)].index("stage2.0.conv1") + 1
+    said = f"PyTorch is above the bound first at <code>stage2.0.conv1</code>, {place} of {len(graph(SPEC))}."
+    assert said in html(run(error=1e-3))
+    assert "above the bound first" not in html(run())
+
+
+def test_taps_that_only_some_frameworks_have_stand_in_the_order_of_the_graph():
+    assert merged([["a", "b", "d"], ["a", "c", "d"], ["a", "b", "c", "d", "e"], []]) == ["a", "b", "c", "d", "e"]
+
+
+def test_gradients_are_drawn_apart_from_taps():
+    found = run()
+    errors = {"logits": 0.0, "fc.weight": 2e-16, "stem.conv1.weight": 4e-15, "data": 1e-15}
+    gradients = {"what": "gradients", "dtype": "float64", "bound": 1e-12, "eps": 2.2e-16, "agreed": True}
+    found["comparisons"].append(gradients | {"frameworks": {"torch": result("float64", errors, 1e-12)}})
+    page = html(found)
+    assert "Gradients in float64" in page
+    assert "PyTorch, gradients: error of 4 gradients" in page
+    assert list(rows(found))[-1][0] == "PyTorch, gradients"
+
+
+def test_the_page_says_how_to_run_it_again():
+    page = html(run())
+    assert "echo &#39;cd  x.safetensors&#39; | sha256sum --check\nsenet compare x.safetensors</code>" in page
+    assert "Python 3.11" in page
 
 
 def test_the_verdict_follows_the_numbers():
@@ -193,33 +268,62 @@ def test_a_page_that_cannot_be_written_is_an_input_error(tmp_path):
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium here to render the page")
+@pytest.mark.parametrize("error", [1e-15, 1e-3])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_a_browser_shows_the_page_without_overflow(width, tmp_path):
-    # Chromium's windows are at least 500 pixels wide; below that the body is held to the width.
-    probe = (
-        f"<style>body {{ max-width: {width}px }}</style>"
-        "<script>document.title = [document.body.scrollWidth, document.body.clientWidth, "
-        "document.querySelectorAll('figure circle.point').length, document.images[0].complete].join(' ')</script>"
-    )
-    page = tmp_path / "page.html"
-    page.write_text(html(run()).replace("</body>", f"{probe}</body>"))
+@pytest.mark.parametrize("network", ["tiny-se-resnet", "senet-154"])
+def test_a_browser_shows_the_page_without_overflow(network, width, error, tmp_path):
+    spec = TINY.get(network) or MODELS[network]
+    # Chromium's windows are at least 500 pixels wide; a frame in them can be a telephone.
+    probe = """<script>
+        const all = selector => [...document.querySelectorAll(selector)];
+        const page = document.documentElement;
+        const boxes = all(".map .scroll");
+        const cells = all(".map .tap").map(cell => cell.getBoundingClientRect());
+        const fill = cell => cell && getComputedStyle(cell).fill;
+        parent.document.title = JSON.stringify({
+            overflow: page.scrollWidth - innerWidth,
+            points: all("figure circle").length,
+            image: document.images[0].complete,
+            cells: cells.length,
+            narrowest: Math.min(...cells.map(cell => cell.width)),
+            lowest: Math.min(...cells.map(cell => cell.height)),
+            rows: all(".map .names li").length,
+            outside: Math.max(...boxes.map(box => box.getBoundingClientRect().right)) - innerWidth,
+            scrolls: boxes.map(box => box.scrollWidth > box.clientWidth + 1),
+            good: fill(document.querySelector(".map .within2")),
+            bad: fill(document.querySelector(".map .over2")) ?? null,
+            shown: all(".map .names li").map(li => li.scrollWidth <= li.clientWidth && li.scrollHeight <= 26),
+        });
+        </script>"""
+    (tmp_path / "page.html").write_text(html(run(error, spec=spec)).replace("</body>", f"{probe}</body>"))
+    frame = tmp_path / "frame.html"
+    frame.write_text(f'<title>none</title><iframe src="page.html" style="border: 0" width={width} height=900></iframe>')
     done = subprocess.run(
         [
             str(BROWSER),
             *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
             *("--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}"),
-            *(f"--window-size={max(width, 500)},2000", "--dump-dom", page.as_uri()),
+            *("--allow-file-access-from-files", "--window-size=1400,1000", "--dump-dom", frame.as_uri()),
         ],
         capture_output=True,
         text=True,
         timeout=120,
     )
-    title = re.search(r"<title>([^<]*)</title>", done.stdout)
+    title = re.search(r"<title>(\{.*\})</title>", done.stdout)
     assert title, done.stderr
-    scroll, client, points, image = title[1].split()
-    assert int(scroll) <= int(client) <= width
-    assert int(points) == 2 * len(graph(TINY["tiny-se-resnet"]))
-    assert image == "true"
+    seen = json.loads(title[1])
+    taps = len(graph(spec))
+    assert seen["overflow"] <= 0
+    assert (seen["points"], seen["cells"], seen["rows"]) == (2 * taps, 2 * taps, 2)
+    assert seen["image"]
+    # A map is as wide as its box; only where a tap would be thinner than a pixel it scrolls, and inside its box.
+    assert seen["narrowest"] >= 0.99
+    assert seen["lowest"] == 26
+    assert seen["outside"] <= 0
+    assert seen["scrolls"] == [taps > width] * 2
+    assert all(seen["shown"])
+    assert seen["good"].startswith("rgb(")
+    assert seen["bad"] == ("rgb(122, 12, 18)" if error > 1e-5 else None)
 
 
 def test_the_readme_quotes_the_blocks_as_they_are():
