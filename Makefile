@@ -5,7 +5,7 @@ EXTRAS := all,contestants,test
 # Left empty, `make demo` writes a Caffe pair with seeded weights; or name a real checkpoint.
 CAFFEMODEL ?=
 
-.PHONY: demo test slow lint bench lock clean
+.PHONY: demo test slow lint bench docs lock clean
 
 # Installed once; again only when what to install changes.
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -30,6 +30,11 @@ lint: $(VENV)/installed
 # What a conversion costs, as a multiple of reading and writing the same bytes.
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/convert.py
+
+# The pages that are made from data; `python -m conformance.precision` measures that of one of them anew.
+docs: $(VENV)/installed
+	$(BIN)/python -m conformance.divergences
+	$(BIN)/python -m conformance.precision --render
 
 # Resolves the newest versions that pyproject.toml allows, in an environment of its own.
 lock:

@@ -31,7 +31,9 @@ class BatchNorm(nn.BatchNorm2d):
             with torch.no_grad():
                 # PyTorch took in v M / (M - 1); that is v and v / (M - 1).
                 v = x.to(self.running_var.dtype).var((0, 2, 3), correction=0)
-                self.running_var -= (self.momentum or 0.0) * v / max(x.numel() // x.shape[1] - 1, 1)
+                excess = (self.momentum or 0.0) * v / max(x.numel() // x.shape[1] - 1, 1)
+                # Not in place: autograd keeps the tensor for the way back, and insists that it has not changed.
+                self.running_var = self.running_var - excess
         return y
 
 

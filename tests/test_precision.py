@@ -1,0 +1,84 @@
+"""The bounds of every precision: that frameworks keep them, that they mean something, and that the page is true."""
+
+import json
+
+import numpy as np
+import pytest
+
+import conformance
+from conformance import cases, reference, worker
+from conformance.bounds import BOUNDS, ROUNDING
+from conformance.comparison import judge
+from conformance.frameworks import DIFFERENTIABLE, FRAMEWORKS
+from conformance.precision import EVIDENCE, PAGE, page
+
+SPEC = cases.TINY["tiny-se-resnet"]
+ROWS = json.loads(EVIDENCE.read_text())["rows"]
+MEASURED = [row for row in ROWS if "error" in row]
+
+
+def test_the_page_is_up_to_date():
+    assert PAGE.read_text() == page(json.loads(EVIDENCE.read_text())), "run python -m conformance.precision --render"
+
+
+def test_every_measurement_is_within_its_bound():
+    bad = [row for row in MEASURED if not row["error"] <= BOUNDS[row["what"]][row["dtype"]]]
+    assert bad == []
+
+
+@pytest.mark.parametrize(("what", "dtype"), [(what, dtype) for what in BOUNDS for dtype in BOUNDS[what]])
+def test_every_bound_has_evidence_of_every_framework(what, dtype):
+    found = {row["framework"] for row in ROWS if (row["what"], row["dtype"]) == (what, dtype)}
+    assert found == set(FRAMEWORKS if what == "taps" else DIFFERENTIABLE)
+    worst = max(row["error"] for row in MEASURED if (row["what"], row["dtype"]) == (what, dtype))
+    # A bound far above what is measured would let mistakes pass; other inputs and other machines need some room.
+    assert BOUNDS[what][dtype] <= ROOM.get((what, dtype), 50) * worst
+
+
+ROOM = {("training", "float64"): 10_000}
+"""Where more is left: every step multiplies errors, and how much depends on the rate and the data."""
+
+
+@pytest.mark.parametrize("framework", ["torch", "jax", "tf"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_frameworks_keep_the_bounds_of_narrow_precisions(framework, dtype):
+    params, x = cases.seeded(SPEC, 61), cases.image(62, 2, 64, 64)
+    found = conformance.compare(SPEC, params, x, [framework], dtype, isolated=False)
+    result = found.results[framework]
+    assert (result.status, result.dtype, result.first_divergent) == ("agreed", dtype, None)
+    # It did compute in that precision: float32 would be off by thousands of times less than one rounding.
+    assert max(result.roundings.values()) > 1
+
+
+@pytest.mark.parametrize("framework", ["numpy", "onnx"])
+def test_what_does_not_compute_in_a_precision_says_what_it_takes(framework):
+    found = conformance.compare(SPEC, cases.seeded(SPEC, 61), cases.image(62, 1, 64, 64), [framework], "bfloat16")
+    assert (found.results[framework].dtype, found.results[framework].bound) == ("float32", BOUNDS["taps"]["float32"])
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_plain_rounding_is_some_roundings(dtype):
+    params, x = cases.seeded(SPEC, 61), cases.image(62, 2, 64, 64)
+    found = conformance.compare(SPEC, params, x, ["torch", "onnx"], dtype, isolated=False)
+    for result in found.results.values():
+        assert list(result.roundings) == list(result.errors)
+        assert all(result.roundings[tap] * ROUNDING[dtype] == error for tap, error in result.errors.items())
+        # Each of the up to 1152 products of a sum is rounded: some tens of roundings, as random steps add up.
+        assert 1 < max(result.roundings.values()) < 100
+
+
+def test_a_worse_precision_in_the_middle_is_seen_where_it_is():
+    params, x = cases.seeded(SPEC, 61), cases.image(62, 2, 64, 64)
+    truth = reference.run(SPEC, params, x.astype(np.float64))
+    taps = reference.run(SPEC, params, x)
+    tap = "stage2.0.conv2"
+    taps[tap] = _rounded(taps[tap], 11)  # as TF32's factors
+    result = judge("numpy", worker.Answer(dtype="float32", taps=taps), truth)
+    assert (result.status, result.first_divergent) == ("disagreed", tap)
+    assert result.roundings[tap] > 1000
+    assert max(r for name, r in result.roundings.items() if name != tap) < 100
+
+
+def _rounded(x, bits):
+    mantissa, exponent = np.frexp(x)
+    return np.ldexp(np.round(mantissa * 2.0**bits) / 2.0**bits, exponent).astype(x.dtype)
