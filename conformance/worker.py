@@ -18,7 +18,7 @@ from types import ModuleType
 
 import numpy as np
 
-from conformance.frameworks import AbsentError, adapter
+from conformance.frameworks import ENVIRONMENT, AbsentError, adapter
 from conformance.training import Recipe
 from weights.graph import graph
 from weights.spec import Spec, from_dict, to_dict
@@ -129,7 +129,11 @@ def isolated(framework: str, folder: Path, timeout: float) -> Iterator[Answer]:
         timeout: seconds after which the process is ended.
     """
     # Modules are found where this process finds them: an adapter may lie in the current folder.
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+    env = {
+        **os.environ,
+        **ENVIRONMENT.get(framework, {}),
+        "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+    }
     with TemporaryDirectory(prefix="senet-", dir=folder) as out:
         command = [sys.executable, "-m", "conformance.worker", str(folder), framework, out]
         try:

@@ -22,6 +22,31 @@ from weights.errors import InputError
 FRAMEWORKS = ("numpy", "torch", "jax", "tf", "onnx")
 """The adapters that come along; any other is named by its module, "package.module"."""
 
+CONTESTANTS = (
+    "torch_channels_last",
+    "torch_compiled",
+    "torch_exported",
+    "torch_scripted",
+    "jax_eager",
+    "tf_eager",
+    "tf_xla",
+    "tf_saved_model",
+    "tf_lite",
+    "keras_jax",
+    "keras_torch",
+    "onnx_torch",
+    "onnx_jax",
+    "openvino",
+)
+"""Other ways of running the same networks, which are asked for by name, or as "all"."""
+
+ENVIRONMENT = {
+    "keras_jax": {"KERAS_BACKEND": "jax"},
+    "keras_torch": {"KERAS_BACKEND": "torch"},
+    **{name: {"KERAS_BACKEND": "tensorflow"} for name in ("tf", "tf_eager", "tf_xla", "tf_saved_model", "tf_lite")},
+}
+"""What must be set before anything is imported; it is in a process of its own."""
+
 DIFFERENTIABLE = ("numpy", "torch", "jax", "tf")
 """Those that have gradients and train."""
 
@@ -36,6 +61,9 @@ EXTRAS = {
     "onnx": "onnx",
     "onnx_ir": "onnx",
     "onnxruntime": "onnx",
+    "jax2onnx": "contestants",
+    "onnxscript": "contestants",
+    "openvino": "contestants",
 }
 """Top-level modules to the extra that installs them: ``pip install 'senet[...]'``."""
 
@@ -70,14 +98,14 @@ def known(name: str) -> str:
     Raises:
         InputError: there is none.
     """
-    path = f"{__name__}.{name}" if name in FRAMEWORKS else name
+    path = f"{__name__}.{name}" if name in FRAMEWORKS + CONTESTANTS else name
     try:
         found = "." in path and find_spec(path)
     except ModuleNotFoundError:
         found = None
     if not found:
         raise InputError(
-            f"unknown framework {name!r}: expected one of {', '.join(FRAMEWORKS)}, "
+            f"unknown framework {name!r}: expected one of {', '.join(FRAMEWORKS + CONTESTANTS)}, "
             "or an adapter's module, 'package.module', that can be imported"
         )
     return path

@@ -1,8 +1,7 @@
 """Keras on TensorFlow, as a graph: every layer's output, recorded while it is traced; gradients; ``keras`` SGD."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # otherwise pages of notes on how it was compiled, on stderr
@@ -12,11 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 import se_tf
+from conformance.frameworks.keras_layers import canonical, nchw, recording
 from conformance.training import Batch, Recipe
 from weights.checkpoint import Params
-from weights.dialect import KERAS
-from weights.graph import graph
-from weights.schema import schema
 from weights.spec import Spec
 
 NAME = "Keras"
@@ -32,20 +29,21 @@ def build(spec: Spec, params: Mapping[str, np.ndarray], dtype: str) -> Any:
     return model
 
 
-def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
-    @tf.function(autograph=False)
+def taps(model: Any, x: np.ndarray, xla: bool = False) -> dict[str, np.ndarray]:
+    @tf.function(autograph=False, jit_compile=xla)
     def forward(images: Any) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        with _recording(model, found):
+        with recording(model) as found:
             model(images, training=False)
         return found
 
     found = forward(tf.constant(x.transpose(0, 2, 3, 1)))
-    return {node.name: _nchw(found[node.module]) for node in graph(model.spec) if node.module in found}
+    return {name: nchw(array(value)) for name, value in found.items()}
 
 
-def gradients(model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool = False) -> dict[str, np.ndarray]:
-    @tf.function(autograph=False)
+def gradients(
+    model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool = False, *, xla: bool = False
+) -> dict[str, np.ndarray]:
+    @tf.function(autograph=False, jit_compile=xla)
     def backward(images: Any, cotangent: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(images)
@@ -54,9 +52,7 @@ def gradients(model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool =
         return tape.gradient(product, [images, *_values(model)])
 
     of_data, *of_model = backward(tf.constant(x.transpose(0, 2, 3, 1)), tf.constant(cotangent))
-    found = {v.path.replace("/", "."): _array(g) for v, g in zip(model.trainable_variables, of_model, strict=True)}
-    learned = [p for p in schema(model.spec) if p.learnable]
-    return {"data": _nchw(of_data), **{p.name: KERAS.decode(p, found[KERAS.key(p)]) for p in learned}}
+    return {"data": nchw(array(of_data)), **canonical(model, map(array, of_model))}
 
 
 def train(model: Any, batches: Iterable[Batch], recipe: Recipe) -> Params:
@@ -89,33 +85,6 @@ def _values(model: Any) -> list[Any]:
     return [variable.value for variable in model.trainable_variables]
 
 
-@contextmanager
-def _recording(model: Any, found: dict[str, Any]) -> Iterator[None]:
-    """Notes what each layer answers, by the dotted path of its names, without changing the model for good."""
-    layers = {layer.name: layer for layer in model.layers}
-    for path, layer in list(layers.items()):
-        layers |= {f"{path}.{inner.name}": inner for inner in layer._flatten_layers(include_self=False)}
-    for path, layer in layers.items():
-        object.__setattr__(layer, "call", _noting(path, layer.call, found))
-    try:
-        yield
-    finally:
-        for layer in layers.values():
-            object.__delattr__(layer, "call")
-
-
-def _noting(path: str, call: Any, found: dict[str, Any]) -> Any:
-    def noted(*args: Any, **kwargs: Any) -> Any:
-        found[path] = call(*args, **kwargs)
-        return found[path]
-
-    return noted
-
-
-def _nchw(value: Any) -> np.ndarray:
-    array = _array(value)
-    return array.transpose(0, 3, 1, 2) if array.ndim == 4 else array
-
-
-def _array(value: Any) -> np.ndarray:
+def array(value: Any) -> np.ndarray:
+    """At least in float32."""
     return tf.cast(value, tf.float64 if value.dtype == tf.float64 else tf.float32).numpy()

@@ -31,14 +31,14 @@ def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
 
     def keep(node: str) -> Any:
         # A copy: a later module may work in place.
-        return lambda _module, _inputs, output: found.__setitem__(node, _array(output).copy())
+        return lambda _module, _inputs, output: found.__setitem__(node, array(output).copy())
 
     hooks = [
         module.register_forward_hook(keep(node_of[path])) for path, module in model.named_modules() if path in node_of
     ]
     try:
         with torch.inference_mode():
-            model(_tensor(model, x))
+            model(tensor(model, x))
     finally:
         for hook in hooks:
             hook.remove()
@@ -46,12 +46,12 @@ def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def gradients(model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool = False) -> dict[str, np.ndarray]:
-    leaves = {"data": _tensor(model, x).requires_grad_(), **dict(model.named_parameters())}
+    leaves = {"data": tensor(model, x).requires_grad_(), **dict(model.named_parameters())}
     model.train(training)
     output = model(leaves["data"])
     model.eval()
-    found = torch.autograd.grad(output, list(leaves.values()), _tensor(model, cotangent))
-    return {name: _array(gradient) for name, gradient in zip(leaves, found, strict=True)}
+    found = torch.autograd.grad(output, list(leaves.values()), tensor(model, cotangent))
+    return {name: array(gradient) for name, gradient in zip(leaves, found, strict=True)}
 
 
 def train(model: Any, batches: Iterable[Batch], recipe: Recipe) -> Params:
@@ -61,7 +61,7 @@ def train(model: Any, batches: Iterable[Batch], recipe: Recipe) -> Params:
     model.train()
     for step, (x, classes) in enumerate(batches):
         se_torch.set_statistics_rule(model, recipe.rule(step))
-        loss = torch.nn.functional.cross_entropy(model(_tensor(model, x)), torch.from_numpy(classes))
+        loss = torch.nn.functional.cross_entropy(model(tensor(model, x)), torch.from_numpy(classes))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -69,10 +69,12 @@ def train(model: Any, batches: Iterable[Batch], recipe: Recipe) -> Params:
     return se_torch.dump(model)
 
 
-def _tensor(model: Any, array: np.ndarray) -> torch.Tensor:
+def tensor(model: Any, array: np.ndarray) -> torch.Tensor:
+    """In the model's dtype."""
     return torch.from_numpy(array).to(next(model.parameters()).dtype)
 
 
-def _array(tensor: torch.Tensor) -> np.ndarray:
+def array(tensor: torch.Tensor) -> np.ndarray:
+    """At least in float32."""
     tensor = tensor.detach()
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32)).numpy()
