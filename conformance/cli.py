@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import sys
+import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -88,8 +89,10 @@ def _dtypes(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[s
 def _frameworks(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, ...]:
     found = _list(value)
     if found:
-        from conformance.frameworks import known
+        from conformance.frameworks import KNOWN, known
 
+        if "all" in found:
+            found = tuple(dict.fromkeys((*KNOWN, *(name for name in found if name != "all"))))
         # As "python -m" has it and an installed command has not: an adapter may lie in the current folder.
         sys.path[:] = [os.getcwd(), *(path for path in sys.path if path not in ("", os.getcwd()))]
         for name in found:
@@ -150,7 +153,8 @@ def main() -> None:
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def models(as_json: bool) -> None:
-    """List the networks and their costs at 224x224."""
+    """List the networks, their costs at 224x224, and the frameworks that senet compare knows."""
+    from conformance.frameworks import CONTESTANTS
     from conformance.report import aligned
     from conformance.summary import models as rows
 
@@ -172,6 +176,8 @@ def models(as_json: bool) -> None:
         for row in table
     ]
     click.echo(aligned(header, lines))
+    click.echo(f"\nframeworks to compare: {', '.join(FRAMEWORKS)}; with --frameworks also")
+    click.echo("\n".join(textwrap.wrap(f"numpy, {', '.join(CONTESTANTS)}, or all", 100)))
 
 
 @main.command()
@@ -251,7 +257,8 @@ def convert(
     "--frameworks",
     "--framework",
     callback=_frameworks,
-    help=f"Some of {','.join(FRAMEWORKS)}, or modules with an adapter, package.module; else all that are installed.",
+    help=f"Some of {','.join(FRAMEWORKS)} (without this option, all of these), others that senet models lists, modules "
+    "with an adapter, package.module; or all.",
 )
 @click.option("--dtype", "dtypes", callback=_dtypes, default="float64", show_default=True, help="Or both.")
 @click.option("--size", callback=_size, metavar="HxW", help="Of the input; else what the checkpoint expects.")
@@ -428,13 +435,15 @@ def demo(caffemodel: Path | None, output: Path, frameworks: tuple[str, ...]) -> 
 
 
 def _judge(run: dict[str, Any], wanted: tuple[str, ...]) -> None:
-    """Turns a run into the exit code."""
+    """Turns a run into the exit code. What was asked for by its name must be there."""
+    from conformance.frameworks import KNOWN
     from conformance.report import agreed
     from weights import InputError
 
     found = [(name, f) for c in run["comparisons"] for name, f in c["frameworks"].items()]
+    asked = set(wanted) - (set(KNOWN) if set(KNOWN) <= set(wanted) else set())
     for name, f in found:
-        if f["status"] == "absent" and name in wanted:
+        if f["status"] == "absent" and name in asked:
             raise InputError(f["message"])
     if all(f["status"] == "absent" for _, f in found):
         raise InputError("no framework is installed, nothing was compared: pip install 'senet[all]', or one of them")

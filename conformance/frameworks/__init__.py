@@ -40,6 +40,8 @@ CONTESTANTS = (
 )
 """Other ways of running the same networks, which are asked for by name, or as "all"."""
 
+KNOWN = FRAMEWORKS + CONTESTANTS
+
 ENVIRONMENT = {
     "keras_jax": {"KERAS_BACKEND": "jax"},
     "keras_torch": {"KERAS_BACKEND": "torch"},
@@ -98,14 +100,14 @@ def known(name: str) -> str:
     Raises:
         InputError: there is none.
     """
-    path = f"{__name__}.{name}" if name in FRAMEWORKS + CONTESTANTS else name
+    path = f"{__name__}.{name}" if name in KNOWN else name
     try:
         found = "." in path and find_spec(path)
     except ModuleNotFoundError:
         found = None
     if not found:
         raise InputError(
-            f"unknown framework {name!r}: expected one of {', '.join(FRAMEWORKS + CONTESTANTS)}, "
+            f"unknown framework {name!r}: expected one of {', '.join(KNOWN)}, "
             "or an adapter's module, 'package.module', that can be imported"
         )
     return path
