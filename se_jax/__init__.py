@@ -6,7 +6,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name not in ("flax", "jax", "jaxlib"):
         raise
-    raise ImportError("se_jax needs JAX and Flax: pip install senet[jax]") from error
+    raise ImportError("se_jax needs JAX and Flax: pip install 'senet[jax]'") from error
 
 from se_jax.inception import Inception
 from se_jax.models import (

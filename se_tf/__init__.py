@@ -8,7 +8,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name not in ("keras", "tensorflow"):
         raise
-    raise ImportError("se_tf needs Keras and its backend, TensorFlow unless chosen: pip install senet[tf]") from error
+    raise ImportError("se_tf needs Keras and its backend, TensorFlow unless chosen: pip install 'senet[tf]'") from error
 
 from se_tf.inception import Inception
 from se_tf.models import (

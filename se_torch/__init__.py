@@ -5,7 +5,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "torch":
         raise
-    raise ImportError("se_torch needs PyTorch: pip install senet[torch]") from error
+    raise ImportError("se_torch needs PyTorch: pip install 'senet[torch]'") from error
 
 from se_torch.inception import Inception
 from se_torch.models import (
