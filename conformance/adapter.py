@@ -1,10 +1,11 @@
 """What a port offers so that the suite can judge it: five small functions, of which the last two may be absent."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from conformance.training import Batch, Recipe
 from weights.spec import Spec
 
 
@@ -41,21 +42,20 @@ class Adapter(Protocol):
 class Differentiable(Adapter, Protocol):
     """A port that has gradients."""
 
-    def gradients(self, model: Any, x: np.ndarray, cotangent: np.ndarray) -> dict[str, np.ndarray]:
-        """Those of sum(logits * cotangent): "data" with respect to x, and every learnable parameter's by its name."""
+    def gradients(
+        self, model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool = False
+    ) -> dict[str, np.ndarray]:
+        """Those of sum(logits * cotangent): "data" with respect to x, and every learnable parameter's by its name.
+
+        Args:
+            training: through the statistics of the batch; given only where gradients in training are asked for.
+        """
         ...
 
 
 class Trainable(Differentiable, Protocol):
     """A port that learns."""
 
-    def train(
-        self,
-        model: Any,
-        batches: Sequence[tuple[np.ndarray, np.ndarray]],
-        learning_rate: float,
-        momentum: float,
-        weight_decay: float,
-    ) -> dict[str, np.ndarray]:
-        """Every parameter after a step of SGD for each batch (images, cotangent of the logits), by canonical name."""
+    def train(self, model: Any, batches: Iterable[Batch], recipe: Recipe) -> Mapping[str, np.ndarray]:
+        """Every parameter and running statistic after a step for each batch, by canonical name."""
         ...
