@@ -15,8 +15,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 import weights
+from conformance.bounds import BOUNDS
 from conformance.cases import TINY, seeded
-from conformance.cli import main
+from conformance.cli import DTYPES, main
 from weights import CAFFE, MODELS, Info, Params, caffe_file
 
 SPEC = TINY["tiny-se-resnet"]
@@ -149,6 +150,17 @@ def test_compare_compares_gradients_where_asked(canonical, tmp_path):
     assert set(forward["frameworks"]) == {"torch", "onnx"}
     assert (backward["what"], set(backward["frameworks"])) == ("gradients", {"torch"})
     assert {"data", "fc.weight"} <= set(backward["frameworks"]["torch"]["taps"])
+
+
+def test_the_help_names_the_bounds_as_they_are():
+    text = " ".join(senet("compare", "--help").stdout.split())
+    said = {
+        what: [f"{bounds[dtype]:.0e}".replace("e-0", "e-") for dtype in DTYPES]
+        for what, bounds in BOUNDS.items()
+        if what != "training"
+    }
+    assert "({} of a layer's largest value in float64, {} in float32)".format(*said["taps"]) in text
+    assert "the bounds are {} and {}.".format(*said["gradients"]) in text
 
 
 def test_the_report_holds_what_is_needed_to_run_it_again(canonical, tmp_path, monkeypatch):

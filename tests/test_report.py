@@ -286,6 +286,7 @@ def test_a_browser_shows_the_page_without_overflow(network, width, error, tmp_pa
             image: document.images[0].complete,
             cells: cells.length,
             narrowest: Math.min(...cells.map(cell => cell.width)),
+            filled: Math.max(...cells.map(cell => cell.right)) - boxes[0].getBoundingClientRect().left - boxes[0].scrollWidth,
             lowest: Math.min(...cells.map(cell => cell.height)),
             rows: all(".map .names li").length,
             outside: Math.max(...boxes.map(box => box.getBoundingClientRect().right)) - innerWidth,
@@ -318,6 +319,7 @@ def test_a_browser_shows_the_page_without_overflow(network, width, error, tmp_pa
     assert seen["image"]
     # A map is as wide as its box; only where a tap would be thinner than a pixel it scrolls, and inside its box.
     assert seen["narrowest"] >= 0.99
+    assert abs(seen["filled"]) <= 1
     assert seen["lowest"] == 26
     assert seen["outside"] <= 0
     assert seen["scrolls"] == [taps > width] * 2
