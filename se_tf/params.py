@@ -13,16 +13,21 @@ from se_tf.models import build
 from se_tf.resnet import ResNet
 from weights import Info, Params, Spec, schema
 from weights.checkpoint import info_of
+from weights.classifier import with_classes
 from weights.dialect import KERAS
 from weights.schema import check
 
 
-def from_pretrained(path: str | PathLike[str], dtype: str = "float32", **options: Any) -> ResNet | Inception:
+def from_pretrained(
+    path: str | PathLike[str], dtype: str = "float32", classes: int | None = None, **options: Any
+) -> ResNet | Inception:
     """The network in a checkpoint of any format that ``weights.read`` knows, ready for inference.
 
     Args:
         path: .caffemodel, .safetensors, ...
         dtype: as of ``build``.
+        classes: how many, if others than the checkpoint's: a new classifier takes the place of its own, to fine-tune
+            with; 0 for none.
         options: of the format, as of ``weights.read``.
 
     Returns:
@@ -32,6 +37,8 @@ def from_pretrained(path: str | PathLike[str], dtype: str = "float32", **options
         InputError: the file cannot be used, or float64 is switched off.
     """
     spec, params = weights.read(str(path), **options)
+    if classes is not None:
+        spec, params = with_classes(spec, params, classes)
     return restore(spec, params, dtype)
 
 

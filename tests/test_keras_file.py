@@ -152,6 +152,17 @@ def test_files_of_a_keras_that_did_not_name_layers_are_read_by_position(tmp_path
         read(path)
 
 
+@pytest.mark.parametrize("spec", [SENET, INCEPTION], ids=lambda spec: spec.name)
+def test_names_without_dots_as_keras_on_pytorch_has_them_are_read(tmp_path, spec):
+    def undotted(_: str, item: Any) -> None:
+        if "name" in item.attrs:
+            item.attrs["name"] = item.attrs["name"].replace(".", "_")
+
+    write(tmp_path / "torch.weights.h5", spec, seeded(spec))
+    _edit(tmp_path / "torch.weights.h5", lambda values: values.visititems(undotted))
+    assert same(read(tmp_path / "torch.weights.h5")[1], seeded(spec))
+
+
 def _link(values: Any) -> None:
     del values["layers/conv2d/vars/0"]
     values["layers/conv2d/vars/0"] = h5py.ExternalLink("/etc/passwd", "x")

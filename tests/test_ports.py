@@ -13,7 +13,7 @@ import pytest
 from conftest import golden_data, golden_image, golden_params
 
 from conformance.cases import TINY, image, seeded
-from weights import CAFFE, MODELS, InputError, cost, feature_nodes, graph, schema, shapes, write
+from weights import CAFFE, MODELS, InputError, cost, feature_nodes, graph, read, schema, shapes, write
 from weights.graph import Add
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -357,6 +357,20 @@ def test_from_pretrained(port: Port, tmp_path: Any) -> None:
     assert np.array_equal(port.call(model, x), port.call(port.model(), x))
 
 
+@pytest.mark.parametrize("name", ["tiny-senet", "tiny-se-bn-inception"])
+def test_fine_tuning_begins_with_a_new_classifier_on_the_trained_network(port: Port, name: str, tmp_path: Any) -> None:
+    spec, x = TINY[name], image(1, 1, 64, 64).astype(np.float64)
+    write(tmp_path / "net.safetensors", spec, seeded(spec, 1))
+    trained = port.package.from_pretrained(tmp_path / "net.safetensors", "float64")
+    for classes in (3, 0):
+        model = port.package.from_pretrained(tmp_path / "net.safetensors", "float64", classes=classes)
+        assert (model.spec, model.preprocessing, model.labels) == (replace(spec, classes=classes), CAFFE, None)
+        assert all(map(np.array_equal, port.features(model, x), port.features(trained, x)))
+        assert port.call(model, x).shape == (1, classes or port.features(model, x)[-1].shape[1])
+    same = port.package.from_pretrained(tmp_path / "net.safetensors", "float64", classes=spec.classes)
+    assert np.array_equal(port.call(same, x), port.call(trained, x))
+
+
 def test_se_block_is_its_formula(port: Port) -> None:
     rng = np.random.default_rng(0)
     x, w1, b1 = rng.normal(size=(2, 16, 5, 3)), rng.normal(size=(4, 16)), rng.normal(size=4)
@@ -436,6 +450,7 @@ spec = replace(TINY["tiny-senet"], depths=(1, 1, 1, 1))
 model = se_tf.restore(spec, seeded(spec, 1), "float64")
 x = image(1, 1, 40, 33).transpose(0, 2, 3, 1).astype("float64")
 np.savez(sys.argv[1], logits=keras.ops.convert_to_numpy(model(x)), **se_tf.dump(model))
+model.save(sys.argv[2])
 """
 
 
@@ -445,8 +460,10 @@ def test_the_keras_files_run_on_other_backends(backend: str, tmp_path: Any) -> N
     pytest.importorskip(backend)
     pytest.importorskip("torch", reason="the numbers are compared with PyTorch's")
     environment = {**os.environ, "KERAS_BACKEND": backend, "JAX_ENABLE_X64": "1"}
-    subprocess.run([sys.executable, "-c", _BACKEND, tmp_path / "m.npz"], env=environment, check=True, timeout=300)
+    files = tmp_path / "m.npz", tmp_path / "m.keras"
+    subprocess.run([sys.executable, "-c", _BACKEND, *files], env=environment, check=True, timeout=300)
     found = dict(np.load(tmp_path / "m.npz"))
     expected = _torch().call(_torch().model(), image(1, 1, 40, 33).astype(np.float64))
     assert error(found["logits"], expected) < E["float64"]
-    assert all(np.array_equal(found[k], a) for k, a in seeded(SMALL, 1).items())
+    saved = read(tmp_path / "m.keras")[1]
+    assert all(np.array_equal(found[k], a) and np.array_equal(saved[k], a) for k, a in seeded(SMALL, 1).items())

@@ -299,7 +299,7 @@ def _by_name(path: Path, values: h5py.File) -> dict[str, h5py.Dataset]:
         variables = _child(path, group, "vars", h5py.Group)
         if variables is None or "name" not in variables.attrs:
             return
-        inner = (*outer, str(variables.attrs["name"]))
+        inner = (*outer, _dotted(str(variables.attrs["name"])))
         leaves = _BATCH_NORM if len(variables) == len(_BATCH_NORM) else _KERNEL
         for index, leaf in zip(map(str, range(len(variables))), leaves, strict=False):
             dataset = _child(path, variables, index, h5py.Dataset)
@@ -315,6 +315,11 @@ def _by_name(path: Path, values: h5py.File) -> dict[str, h5py.Dataset]:
         if (layer := _child(path, layers, key, h5py.Group)) is not None:
             visit(layer, ())
     return found
+
+
+def _dotted(layer: str) -> str:
+    """A layer's name with Keras on PyTorch, stage1_0_conv1, as on the others, where names may have dots."""
+    return layer.replace("_", ".").replace("reduce.double", "reduce_double")
 
 
 def _by_position(path: Path, values: h5py.File, spec: Spec | None) -> dict[str, h5py.Dataset]:
