@@ -2,11 +2,14 @@
 
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from conformance.cases import TINY, image, seeded
 from conformance.reference import run
@@ -126,6 +129,23 @@ def test_what_was_written_comes_back(tmp_path: Path, dtype):
     }
 
 
+def test_what_is_read_are_views_of_the_file(file: Path):
+    found = read(file)[1]
+    assert not any(a.flags.owndata or a.flags.writeable for a in found.values())
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(where=st.floats(0, 1), flip=st.integers(1, 255))
+def test_a_flipped_byte_is_refused_or_changes_one_value(file: Path, where: float, flip: int):
+    data = bytearray(file.read_bytes())
+    data[int(where * (len(data) - 1))] ^= flip
+    damaged = file.with_name("damaged.onnx")
+    damaged.write_bytes(data)
+    with suppress(InputError):
+        found = read(damaged)[1]
+        assert sum(a.tobytes() != found[k].tobytes() for k, a in read(file)[1].items()) <= 1
+
+
 def test_eps_is_the_float_that_caffe_has():
     norms = [node for node in proto(dtype="float64").graph.node if node.op_type == "BatchNormalization"]
     assert {attribute.f for node in norms for attribute in node.attribute} == {float(np.float32(1e-5))}
@@ -192,7 +212,7 @@ def _move_outside(model) -> None:
     ("change", "said"),
     [
         (_drop_metadata, "was not written by senet"),
-        (_move_a_stride, r"was changed since senet wrote it: it has stage2\.0\.conv1 = .*'strides': \(1, 1\)"),
+        (_move_a_stride, r"was changed since senet wrote it: it has stage2\.0\.conv1 = .*'strides': \[1, 1\]"),
         (_swap_operands, r"it has stage1\.0\.add = Add\("),
         (_append_softmax, "it has prob = Softmax.*, expected no more nodes"),
         (_drop_a_tensor, r"- stem\.conv1\.weight .* is missing"),

@@ -1,7 +1,10 @@
 """A network as an ONNX model built from the graph, whose values and initializers carry the canonical names."""
 
-from collections.abc import Iterable, Mapping
+import mmap
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import zip_longest
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,9 +32,11 @@ from weights.graph import (
 )
 from weights.schema import check, schema
 from weights.spec import Spec
+from weights.wire import BYTES, Budget, Message
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+    from onnx import NodeProto
 
 OPSET = 20
 IR_VERSION = 10  # that of the first runtimes with this opset
@@ -150,7 +155,8 @@ def read(path: Path, **options: Any) -> tuple[Spec, Params]:
     """Reads a model that ``write`` wrote.
 
     Returns:
-        The parameters in the precision of the file: in one of float32, so are the statistics.
+        The parameters in the precision of the file: in one of float32, so are the statistics. Read-only views of the
+        mapped file.
 
     Raises:
         InputError: not an ONNX file, a damaged one, not written by this program, or changed since.
@@ -158,36 +164,80 @@ def read(path: Path, **options: Any) -> tuple[Spec, Params]:
     given = [f"{key} {value}" for key, value in options.items() if value is not None]
     if given:
         raise InputError(f"{path}: an ONNX file says itself what it is; leave out {', '.join(given)}")
-    ir = _import()
+    _import()
     from google.protobuf.message import DecodeError
     from onnx import ModelProto
 
     with reading(path) as file:
-        try:
-            model = ir.from_proto(ModelProto.FromString(file.read()))
-        except (DecodeError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
-            said = str(error).splitlines()[0] if str(error) else repr(error)
-            raise InputError(f"{path}: is no ONNX file, or a damaged one: {said}") from None
-    spec, info = metadata.decode(model.metadata_props, str(path))
-    found = {name: value.const_value for name, value in model.graph.initializers.items() if name != _AXES}
-    arrays = {name: _array(path, name, tensor) for name, tensor in found.items()}
+        empty = not os.fstat(file.fileno()).st_size
+        data = memoryview(b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    try:
+        rest, places = _without_values(data)
+        proto = ModelProto.FromString(rest)
+        nodes = [_described(node) for node in proto.graph.node]
+    except (InputError, DecodeError, ValueError) as error:
+        raise InputError(f"{path}: is no ONNX file, or a damaged one: {error}") from None
+    spec, info = metadata.decode({str(entry.key): str(entry.value) for entry in proto.metadata_props}, str(path))
+    tensors = zip(proto.graph.initializer, places, strict=True)
+    arrays = {t.name: _array(path, t, data, place) for t, place in tensors if t.name != _AXES}
     check(spec, arrays, str(path))
-    _same_graph(path, model, _model(spec, arrays, (), "float32"))
+    _check_nodes(path, nodes, spec, arrays)
     return spec, Params(((p.name, arrays[p.name]) for p in schema(spec)), info)
 
 
-def _array(path: Path, name: str, tensor: Any) -> np.ndarray:
-    if not isinstance(tensor, _import().TensorProtoTensor) or tensor.dtype.name not in ("FLOAT", "DOUBLE"):
-        raise InputError(f"{path}: {name} is not stored as senet writes it, as float32 or float64 in the file itself")
-    try:
-        return tensor.numpy()
-    except ValueError as error:
-        raise InputError(f"{path}: damaged: {name}: {error}") from None
+def _without_values(data: memoryview) -> tuple[bytes, list[tuple[int, int] | None]]:
+    """A ModelProto without its initializers' raw values, and where these lie in the file.
+
+    Raises:
+        InputError: it is no message of protobuf.
+    """
+    budget = Budget()
+    model, body = bytearray(), bytearray()
+    places: list[tuple[int, int] | None] = []
+    for number, place, field in _fields(data, (0, len(data)), budget):
+        if number != _GRAPH:
+            model += field
+            continue
+        for inner_number, inner_place, inner_field in _fields(data, place, budget):
+            if inner_number != _INITIALIZER:
+                body += inner_field
+                continue
+            tensor = list(_fields(data, inner_place, budget))
+            head = b"".join(part for n, _, part in tensor if n != _RAW_DATA)
+            body += _field(_INITIALIZER, len(head)) + head
+            places.append(next((at for n, at, _ in reversed(tensor) if n == _RAW_DATA), None))
+    return bytes(model + _field(_GRAPH, len(body)) + body), places
 
 
-def _same_graph(path: Path, found: "ir.Model", written: "ir.Model") -> None:
+def _fields(
+    data: memoryview, place: tuple[int, int], budget: Budget
+) -> Iterator[tuple[int, tuple[int, int], memoryview]]:
+    """The fields of a message: number (0 of those that are no bytes), where the payload lies, and the whole field."""
+    at, end = place
+    for number, kind, begin, stop in Message(data, at, end, budget):
+        yield number if kind == BYTES else 0, (begin, stop), data[at:stop]
+        at = stop
+
+
+def _array(path: Path, tensor: Any, data: memoryview, place: tuple[int, int] | None) -> np.ndarray:
+    """A tensor's values as a view of the file."""
+    dtype = {1: np.dtype("<f4"), 11: np.dtype("<f8")}.get(tensor.data_type)  # TensorProto.FLOAT, DOUBLE
+    if dtype is None or place is None or tensor.data_location:
+        raise InputError(
+            f"{path}: {tensor.name} is not stored as senet writes it, as float32 or float64 in the file itself"
+        )
+    begin, end = place
+    shape = tuple(tensor.dims)
+    if min(shape, default=1) < 1 or end - begin != prod(shape) * dtype.itemsize:
+        raise InputError(f"{path}: damaged: {tensor.name} of shape {shape} and type {dtype} has {end - begin:,} bytes")
+    return np.frombuffer(data, dtype, prod(shape), begin).reshape(shape)
+
+
+def _check_nodes(path: Path, found: list[str], spec: Spec, arrays: Mapping[str, np.ndarray]) -> None:
     """Parameters under our names mean what we wrote only while the operators are those that we wrote."""
-    for theirs, ours in zip_longest(map(_described, found.graph), map(_described, written.graph)):
+    model = _model(spec, arrays, (), next(iter(arrays.values())).dtype.name)
+    model.graph.initializers.clear()
+    for theirs, ours in zip_longest(found, map(_described, _import().to_proto(model).graph.node)):
         if theirs != ours:
             raise InputError(
                 f"{path}: was changed since senet wrote it: it has {theirs or 'no more nodes'}, "
@@ -195,10 +245,13 @@ def _same_graph(path: Path, found: "ir.Model", written: "ir.Model") -> None:
             )
 
 
-def _described(node: "ir.Node") -> str:
-    values = [", ".join(value.name or "" if value else "" for value in side) for side in (node.inputs, node.outputs)]
-    attributes = {name: attribute.value for name, attribute in sorted(node.attributes.items())}
-    return f"{values[1]} = {node.domain}{node.op_type}({values[0]}, {attributes})"
+def _described(node: "NodeProto") -> str:
+    """What a node computes. Names that are no UTF-8 come out of protobuf as bytes."""
+    from onnx.helper import get_attribute_value
+
+    inputs, outputs = (", ".join(map(str, side)) for side in (node.input, node.output))
+    attributes = {str(a.name): get_attribute_value(a) for a in sorted(node.attribute, key=lambda a: str(a.name))}
+    return f"{outputs} = {node.domain}{node.op_type}({inputs}, {attributes})"
 
 
 def _tensor_head(tensor: Any) -> bytes:
