@@ -93,11 +93,12 @@ def test_a_bare_checkpoint_in_our_names_says_nothing_of_its_preprocessing():
     assert (params.info.preprocessing, params.info.labels) == (None, None)
 
 
-def test_the_prefix_of_dataparallel_is_taken_off_and_noted():
-    state = {f"module.{name}": array for name, array in to_state(SENET, seeded(SENET)).items()}
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+def test_prefixes_of_wrapping_modules_are_taken_off_and_noted(prefix):
+    state = {f"{prefix}{name}": array for name, array in to_state(SENET, seeded(SENET)).items()}
     _, params = from_state("some.pth", state, spec=SENET)
     assert same(params, seeded(SENET))
-    assert "module." in params.info.history[-1]
+    assert [line.split("'")[1] for line in params.info.history] == [f"{part}." for part in prefix.split(".")[:-1]]
 
 
 def test_torchvisions_names_are_refused_because_its_network_is_another():

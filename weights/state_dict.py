@@ -16,6 +16,9 @@ from weights.spec import MODELS, Spec
 IMAGENET = Preprocessing(channels="rgb", range=1, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 """What Cadene's and timm's conversions of the released networks expect."""
 
+_WRAPPERS = {"module": "DataParallel", "_orig_mod": "torch.compile"}
+"""Modules of PyTorch's that hold the network: the name under which they do so."""
+
 
 def to_state(spec: Spec, params: Mapping[str, np.ndarray], dialect: str | Dialect = TORCH) -> dict[str, np.ndarray]:
     """Parameters as a PyTorch module's ``state_dict`` has them, BatchNorm's ``num_batches_tracked`` (0) included.
@@ -57,9 +60,11 @@ def from_state(
     if dialect and dialect not in STATE_DICTS:
         raise InputError(f"unknown dialect {dialect!r}; known are {', '.join(STATE_DICTS)}")
     history = list(info.history) if info else []
-    if tensors and all(name.startswith("module.") for name in tensors):
-        tensors = {name.removeprefix("module."): array for name, array in tensors.items()}
-        history.append("names lost the prefix 'module.' of DataParallel")
+    while tensors and (prefix := next(iter(tensors)).partition(".")[0]) in _WRAPPERS:
+        if not all(name.startswith(f"{prefix}.") for name in tensors):
+            break
+        tensors = {name.removeprefix(f"{prefix}."): array for name, array in tensors.items()}
+        history.append(f"names lost the prefix '{prefix}.' of {_WRAPPERS[prefix]}")
     tensors = {name: a for name, a in tensors.items() if not name.endswith(".num_batches_tracked")}
     _refuse_lookalikes(path, tensors)
     names, found = identify(path, tensors, [STATE_DICTS[dialect]] if dialect else [TORCH, TIMM], spec)
