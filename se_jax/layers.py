@@ -4,12 +4,13 @@ Matrix products follow ``jax.default_matmul_precision``: on a GPU or TPU, "highe
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
+
+from weights import InputError
 
 HE = nnx.initializers.he_normal()
 """Initialisation by He et al. (https://arxiv.org/abs/1502.01852)."""
@@ -106,6 +107,9 @@ class MaxPool(nnx.Module):
         # Sizes round up, as Caffe's: the last window may hang over the edge. Padding is -inf: it never wins.
         sides = (self.pad, self.pad + self.stride - 1)
         x = jnp.pad(x, ((0, 0), sides, sides, (0, 0)), constant_values=-jnp.inf)
+        if min(x.shape[1:3]) < 3:
+            # The other frameworks refuse; JAX would go on with empty maps, whose mean is NaN.
+            raise InputError("the images are too small: nothing is left of them after a pooling")
         return nnx.max_pool(x, window_shape=(3, 3), strides=(self.stride, self.stride), padding="VALID")
 
 

@@ -210,6 +210,8 @@ def _se_block(g: _Builder, x: str, name: str, channels: int, reduction: int, out
 def shapes(spec: Spec, height: int = 224, width: int = 224) -> dict[str, tuple[int, ...]]:
     """The shape of every node's output, and of "data", without the batch: (C, H, W) or (C,).
 
+    The smallest image is 3x3; 31x31 for the published Inception networks.
+
     Raises:
         InputError: the image is too small, or its size does not fit (Inception: where a stride-2 module meets an odd
             size, convolution and pooling round differently, as in Caffe).

@@ -1,0 +1,62 @@
+"""Every way of running a small network of each family, against the reference: the table in docs/contestants.md.
+
+python -m conformance.contestants > docs/contestants.md    # or name other networks, which take longer
+"""
+
+import sys
+
+from conformance.cases import image, seeded, top_diff
+from conformance.comparison import Result, compare, compare_gradients
+from conformance.frameworks import KNOWN
+from conformance.port import network
+from conformance.report import markdown, title_of
+from weights.graph import graph
+
+NETWORKS = ("tiny-se-resnet", "tiny-se-bn-inception")
+SEED, SIZE = 1, (2, 65, 64)
+HEADER = ("network", "framework", "name", "version", "precision", "taps", "worst", "gradients", "worst")
+
+
+def main(names: list[str]) -> int:
+    """Prints the page; 1 where something that is installed does not agree."""
+    rows, agreed = [], True
+    for name in names or NETWORKS:
+        spec = network(name)
+        params = seeded(spec, SEED)
+        x = image(SEED, *(SIZE if hasattr(spec, "depths") else (2, 64, 32)))
+        taps = compare(spec, params, x, KNOWN)
+        gradients = compare_gradients(spec, params, x, top_diff(SEED, *taps.output.shape), KNOWN)
+        agreed &= taps.agreed and gradients.agreed
+        for framework, result in taps.results.items():
+            found = gradients.results[framework]
+            nodes = f"{len(result.errors)} of {len(graph(spec))}" if result.errors else ""
+            cells = (_error(result), str(len(found.errors) or ""), _error(found) if found.version else "")
+            rows.append((name, title_of(framework), f"`{framework}`", result.version, result.dtype, nodes, *cells))
+    print(INTRODUCTION)
+    print(markdown(HEADER, rows))
+    return int(not agreed)
+
+
+def _error(result: Result) -> str:
+    if result.errors and result.status == "agreed":
+        return f"{max(result.errors.values()):.1e}"
+    return "none" if result.status == "absent" and result.version else f"{result.status}: {result.message}"
+
+
+INTRODUCTION = """# Every way of running the networks
+
+Each is an adapter in `conformance/frameworks/` that `senet compare --frameworks NAME,...` takes, or all of them with
+`--frameworks all`; one that is not installed says what to install. Those that compile a network away leave its logits
+alone to compare. Errors are the largest of a tap (a gradient), relative to its largest value in the float64 reference.
+A gradient is of a seeded functional of the logits, with respect to the input and every parameter.
+
+LiteRT, OpenVINO and ONNX Runtime compute in float32 only: OpenVINO takes float64 and passes it through float32.
+`torch.jit.script` cannot compile the networks (it knows no `super()`); tracing does. Keras' backends need a process
+each, which is the default.
+
+Made by `python -m conformance.contestants > docs/contestants.md`.
+"""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
