@@ -286,7 +286,8 @@ def test_a_browser_shows_the_page_without_overflow(network, width, error, tmp_pa
             image: document.images[0].complete,
             cells: cells.length,
             narrowest: Math.min(...cells.map(cell => cell.width)),
-            filled: Math.max(...cells.map(cell => cell.right)) - boxes[0].getBoundingClientRect().left - boxes[0].scrollWidth,
+            filled: Math.max(...cells.map(cell => cell.right)) - boxes[0].getBoundingClientRect().left
+                - boxes[0].scrollWidth,
             lowest: Math.min(...cells.map(cell => cell.height)),
             rows: all(".map .names li").length,
             outside: Math.max(...boxes.map(box => box.getBoundingClientRect().right)) - innerWidth,
