@@ -228,7 +228,7 @@ MUTATIONS: dict[str, Mutation] = {
                 ),
                 jax=(("layers", r"nnx\.max_pool", "nnx.avg_pool"),),
                 tf=(("layers", r"ops\.max_pool", "ops.average_pool"),),
-                numpy=_reference(r"_pool\(a, (.*), np\.maximum, -np\.inf\)", r"avg_pool(a, \1)"),
+                numpy=_reference(r"_pool\(a, (.*), np\.maximum, -np\.inf, .*\)", r"avg_pool(a, \1)"),
             ),
         ),
         Mutation(

@@ -61,8 +61,8 @@ def execute(
                 y = np.maximum(a, 0)
             case Sigmoid():
                 y = sigmoid(a)
-            case MaxPool(kernel, stride, pad):
-                y = _pool(a, kernel, stride, pad, np.maximum, -np.inf)
+            case MaxPool(kernel, stride, pad, after):
+                y = _pool(a, kernel, stride, pad, np.maximum, -np.inf, after=after)
             case AvgPool(kernel, stride, pad):
                 y = avg_pool(a, kernel, stride, pad)
             case GlobalAvgPool():
@@ -114,9 +114,16 @@ def avg_pool(x: np.ndarray, kernel: int, stride: int, pad: int) -> np.ndarray:
 
 
 def _pool(
-    x: np.ndarray, kernel: int, stride: int, pad: int, reduce: Callable[..., np.ndarray], fill: float, clip: int = 0
+    x: np.ndarray,
+    kernel: int,
+    stride: int,
+    pad: int,
+    reduce: Callable[..., np.ndarray],
+    fill: float,
+    clip: int = 0,
+    after: int = 0,
 ) -> np.ndarray:
-    sizes = [size + 2 * pad for size in x.shape[2:]]
+    sizes = [size + 2 * pad + after for size in x.shape[2:]]
     out = []
     for size in sizes:
         n = -(-(size - kernel) // stride) + 1
@@ -124,7 +131,7 @@ def _pool(
         p = pad or clip
         out.append(n - 1 if p and (n - 1) * stride >= size - p else n)
     edge = [max(0, (n - 1) * stride + kernel - size) for n, size in zip(out, sizes, strict=True)]
-    x = np.pad(x, ((0, 0), (0, 0), *((pad, pad + e) for e in edge)), constant_values=fill)
+    x = np.pad(x, ((0, 0), (0, 0), *((pad, pad + after + e) for e in edge)), constant_values=fill)
     windows = _windows(x, kernel, stride, *out)
     y = next(windows).copy()
     for window in windows:

@@ -76,8 +76,9 @@ class InceptionModule(nnx.Module):
     def __init__(self, m: Block, *, dtype: str, rngs: nnx.Rngs) -> None:
         reduce, out = m.conv3x3
         reduce_double, out_double1, out_double2 = m.double3x3
-        # In a module of stride 2 the windows of the pooling hang over the edge; otherwise padding keeps the size.
-        pool, pad = (MaxPool if m.pool == "max" else AvgPool), (0 if m.stride == 2 else 1)
+        # In a module of stride 2 the windows of the pooling hang over the edge, of odd sizes too, which Caffe refuses;
+        # otherwise padding keeps the size.
+        pad, after = (0, 1) if m.stride == 2 else (1, 0)
         to = {"eps": m.eps, "dtype": dtype, "rngs": rngs}
         self.conv1x1 = Unit(m.in_channels, m.conv1x1, 1, **to) if m.conv1x1 else None
         self.reduce3x3 = Unit(m.in_channels, reduce, 1, **to)
@@ -85,7 +86,7 @@ class InceptionModule(nnx.Module):
         self.reduce_double = Unit(m.in_channels, reduce_double, 1, **to)
         self.double1 = Unit(reduce_double, out_double1, 3, **to)
         self.double2 = Unit(out_double1, out_double2, 3, m.stride, **to)
-        self.pool = pool(m.stride, pad)
+        self.pool = MaxPool(m.stride, pad, after) if m.pool == "max" else AvgPool(m.stride, pad)
         self.project = Unit(m.in_channels, m.project, 1, **to) if m.project else nnx.identity
         self.concat = Concat()
         self.se = SEBlock(m.out_channels, m.reduction, dtype=dtype, rngs=rngs) if m.reduction else nnx.identity

@@ -98,14 +98,14 @@ class Sigmoid(nnx.Module):
 
 
 class MaxPool(nnx.Module):
-    """The largest in windows of 3x3."""
+    """The largest in windows of 3x3; ``after`` is that much more padding at the end of each axis."""
 
-    def __init__(self, stride: int, pad: int) -> None:
-        self.stride, self.pad = stride, pad
+    def __init__(self, stride: int, pad: int, after: int = 0) -> None:
+        self.stride, self.pad, self.after = stride, pad, after
 
     def __call__(self, x: Array) -> Array:
         # Sizes round up, as Caffe's: the last window may hang over the edge. Padding is -inf: it never wins.
-        sides = (self.pad, self.pad + self.stride - 1)
+        sides = (self.pad, self.pad + self.stride - 1 + self.after)
         x = jnp.pad(x, ((0, 0), sides, sides, (0, 0)), constant_values=-jnp.inf)
         if min(x.shape[1:3]) < 3:
             # The other frameworks refuse; JAX would go on with empty maps, whose mean is NaN.

@@ -44,8 +44,9 @@ def inception_module(x: Any, m: Block, *, dtype: Any) -> Any:
     """Up to four branches side by side: 1x1; 3x3; 3x3 twice; pooling."""
     reduce, out = m.conv3x3
     reduce_double, out_double1, out_double2 = m.double3x3
-    # In a module of stride 2 the windows of the pooling hang over the edge; otherwise padding keeps the size.
-    pool, pad = (MaxPool if m.pool == "max" else AvgPool), (0 if m.stride == 2 else 1)
+    # In a module of stride 2 the windows of the pooling hang over the edge, of odd sizes too, which Caffe refuses;
+    # otherwise padding keeps the size.
+    pad, after = (0, 1) if m.stride == 2 else (1, 0)
     to = {"eps": m.eps, "dtype": dtype}
     branches = [unit(x, m.conv1x1, 1, name=f"{m.name}.conv1x1", **to)] if m.conv1x1 else []
     y = unit(x, reduce, 1, name=f"{m.name}.reduce3x3", **to)
@@ -53,7 +54,8 @@ def inception_module(x: Any, m: Block, *, dtype: Any) -> Any:
     y = unit(x, reduce_double, 1, name=f"{m.name}.reduce_double", **to)
     y = unit(y, out_double1, 3, name=f"{m.name}.double1", **to)
     branches.append(unit(y, out_double2, 3, m.stride, name=f"{m.name}.double2", **to))
-    y = pool(m.stride, pad, name=layer_name(f"{m.name}.pool"), dtype=dtype)(x)
+    pooled = {"name": layer_name(f"{m.name}.pool"), "dtype": dtype}
+    y = (MaxPool(m.stride, pad, after, **pooled) if m.pool == "max" else AvgPool(m.stride, pad, **pooled))(x)
     branches.append(unit(y, m.project, 1, name=f"{m.name}.project", **to) if m.project else y)
     y = layers.Concatenate(-1, name=layer_name(f"{m.name}.concat"), dtype=dtype)(branches)
     if m.reduction:

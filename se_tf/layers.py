@@ -116,20 +116,20 @@ class GlobalAveragePooling2D(layers.GlobalAveragePooling2D):
 
 @keras.saving.register_keras_serializable("senet")
 class MaxPool(layers.Layer):
-    """The largest in windows of 3x3."""
+    """The largest in windows of 3x3; ``after`` is that much more padding at the end of each axis."""
 
-    def __init__(self, stride: int, pad: int, **kwargs: Any) -> None:
+    def __init__(self, stride: int, pad: int, after: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.stride, self.pad = stride, pad
+        self.stride, self.pad, self.after = stride, pad, after
 
     def call(self, x: Any) -> Any:
         # Sizes round up, as Caffe's: the last window may hang over the edge. Padding is -inf: it never wins.
-        sides = (self.pad, self.pad + self.stride - 1)
+        sides = (self.pad, self.pad + self.stride - 1 + self.after)
         x = ops.pad(x, ((0, 0), sides, sides, (0, 0)), constant_values=-float("inf"))
         return ops.max_pool(x, 3, self.stride, "valid", CHANNELS)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "stride": self.stride, "pad": self.pad}
+        return {**super().get_config(), "stride": self.stride, "pad": self.pad, "after": self.after}
 
 
 @keras.saving.register_keras_serializable("senet")

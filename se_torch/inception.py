@@ -78,15 +78,16 @@ class InceptionModule(nn.Module):
         super().__init__()
         reduce, out = m.conv3x3
         reduce_double, out_double1, out_double2 = m.double3x3
-        # In a module of stride 2 the windows of the pooling hang over the edge; otherwise padding keeps the size.
-        pool, pad = (max_pool if m.pool == "max" else avg_pool), (0 if m.stride == 2 else 1)
+        # In a module of stride 2 the windows of the pooling hang over the edge, of odd sizes too, which Caffe refuses;
+        # otherwise padding keeps the size.
+        pad, after = (0, 1) if m.stride == 2 else (1, 0)
         self.conv1x1 = Unit(m.in_channels, m.conv1x1, 1, eps=m.eps) if m.conv1x1 else None
         self.reduce3x3 = Unit(m.in_channels, reduce, 1, eps=m.eps)
         self.conv3x3 = Unit(reduce, out, 3, m.stride, eps=m.eps)
         self.reduce_double = Unit(m.in_channels, reduce_double, 1, eps=m.eps)
         self.double1 = Unit(reduce_double, out_double1, 3, eps=m.eps)
         self.double2 = Unit(out_double1, out_double2, 3, m.stride, eps=m.eps)
-        self.pool = pool(m.stride, pad)
+        self.pool = max_pool(m.stride, pad, after) if m.pool == "max" else avg_pool(m.stride, pad)
         self.project = Unit(m.in_channels, m.project, 1, eps=m.eps) if m.project else nn.Identity()
         self.concat = Concat()
         self.se = SEBlock(m.out_channels, m.reduction) if m.reduction else nn.Identity()

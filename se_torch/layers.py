@@ -1,5 +1,6 @@
 """Caffe's layers in PyTorch: geometry, constants and initialisation written out, none left to a default."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -45,10 +46,11 @@ def linear(channels: int, out: int) -> nn.Linear:
     return layer
 
 
-def max_pool(stride: int, pad: int) -> nn.MaxPool2d:
-    """The largest in windows of 3x3."""
+def max_pool(stride: int, pad: int, after: int = 0) -> nn.Module:
+    """The largest in windows of 3x3; ``after`` is that much more padding at the end of each axis."""
     # Sizes round up, as Caffe's: the last window may hang over the edge. Padding is -inf: it never wins.
-    return nn.MaxPool2d(3, stride, pad, ceil_mode=True)
+    pool = nn.MaxPool2d(3, stride, pad, ceil_mode=True)
+    return nn.Sequential(nn.ConstantPad2d((0, after, 0, after), -math.inf), pool) if after else pool
 
 
 def avg_pool(stride: int, pad: int) -> nn.AvgPool2d:

@@ -44,6 +44,7 @@ class MaxPool:
     kernel: int
     stride: int
     pad: int = 0
+    after: int = 0  # that much more padding at the end of each axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +184,10 @@ def _module(g: _Builder, x: str, m: Module) -> str:
     y = _unit(g, y, f"{m.name}.double1", Conv(m.double3x3[1], 3, 1, 1), m.eps)
     branches.append(_unit(g, y, f"{m.name}.double2", Conv(m.double3x3[2], 3, m.stride, 1), m.eps))
     pad = 0 if m.stride == 2 else 1
-    pool = MaxPool(3, m.stride, pad) if m.pool == "max" else AvgPool(3, m.stride, pad)
+    # One more at the end, or odd sizes would come out smaller than those of the convolutions. There Caffe refuses;
+    # sizes that Caffe takes come out the same.
+    after = 1 if m.stride == 2 else 0
+    pool = MaxPool(3, m.stride, pad, after) if m.pool == "max" else AvgPool(3, m.stride, pad)
     y = g(f"{m.name}.pool", pool, x)
     branches.append(_unit(g, y, f"{m.name}.project", Conv(m.project, 1), m.eps) if m.project else y)
     if not m.reduction:
@@ -210,11 +214,11 @@ def _se_block(g: _Builder, x: str, name: str, channels: int, reduction: int, out
 def shapes(spec: Spec, height: int = 224, width: int = 224) -> dict[str, tuple[int, ...]]:
     """The shape of every node's output, and of "data", without the batch: (C, H, W) or (C,).
 
-    The smallest image is 3x3; 31x31 for the published Inception networks.
+    The smallest image is 3x3, for Inception networks 7x7.
 
     Raises:
-        InputError: the image is too small, or its size does not fit (Inception: where a stride-2 module meets an odd
-            size, convolution and pooling round differently, as in Caffe).
+        InputError: the image is too small, or its size does not fit (an Inception module of stride 2 with average
+            pooling meets an odd size: convolution and pooling round differently).
     """
     sizes: dict[str, tuple[int, ...]] = {"data": (3, height, width)}
     for node in graph(spec):
@@ -222,7 +226,9 @@ def shapes(spec: Spec, height: int = 224, width: int = 224) -> dict[str, tuple[i
         match node.op:
             case Conv(out, kernel, stride, pad):
                 c, hw = out, [(n + 2 * pad - kernel) // stride + 1 for n in hw]
-            case MaxPool(kernel, stride, pad) | AvgPool(kernel, stride, pad):
+            case MaxPool(kernel, stride, pad, after):
+                hw = [-(-(n + 2 * pad + after - kernel) // stride) + 1 for n in hw]
+            case AvgPool(kernel, stride, pad):
                 hw = [-(-(n + 2 * pad - kernel) // stride) + 1 for n in hw]
             case GlobalAvgPool():
                 hw = []

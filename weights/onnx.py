@@ -283,8 +283,9 @@ def _operator(op: Op) -> tuple[str, dict[str, Any]]:
             return "Relu", {}
         case Sigmoid():
             return "Sigmoid", {}
-        case MaxPool(kernel, stride, pad):
-            return "MaxPool", {**_window(kernel, stride, pad), "ceil_mode": int(stride > 1)}
+        case MaxPool(kernel, stride, pad, after):
+            sides = [pad, pad, pad + after, pad + after]
+            return "MaxPool", {**_window(kernel, stride, pad), "pads": sides, "ceil_mode": int(stride > 1)}
         case AvgPool(kernel, stride, pad):
             return "AveragePool", {
                 **_window(kernel, stride, pad),
