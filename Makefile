@@ -5,7 +5,7 @@ EXTRAS := all,contestants,test
 # Left empty, `make demo` writes a Caffe pair with seeded weights; or name a real checkpoint.
 CAFFEMODEL ?=
 
-.PHONY: demo test slow lint bench docs lock clean
+.PHONY: demo test slow lint bench docs tables lock clean
 
 # Installed once; again only when what to install changes.
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -31,10 +31,16 @@ lint: $(VENV)/installed
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/convert.py
 
-# The pages that are made from data; `python -m conformance.precision` measures that of one of them anew.
+# The pages that are made from data.
 docs: $(VENV)/installed
 	$(BIN)/python -m conformance.divergences
 	$(BIN)/python -m conformance.precision --render
+
+# The pages that are measured; half an hour.
+tables: $(VENV)/installed
+	$(BIN)/python -m conformance.mutations > docs/mutations.md
+	$(BIN)/python -m conformance.contestants > docs/contestants.md
+	$(BIN)/python -m conformance.precision
 
 # Resolves the newest versions that pyproject.toml allows, in an environment of its own.
 lock:
