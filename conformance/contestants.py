@@ -50,9 +50,13 @@ Each is an adapter in `conformance/frameworks/` that `senet compare --frameworks
 alone to compare. Errors are the largest of a tap (a gradient), relative to its largest value in the float64 reference.
 A gradient is of a seeded functional of the logits, with respect to the input and every parameter.
 
-LiteRT, OpenVINO and ONNX Runtime compute in float32 only: OpenVINO takes float64 and passes it through float32.
-`torch.jit.script` cannot compile the networks (it knows no `super()`); tracing does. Keras' backends need a process
-each, which is the default.
+LiteRT, OpenVINO and ONNX Runtime compute in float32 only (OpenVINO takes float64 and passes it through float32); in
+float64 `onnx` is evaluated by ONNX's own reference implementation, for networks that are small. `torch.jit.script`
+cannot compile the networks; tracing can. Each Keras backend needs a process of its own, which is the default.
+
+The smallest image is 3x3, for the published Inception networks 31x31; the commands refuse smaller ones, and for
+Inception those at which branches come out in different sizes. Left to itself, ONNX Runtime does not: it answers where
+nothing is left of one branch of several.
 
 Made by `python -m conformance.contestants > docs/contestants.md`.
 """
