@@ -1,7 +1,6 @@
 """One port against the reference, in this process: its taps and, where it has them, its gradients."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ import numpy as np
 from conformance import cases, frameworks, worker
 from conformance.adapter import Adapter
 from conformance.bounds import BOUNDS
-from conformance.comparison import Result, judge
+from conformance.comparison import Result, judge, truth_of
 from weights.errors import InputError
 from weights.graph import graph, shapes
 from weights.schema import check
@@ -55,8 +54,7 @@ def results(
         if not hasattr(port, what) or dtype not in BOUNDS[what]:
             continue
         job = worker.Job(spec, params, x, dtype, what, cotangent)
-        truth = worker.answer("numpy", replace(job, dtype="float64")).taps
-        yield judge(port.NAME, worker.ask(port, job), truth, BOUNDS[what])
+        yield judge(port.NAME, worker.ask(port, job), truth_of(job), BOUNDS[what])
 
 
 def explain(result: Result, spec: Spec, what: str = "tap") -> str:
