@@ -21,7 +21,7 @@ import click
 FRAMEWORKS = ("torch", "jax", "tf", "onnx")
 """What is compared, with the NumPy reference, where nothing else is asked for."""
 
-DTYPES = ("float64", "float32")
+DTYPES = ("float64", "float32", "bfloat16", "float16")
 
 
 class _Commands(click.Group):

@@ -54,9 +54,7 @@ LiteRT, OpenVINO and ONNX Runtime compute in float32 only (OpenVINO takes float6
 float64 `onnx` is evaluated by ONNX's own reference implementation, for networks that are small. `torch.jit.script`
 cannot compile the networks; tracing can. Each Keras backend needs a process of its own, which is the default.
 
-The smallest image is 3x3, for the published Inception networks 31x31; the commands refuse smaller ones, and for
-Inception those at which branches come out in different sizes. Left to itself, ONNX Runtime does not: it answers where
-nothing is left of one branch of several.
+The smallest image is 3x3, for Inception networks 7x7; the commands refuse smaller ones.
 
 Made by `python -m conformance.contestants > docs/contestants.md`.
 """
