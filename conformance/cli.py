@@ -288,8 +288,9 @@ def compare(
     """Compare the frameworks layer by layer.
 
     Runs the checkpoint FILE in each and compares every layer with the NumPy reference. Exits with 0 if all agree
-    within the bounds (1e-13 of a layer's largest value in float64, 1e-5 in float32), with 1 if one does not. With
-    --gradients, of the input and every parameter, the bounds are 1e-12 and 1e-2.
+    within the bounds (1e-13 of a layer's largest value in float64, 1e-5 in float32, 1e-1 in bfloat16, 2e-2 in
+    float16), with 1 if one does not. With --gradients, of the input and every parameter, the bounds are 1e-12 in
+    float64 and 1e-2 in float32.
 
     With --against, FILE holds the weights that were frozen, and may be left out if they were seeded.
     """

@@ -155,12 +155,14 @@ def test_compare_compares_gradients_where_asked(canonical, tmp_path):
 def test_the_help_names_the_bounds_as_they_are():
     text = " ".join(senet("compare", "--help").stdout.split())
     said = {
-        what: [f"{bounds[dtype]:.0e}".replace("e-0", "e-") for dtype in DTYPES]
+        what: [f"{bounds[dtype]:.0e} in {dtype}".replace("e-0", "e-") for dtype in DTYPES if dtype in bounds]
         for what, bounds in BOUNDS.items()
         if what != "training"
     }
-    assert "({} of a layer's largest value in float64, {} in float32)".format(*said["taps"]) in text
-    assert "the bounds are {} and {}.".format(*said["gradients"]) in text
+    first, *others = said["taps"]
+    assert ", ".join([first.replace(" in ", " of a layer's largest value in "), *others]) in text
+    assert f"the bounds are {' and '.join(said['gradients'])}." in text
+    assert (len(said["taps"]), len(said["gradients"])) == (len(DTYPES), 2)
 
 
 def test_the_report_holds_what_is_needed_to_run_it_again(canonical, tmp_path, monkeypatch):
