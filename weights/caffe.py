@@ -135,11 +135,8 @@ def _noted(path: Path, spec: Spec, digest: str) -> Info | None:
 
 
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     with reading(path) as file:
-        while piece := file.read(2**20):
-            digest.update(piece)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def describe(path: str | Path, prototxt: str | Path | None = None) -> Summary:
