@@ -136,7 +136,7 @@ def _noted(path: Path, spec: Spec, digest: str) -> Info | None:
 
 def _sha256(path: Path) -> str:
     with reading(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def describe(path: str | Path, prototxt: str | Path | None = None) -> Summary:
