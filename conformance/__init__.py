@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from conformance.comparison import (
+    from conformance.judge.compare import (
         BOUNDS,
         Comparison,
         Recipe,
@@ -34,5 +34,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # Only when used, because the command line is in this package and its --help should not wait for NumPy.
     if name in __all__:
-        return getattr(import_module("conformance.comparison"), name)
+        return getattr(import_module("conformance.judge.compare"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

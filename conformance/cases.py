@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from weights.checkpoint import CAFFE, Info, Params
-from weights.graph import Add, BatchNorm, Conv, Linear, Node, Scale, graph
-from weights.schema import schema
-from weights.spec import Branches, Inception, ResNet, Spec
+from weights.networks.graph import Add, BatchNorm, Conv, Linear, Node, Scale, graph
+from weights.networks.parameters import schema
+from weights.networks.spec import Branches, Inception, ResNet, Spec
+from weights.params import CAFFE, Info, Params
 
 _SE_RESNET = ResNet(
     name="tiny-se-resnet",

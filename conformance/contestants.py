@@ -5,12 +5,12 @@ python -m conformance.contestants > docs/contestants.md    # or name other netwo
 
 import sys
 
+from conformance.adapters import KNOWN
 from conformance.cases import image, seeded, top_diff
-from conformance.comparison import Result, compare, compare_gradients
-from conformance.frameworks import KNOWN
-from conformance.port import network
-from conformance.report import markdown, title_of
-from weights.graph import graph
+from conformance.judge.compare import Result, compare, compare_gradients
+from conformance.judge.port import network
+from conformance.report.table import markdown, title_of
+from weights.networks.graph import graph
 
 NETWORKS = ("tiny-se-resnet", "tiny-se-bn-inception")
 SEED, SIZE = 1, (2, 65, 64)

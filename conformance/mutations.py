@@ -20,12 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from conformance import cases, reference
-from conformance.bounds import TAPS
-from conformance.comparison import relative_error
-from conformance.frameworks import FRAMEWORKS
-from weights.graph import MaxPool, Node, Op, graph
-from weights.spec import Spec
+from conformance import cases
+from conformance.adapters import FRAMEWORKS
+from conformance.judge.bounds import TAPS
+from conformance.judge.compare import relative_error
+from conformance.reference import forward as reference
+from weights.networks.graph import MaxPool, Node, Op, graph
+from weights.networks.spec import Spec
 
 PORTS = ("torch", "jax", "tf")
 
@@ -167,8 +168,8 @@ def _edits(*edits: tuple[str, str, str], **more: tuple[tuple[str, str, str], ...
 
 def _module(framework: str, file: str) -> str:
     if file == "adapter":
-        return f"conformance.frameworks.{framework}"
-    return "conformance.reference" if framework == "numpy" else f"se_{framework}.{file}"
+        return f"conformance.adapters.{framework}"
+    return "conformance.reference.forward" if framework == "numpy" else f"se_{framework}.{file}"
 
 
 def _reference(pattern: str, replacement: str) -> tuple[tuple[str, str, str], ...]:
@@ -751,9 +752,9 @@ class _Finder(MetaPathFinder):
 @contextmanager
 def _mutated(framework: str, edits: tuple[Edit, ...]) -> Iterator[Any]:
     """The adapter of a framework whose sources are changed; afterwards everything is as it was."""
-    adapter = f"conformance.frameworks.{framework}"
+    adapter = f"conformance.adapters.{framework}"
     import_module(adapter)
-    roots = (adapter, "conformance.reference", f"se_{framework}")
+    roots = (adapter, "conformance.reference.forward", f"se_{framework}")
     own = {n: m for n, m in sys.modules.items() if any(n == r or n.startswith(f"{r}.") for r in roots)}
     finder = _Finder(edits)
     sys.meta_path.insert(0, finder)

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from conformance import cases
-from conformance.bounds import BOUNDS, ROUNDING
-from conformance.comparison import Comparison, compare, compare_gradients, compare_training
-from conformance.frameworks import FRAMEWORKS
-from conformance.training import Recipe
-from weights.spec import MODELS, Spec
+from conformance.adapters import FRAMEWORKS
+from conformance.judge.bounds import BOUNDS, ROUNDING
+from conformance.judge.compare import Comparison, compare, compare_gradients, compare_training
+from conformance.reference.training import Recipe
+from weights.networks.spec import MODELS, Spec
 
 EVIDENCE = Path(__file__).with_name("precision.json")
 PAGE = Path(__file__).parents[1] / "docs" / "precision.md"

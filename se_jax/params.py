@@ -13,10 +13,10 @@ from se_jax.inception import Inception
 from se_jax.models import build
 from se_jax.resnet import ResNet
 from weights import Info, Params, Spec, schema
-from weights.checkpoint import info_of
-from weights.classifier import with_classes
-from weights.dialect import FLAX
-from weights.schema import check
+from weights.change.classifier import with_classes
+from weights.names.dialect import FLAX
+from weights.networks.parameters import check
+from weights.params import info_of
 
 
 def from_pretrained(

@@ -7,8 +7,8 @@ from se_jax.layers import BatchNorm, GlobalAvgPool, MaxPool, ReLU, conv, linear
 from se_jax.se_block import SEBlock
 from weights import Preprocessing
 from weights import ResNet as Spec
-from weights.checkpoint import Labels
-from weights.spec import Bottleneck as Block
+from weights.networks.spec import Bottleneck as Block
+from weights.params import Labels
 
 
 class ResNet(nnx.Module):

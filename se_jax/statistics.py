@@ -7,7 +7,7 @@ from flax import nnx
 from se_jax.inception import Inception
 from se_jax.layers import BatchNorm
 from se_jax.resnet import ResNet
-from weights.statistics import StatisticsRule
+from weights.networks.running_statistics import StatisticsRule
 
 
 def set_statistics_rule(model: ResNet | Inception, rule: StatisticsRule | Mapping[str, StatisticsRule]) -> None:

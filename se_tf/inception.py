@@ -9,7 +9,7 @@ from se_tf.layers import CHANNELS, AvgPool, GlobalAveragePooling2D, MaxPool, bat
 from se_tf.network import Network
 from se_tf.se_block import SEBlock
 from weights import Inception as Spec
-from weights.spec import Module as Block
+from weights.networks.spec import Module as Block
 
 
 @keras.saving.register_keras_serializable("senet")

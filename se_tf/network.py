@@ -7,8 +7,8 @@ import keras
 
 from se_tf.layers import layer_name
 from weights import Preprocessing, Spec, feature_nodes
-from weights.checkpoint import Labels
-from weights.spec import from_dict, to_dict
+from weights.networks.spec import from_dict, to_dict
+from weights.params import Labels
 
 
 class Network(keras.Model):

@@ -12,10 +12,10 @@ from se_tf.inception import Inception
 from se_tf.models import build
 from se_tf.resnet import ResNet
 from weights import Info, Params, Spec, schema
-from weights.checkpoint import info_of
-from weights.classifier import with_classes
-from weights.dialect import KERAS
-from weights.schema import check
+from weights.change.classifier import with_classes
+from weights.names.dialect import KERAS
+from weights.networks.parameters import check
+from weights.params import info_of
 
 
 def from_pretrained(

@@ -9,7 +9,7 @@ from se_tf.layers import CHANNELS, GlobalAveragePooling2D, MaxPool, batch_norm, 
 from se_tf.network import Network
 from se_tf.se_block import SEBlock
 from weights import ResNet as Spec
-from weights.spec import Bottleneck as Block
+from weights.networks.spec import Bottleneck as Block
 
 
 @keras.saving.register_keras_serializable("senet")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from se_tf.inception import Inception
 from se_tf.layers import BatchNorm
 from se_tf.resnet import ResNet
-from weights.statistics import StatisticsRule
+from weights.networks.running_statistics import StatisticsRule
 
 
 def set_statistics_rule(model: ResNet | Inception, rule: StatisticsRule | Mapping[str, StatisticsRule]) -> None:

@@ -7,8 +7,8 @@ from se_torch.layers import BatchNorm, Concat, GlobalAvgPool, avg_pool, conv, li
 from se_torch.se_block import SEBlock
 from weights import Inception as Spec
 from weights import Preprocessing, feature_nodes
-from weights.checkpoint import Labels
-from weights.spec import Module as Block
+from weights.networks.spec import Module as Block
+from weights.params import Labels
 
 
 class Inception(nn.Module):

@@ -12,9 +12,9 @@ from se_torch.inception import Inception
 from se_torch.models import build
 from se_torch.resnet import ResNet
 from weights import Info, Params, Spec, schema
-from weights.checkpoint import info_of
-from weights.classifier import with_classes
-from weights.schema import check
+from weights.change.classifier import with_classes
+from weights.networks.parameters import check
+from weights.params import info_of
 
 
 def from_pretrained(

@@ -7,8 +7,8 @@ from se_torch.layers import BatchNorm, GlobalAvgPool, conv, linear, max_pool
 from se_torch.se_block import SEBlock
 from weights import Preprocessing
 from weights import ResNet as Spec
-from weights.checkpoint import Labels
-from weights.spec import Bottleneck as Block
+from weights.networks.spec import Bottleneck as Block
+from weights.params import Labels
 
 
 class ResNet(nn.Module):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from se_torch.inception import Inception
 from se_torch.layers import BatchNorm
 from se_torch.resnet import ResNet
-from weights.statistics import StatisticsRule
+from weights.networks.running_statistics import StatisticsRule
 
 
 def set_statistics_rule(model: ResNet | Inception, rule: StatisticsRule | Mapping[str, StatisticsRule]) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from weights import CAFFE, Inception, Info, Params, ResNet, schema
-from weights.spec import Branches, Spec
+from weights.networks.spec import Branches, Spec
 
 SENET = ResNet(
     name="tiny-senet",

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from weights.caffe_proto import MESSAGES
+from weights.caffe.schema import MESSAGES
 
 
 @cache

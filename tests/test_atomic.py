@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from weights.atomic import reading, replacing
 from weights.errors import InputError
+from weights.storage.whole import reading, replacing
 
 
 def replace(path: Path, error: BaseException | None = None) -> None:

@@ -11,9 +11,12 @@ from conftest import golden_params, golden_spec
 
 import weights
 from conformance import cases
-from weights import CAFFE, MODELS, Info, InputError, Params, Preprocessing, caffe, caffe_file, prototxt, schema
-from weights.caffe_file import Layer, Net
-from weights.caffe_layers import as_written
+from weights import CAFFE, MODELS, Info, InputError, Params, Preprocessing, schema
+from weights.caffe import checkpoint as caffe
+from weights.caffe import file as caffe_file
+from weights.caffe import text as prototxt
+from weights.caffe.file import Layer, Net
+from weights.caffe.layers import as_written
 from weights.errors import InputWarning
 
 WRITTEN_BY_CAFFE = {

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from protobuf_caffe import message_class
 
 from weights import InputError
-from weights.caffe_file import load
+from weights.caffe.file import load
+from weights.caffe.wire import tag, to_varint
 from weights.errors import InputWarning
-from weights.wire import tag, to_varint
 
 LEGACY = Path(__file__).parent / "data/legacy"
 SOUND = [

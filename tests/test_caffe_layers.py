@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 
 from conformance import cases
-from weights import MODELS, cost, graph, prototxt
-from weights.caffe_blobs import blob_count
-from weights.caffe_file import Layer
-from weights.caffe_layers import NET_NAMES, as_written, layer_of, layers
-from weights.caffe_proto import MESSAGES
-from weights.graph import Scale
+from weights import MODELS, cost, graph
+from weights.caffe import text as prototxt
+from weights.caffe.blobs import blob_count
+from weights.caffe.file import Layer
+from weights.caffe.layers import NET_NAMES, as_written, layer_of, layers
+from weights.caffe.schema import MESSAGES
+from weights.networks.graph import Scale
 
 PUBLISHED = {
     "se-bn-inception": ("SE-BN-Inception.prototxt", "c8f698c3013a360069fb47c23649a5d995d365c58d19d3b2adaf791ac711d5c7"),

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from conftest import golden_params, golden_spec
 
-from conformance import reference
-from weights import EPS, MODELS, Inception, InputError, Params, caffe, caffe_file, graph
-from weights.caffe_blobs import blobs
-from weights.caffe_file import Layer, Net
-from weights.caffe_layers import as_written, layers
-from weights.caffe_recognise import recognise
-from weights.graph import BatchNorm
+from conformance.reference import forward as reference
+from weights import EPS, MODELS, Inception, InputError, Params, graph
+from weights.caffe import checkpoint as caffe
+from weights.caffe import file as caffe_file
+from weights.caffe.blobs import blobs
+from weights.caffe.file import Layer, Net
+from weights.caffe.layers import as_written, layers
+from weights.caffe.recognise import recognise
+from weights.networks.graph import BatchNorm
 
 Layers = list[Layer]
 NETWORKS = ("tiny-se-resnet", "tiny-se-resnext", "tiny-senet", "tiny-se-bn-inception", "tiny-resnet")

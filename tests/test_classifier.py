@@ -7,7 +7,7 @@ import pytest
 from networks import INCEPTION, INFO, SENET, seeded
 
 from weights import InputError, schema
-from weights.classifier import with_classes
+from weights.change.classifier import with_classes
 
 
 @pytest.mark.parametrize("classes", [0, 3, 2000])

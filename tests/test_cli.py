@@ -15,10 +15,11 @@ from click.testing import CliRunner
 from PIL import Image
 
 import weights
-from conformance.bounds import BOUNDS
 from conformance.cases import TINY, seeded
 from conformance.cli import DTYPES, main
-from weights import CAFFE, MODELS, Info, Params, caffe_file
+from conformance.judge.bounds import BOUNDS
+from weights import CAFFE, MODELS, Info, Params
+from weights.caffe import file as caffe_file
 
 SPEC = TINY["tiny-se-resnet"]
 
@@ -92,7 +93,7 @@ def test_inspect_tells_what_was_recognised_and_what_is_assumed(alone):
 
 @pytest.mark.parametrize("name", ["se-resnet-50", "se-bn-inception"])
 def test_inspect_names_a_published_network_exactly_or_by_its_differences(name, folder):
-    from conformance.summary import describe
+    from conformance.report.describe import describe
 
     path = folder / "x.safetensors"
     path.touch()
@@ -182,7 +183,7 @@ def test_compare_prints_markdown(canonical):
 
 
 def test_compare_exits_with_1_where_a_framework_disagrees(canonical, monkeypatch):
-    import conformance.frameworks.torch as adapter
+    import conformance.adapters.torch as adapter
 
     def wrong(model, x, taps=adapter.taps):
         found = taps(model, x)
@@ -297,7 +298,7 @@ def test_an_output_that_cannot_be_written_is_one_clear_error(place, canonical, t
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device without space here")
 def test_no_space_for_the_output_is_one_clear_error(canonical, tmp_path, monkeypatch):
-    from weights import atomic
+    from weights.storage import whole as atomic
 
     full = open
     monkeypatch.setattr(

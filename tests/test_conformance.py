@@ -9,10 +9,10 @@ import pytest
 
 import conformance
 from conformance import cases
-from conformance.comparison import relative_error
-from conformance.frameworks import FRAMEWORKS, adapter
+from conformance.adapters import FRAMEWORKS, adapter
+from conformance.judge.compare import relative_error
 from weights import MODELS, InputError, graph
-from weights.graph import Add
+from weights.networks.graph import Add
 
 TINY = cases.TINY["tiny-se-resnet"]
 SIZES = {"square": (2, 3, 224, 224), "odd": (1, 3, 197, 211), "small": (1, 3, 65, 64)}
@@ -74,8 +74,8 @@ def test_without_a_classifier_the_last_tap_is_the_pooled_features():
 
 ADAPTER = """
 import time
-from conformance.frameworks.numpy import *
-from conformance.frameworks.numpy import taps as right
+from conformance.adapters.numpy import *
+from conformance.adapters.numpy import taps as right
 
 NAME = "broken"
 
@@ -172,7 +172,7 @@ print([(r.status, r.message) for r in found.results.values()], found.agreed)
     assert out.strip() == "[('absent', \"torch is not installed: pip install 'senet[torch]'\"), ('agreed', '')] True"
 
 
-@pytest.mark.parametrize("name", ["caffe", "no.such", "conformance.frameworks.caffe"])
+@pytest.mark.parametrize("name", ["caffe", "no.such", "conformance.adapters.caffe"])
 def test_an_unknown_framework_is_bad_input(name):
     with pytest.raises(InputError, match=f"unknown framework '{name}': expected one of numpy, torch, jax, tf, onnx"):
         _compare(name)

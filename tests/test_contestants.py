@@ -12,9 +12,9 @@ from click.testing import CliRunner
 
 import conformance
 from conformance import cases, cli
-from conformance.frameworks import CONTESTANTS, FRAMEWORKS, KNOWN, adapter
+from conformance.adapters import CONTESTANTS, FRAMEWORKS, KNOWN, adapter
 from weights import InputError, graph
-from weights.graph import Add
+from weights.networks.graph import Add
 
 SINGLE = {"tf_lite", "onnx_torch", "onnx_jax", "openvino"}
 """Those that compute in float32 alone."""

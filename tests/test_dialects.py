@@ -7,9 +7,9 @@ import pytest
 from networks import INCEPTION, SENET, same, seeded
 
 from weights import MODELS, InputError, Params, schema
-from weights.dialect import FLAX, KERAS, STATE_DICTS, TIMM
-from weights.spec import EPS
-from weights.state_dict import IMAGENET, from_state, to_state
+from weights.files.state_dict import IMAGENET, from_state, to_state
+from weights.names.dialect import FLAX, KERAS, STATE_DICTS, TIMM
+from weights.networks.spec import EPS
 
 DIALECTS = [*STATE_DICTS.values(), KERAS, FLAX]
 SE_RESNETS = [name for name in MODELS if name.startswith(("se-resn", "senet"))]

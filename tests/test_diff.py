@@ -11,10 +11,10 @@ from click.testing import CliRunner
 import weights
 from conformance.cases import TINY, seeded
 from conformance.cli import main
-from conformance.diff import diff, difference
 from weights import MODELS, InputError, Params
 from weights.errors import InputWarning
-from weights.safetensors import save_tensors
+from weights.files.diff import diff, difference
+from weights.files.safetensors import save_tensors
 
 SPEC = TINY["tiny-se-resnet"]
 PARAMS = seeded(SPEC, 1)

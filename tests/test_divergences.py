@@ -11,7 +11,7 @@ import pytest
 
 from conformance.divergences import DIVERGENCES, PAGE, page
 from weights import EPS
-from weights.statistics import FRACTION, caffe
+from weights.networks.running_statistics import FRACTION, caffe
 
 jax = pytest.importorskip("jax")
 keras = pytest.importorskip("keras")

@@ -8,10 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 import weights
-from conformance.adapter import Adapter
+from conformance.adapters.protocol import Adapter
 from conformance.cases import TINY, seeded
 from conformance.cli import main
-from conformance.pytest_plugin import Conformance
+from pytest_senet import Conformance
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SPEC = TINY["tiny-se-resnet"]

@@ -9,9 +9,9 @@ from xml.etree import ElementTree
 import pytest
 
 from conformance.cases import TINY, seeded
-from conformance.comparison import Result
-from conformance.formats import junit, markdown
-from conformance.record import record, to_json
+from conformance.judge.compare import Result
+from conformance.report.formats import junit, markdown
+from conformance.report.run import record, to_json
 
 SPEC = TINY["tiny-se-resnet"]
 DOCUMENTED = Path(__file__).parents[1] / "docs" / "formats.md"

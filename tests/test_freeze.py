@@ -12,9 +12,9 @@ import weights
 from conformance import cases
 from conformance.cases import TINY, image, seeded
 from conformance.cli import main
-from conformance.freeze import MARK, SAMPLES, against, checksum, freeze, read, sample
+from conformance.golden.file import MARK, SAMPLES, against, checksum, freeze, read, sample
 from weights import InputError, Params, graph, schema
-from weights.safetensors import load_tensors, save_tensors
+from weights.files.safetensors import load_tensors, save_tensors
 
 SPEC = TINY["tiny-se-resnet"]
 SIZE = (67, 63)
@@ -99,7 +99,7 @@ def test_float32_has_its_own_bound(golden):
     ids=["scaled", "shifted", "another shape", "edge lost"],
 )
 def test_a_wrong_layer_is_named(golden, monkeypatch, change, first):
-    import conformance.frameworks.numpy as adapter
+    import conformance.adapters.numpy as adapter
 
     taps = adapter.taps
     monkeypatch.setattr(adapter, "taps", lambda model, x: (found := taps(model, x)) | {"stage2.0": change(found)})
@@ -109,7 +109,7 @@ def test_a_wrong_layer_is_named(golden, monkeypatch, change, first):
 
 
 def test_a_wrong_shape_is_told(golden, monkeypatch):
-    import conformance.frameworks.numpy as adapter
+    import conformance.adapters.numpy as adapter
 
     taps = adapter.taps
     monkeypatch.setattr(adapter, "taps", lambda model, x: taps(model, x) | {"stem.pool": np.zeros((2, 8, 3, 3))})

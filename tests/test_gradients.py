@@ -8,10 +8,12 @@ import pytest
 from conftest import SEEDS, golden_data, golden_image, golden_params, golden_spec
 
 import conformance
-from conformance import backward, cases, reference
-from conformance.bounds import GRADIENTS
-from conformance.comparison import relative_error
-from conformance.frameworks import DIFFERENTIABLE
+from conformance import cases
+from conformance.adapters import DIFFERENTIABLE
+from conformance.judge.bounds import GRADIENTS
+from conformance.judge.compare import relative_error
+from conformance.reference import backward
+from conformance.reference import forward as reference
 from weights import MODELS, InputError, schema
 
 FRAMEWORKS = [name for name in DIFFERENTIABLE if name != "numpy"]
@@ -134,7 +136,7 @@ def test_gradients_agree_in_float32(training):
 
 
 WRONG = """
-from conformance.frameworks.torch import *
+from conformance.adapters.torch import *
 import torch
 
 class Halved(torch.autograd.Function):
@@ -148,7 +150,7 @@ class Halved(torch.autograd.Function):
 
 def gradients(model, x, cotangent, training=False):
     model.get_submodule("stage2.0.relu2").register_forward_hook(lambda *seen: Halved.apply(seen[-1]))
-    from conformance.frameworks.torch import gradients as right
+    from conformance.adapters.torch import gradients as right
     return right(model, x, cotangent, training)
 """
 
@@ -173,8 +175,8 @@ def test_gradients_that_are_missing_are_not_agreed(tmp_path, monkeypatch):
     (tmp_path / "fewer").mkdir()
     (tmp_path / "fewer" / "__init__.py").touch()
     (tmp_path / "fewer" / "port.py").write_text(
-        "from conformance.frameworks.numpy import *\n"
-        "from conformance.frameworks import numpy as right\n"
+        "from conformance.adapters.numpy import *\n"
+        "from conformance.adapters import numpy as right\n"
         "def gradients(*given):\n"
         "    return {name: g for name, g in right.gradients(*given).items() if name != 'stage1.0.bn1.bias'}\n"
     )

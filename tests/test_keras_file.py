@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import INCEPTION, INFO, SENET, same, seeded
 
-from weights import MODELS, InputError, Params, keras_file, read, write
+from weights import MODELS, InputError, Params, read, write
+from weights.files import keras as keras_file
 
 SUFFIXES = pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
 VARIANTS = {

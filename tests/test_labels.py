@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from weights import Info, InputError, Params
-from weights.labels import classes, names, permutation, reorder
+from weights.images.labels import classes, names, permutation, reorder
 
 
 def test_each_index_and_each_wnid_occurs_once():

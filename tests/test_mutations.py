@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from conformance import mutations
-from conformance.frameworks import FRAMEWORKS
+from conformance.adapters import FRAMEWORKS
 from conformance.mutations import MUTATIONS, Edit, Mutation, inject
 
 CASES = [(name, framework) for name, m in MUTATIONS.items() for framework in m.frameworks]
@@ -39,7 +39,7 @@ def test_nothing_is_caught_where_nothing_is_wrong(framework, network):
 
 
 def test_a_bug_that_the_source_has_outgrown_is_an_error():
-    bug = replace(HARMLESS, edits={"numpy": (Edit("conformance.reference", "no such line", ""),)})
+    bug = replace(HARMLESS, edits={"numpy": (Edit("conformance.reference.forward", "no such line", ""),)})
     with pytest.raises(LookupError, match=r"conformance\.reference has nothing like 'no such line' to change"):
         inject(bug, "numpy")
 

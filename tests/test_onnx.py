@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from conformance.cases import TINY, image, seeded
-from conformance.reference import run
+from conformance.reference.forward import run
 from weights import CAFFE, MODELS, InputError, Params, schema
-from weights.graph import graph
-from weights.onnx import build, read, write
+from weights.files.onnx import build, read, write
+from weights.networks.graph import graph
 
 onnx = pytest.importorskip("onnx")
 ir = pytest.importorskip("onnx_ir")

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from networks import INCEPTION, INFO, SENET, same, seeded
 
-from weights import MODELS, InputError, Params, orbax, read, write
+from weights import MODELS, InputError, Params, read, write
+from weights.files import orbax
 
 NETWORKS = pytest.mark.parametrize("spec", [SENET, INCEPTION], ids=lambda s: s.name)
 ocp: Any = pytest.importorskip("orbax.checkpoint")

@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from conformance.frameworks import numpy as reference
-from conformance.pytest_plugin import Conformance
+from conformance.adapters import numpy as reference
+from pytest_senet import Conformance
 from weights import InputError
 
 pytest_plugins = ["pytester"]
@@ -48,7 +48,7 @@ def test_three_lines_are_a_test(pytester):
 
         @pytest.mark.senet("tiny-se-resnext")
         def test_port(conformance):
-            conformance.assert_agrees("conformance.frameworks.numpy")
+            conformance.assert_agrees("conformance.adapters.numpy")
         """
     )
     pytester.runpytest_inprocess("--strict-markers").assert_outcomes(passed=1)
@@ -57,8 +57,8 @@ def test_three_lines_are_a_test(pytester):
 def test_a_wrong_port_fails_with_the_tap(pytester):
     pytester.makepyfile(
         mine="""
-        from conformance.frameworks.numpy import NAME, build, version
-        from conformance.frameworks import numpy
+        from conformance.adapters.numpy import NAME, build, version
+        from conformance.adapters import numpy
 
         def taps(model, x):
             found = numpy.taps(model, x)
@@ -89,7 +89,7 @@ def test_the_marker_is_described(pytester):
 
 def test_starting_pytest_imports_nothing_of_the_suite():
     found = "[name for name in sys.modules if name.startswith(('numpy', 'weights'))]"
-    code = f"import sys, pytest, conformance.pytest_plugin; print({found})"
+    code = f"import sys, pytest, pytest_senet; print({found})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
 

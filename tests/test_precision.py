@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 import conformance
-from conformance import cases, reference, worker
-from conformance.bounds import BOUNDS, ROUNDING
-from conformance.comparison import judge
-from conformance.frameworks import DIFFERENTIABLE, FRAMEWORKS
+from conformance import cases
+from conformance.adapters import DIFFERENTIABLE, FRAMEWORKS
+from conformance.judge import process as worker
+from conformance.judge.bounds import BOUNDS, ROUNDING
+from conformance.judge.compare import judge
 from conformance.precision import EVIDENCE, PAGE, page
+from conformance.reference import forward as reference
 
 SPEC = cases.TINY["tiny-se-resnet"]
 ROWS = json.loads(EVIDENCE.read_text())["rows"]

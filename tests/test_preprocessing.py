@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from weights import CAFFE, Info, InputError, Params, Preprocessing
-from weights.preprocessing import prepare, rewrite
+from weights.images.prepare import prepare, rewrite
 
 TIMM = Preprocessing(channels="rgb", range=1, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 RGB01 = Preprocessing(channels="rgb", range=1, mean=(123 / 255, 117 / 255, 104 / 255), std=(1, 1, 1))

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weights import InputError, prototxt
-from weights.caffe_proto import float32
+from weights import InputError
+from weights.caffe import text as prototxt
+from weights.caffe.schema import float32
 
 CONV = {"name": "c", "type": "Conv", "convolution_param": {"num_output": 16, "kernel_size": [3]}}
 FORMS = {

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from conformance.bounds import ROUNDING
 from conformance.cases import TINY
-from conformance.charts import HeatMap, merged
-from conformance.record import to_json, top
-from conformance.report import HEADER, agreed, aligned, html, markdown, rows, write
+from conformance.judge.bounds import ROUNDING
+from conformance.report.plots import HeatMap, merged
+from conformance.report.run import to_json, top
+from conformance.report.table import HEADER, agreed, aligned, html, markdown, rows, write
 from weights import MODELS, InputError, Spec, graph
 
 SPEC = TINY["tiny-se-resnet"]

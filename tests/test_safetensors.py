@@ -11,11 +11,12 @@ import safetensors.numpy
 
 import weights
 from conformance import cases
-from weights import CAFFE, MODELS, Info, InputError, Params, ResNet, caffe_file, schema
-from weights.graph import BatchNorm, graph
-from weights.metadata import decode, encode
-from weights.safetensors import load_tensors, read, save_tensors, write
-from weights.spec import Spec
+from weights import CAFFE, MODELS, Info, InputError, Params, ResNet, schema
+from weights.caffe import file as caffe_file
+from weights.files.metadata import decode, encode
+from weights.files.safetensors import load_tensors, read, save_tensors, write
+from weights.networks.graph import BatchNorm, graph
+from weights.networks.spec import Spec
 
 TINY = ResNet(
     name="tiny",

@@ -8,7 +8,7 @@ import pytest
 
 import conformance
 from conformance import cases
-from conformance.frameworks import adapter
+from conformance.adapters import adapter
 from weights import MODELS, InputError, shapes
 
 # Inception networks have two poolings without padding in a row.

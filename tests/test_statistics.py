@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from weights.statistics import FRACTION, caffe
+from weights.networks.running_statistics import FRACTION, caffe
 
 
 @pytest.mark.parametrize("factor", [0.0, 1.0, 999.98236])

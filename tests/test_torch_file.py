@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import INCEPTION, INFO, SENET, same, seeded
 
-from weights import InputError, Params, read, torch_file, write
-from weights.state_dict import to_state
+from weights import InputError, Params, read, write
+from weights.files import torch as torch_file
+from weights.files.state_dict import to_state
 
 NETWORKS = pytest.mark.parametrize("spec", [SENET, INCEPTION], ids=lambda s: s.name)
 

@@ -7,16 +7,17 @@ import pytest
 from conftest import golden_data, golden_params, golden_spec
 
 import conformance
-from conformance import Recipe, cases, reference
-from conformance.bounds import TRAINING
-from conformance.comparison import relative_error
-from conformance.frameworks import DIFFERENTIABLE, adapter
-from conformance.training import caffe_rules
+from conformance import Recipe, cases
+from conformance.adapters import DIFFERENTIABLE, adapter
+from conformance.judge.bounds import TRAINING
+from conformance.judge.compare import relative_error
+from conformance.reference import forward as reference
+from conformance.reference.training import caffe_rules
 from weights import graph
-from weights.checkpoint import info_of
-from weights.graph import BatchNorm
-from weights.schema import STATISTICS
-from weights.statistics import FLAX, FRACTION, KERAS, TORCH, caffe
+from weights.networks.graph import BatchNorm
+from weights.networks.parameters import STATISTICS
+from weights.networks.running_statistics import FLAX, FRACTION, KERAS, TORCH, caffe
+from weights.params import info_of
 
 FRAMEWORKS = [name for name in DIFFERENTIABLE if name != "numpy"]
 TRAINED = ["tiny-se-resnet", "tiny-se-resnext", "tiny-se-bn-inception"]

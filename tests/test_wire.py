@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from protobuf_caffe import message_class
 
 from weights import InputError
-from weights.caffe_proto import ENUMS, MESSAGES, Field
-from weights.wire import Budget, Message, decode, encode, tag, to_varint, varint
+from weights.caffe.schema import ENUMS, MESSAGES, Field
+from weights.caffe.wire import Budget, Message, decode, encode, tag, to_varint, varint
 
 DEFINITIONS = sorted(
     MESSAGES.keys() - {"BlobProto", "V1LayerParameter", "V0LayerParameter", "NetParameter", "LayerParameter"}

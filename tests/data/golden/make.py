@@ -14,7 +14,7 @@ import numpy as np
 
 from conformance.cases import TINY
 from weights import MODELS, Spec
-from weights.caffe_layers import layer_of, layers
+from weights.caffe.layers import layer_of, layers
 
 FULL = {"se-resnet-50": "SE-ResNet-50", "se-resnext-50": "SE-ResNeXt-50"}
 

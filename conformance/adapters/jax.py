@@ -1,0 +1,104 @@
+"""Flax, compiled: every module's output, by ``nnx.capture``; gradients; training with ``optax.sgd``."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+import se_jax
+from conformance.reference.training import Batch, Recipe
+from weights.names.dialect import FLAX
+from weights.networks.graph import graph
+from weights.networks.parameters import schema
+from weights.networks.spec import Spec
+from weights.params import Params
+
+NAME = "Flax"
+
+
+def version() -> str:
+    return f"flax {flax.__version__}, jax {jax.__version__}"
+
+
+def build(spec: Spec, params: Mapping[str, np.ndarray], dtype: str) -> Any:
+    with jax.enable_x64(dtype == "float64"):
+        # Only shapes: drawing initial values, to be overwritten, compiles a program for every shape (half a minute).
+        model = nnx.eval_shape(lambda: se_jax.build(spec, dtype))
+        model.dropout = nnx.Dropout(spec.dropout, rngs=nnx.Rngs(0))
+        se_jax.load(model, params)
+        model.eval()
+    return model
+
+
+def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
+    with jax.enable_x64(x.dtype == np.float64), jax.default_matmul_precision("highest"):
+        captured = _forward(model, x.transpose(0, 2, 3, 1))
+        found = {
+            ".".join(map(str, path[:-1])): value
+            for path, value in nnx.to_flat_state(captured)
+            if path[-1] == "__call__"
+        }
+        return {
+            node.name: nchw(found[node.module].get_value()[0]) for node in graph(model.spec) if node.module in found
+        }
+
+
+@nnx.jit
+def _forward(model: Any, x: Any) -> Any:
+    return nnx.capture(model, nnx.Intermediate, method_outputs=nnx.Intermediate)(x)[1]
+
+
+def gradients(model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool = False) -> dict[str, np.ndarray]:
+    with jax.enable_x64(x.dtype == np.float64), jax.default_matmul_precision("highest"):
+        if training:
+            model.train()
+        of_model, of_data = _gradients(model, x.transpose(0, 2, 3, 1), cotangent)
+        model.eval()
+        found = {".".join(map(str, path)): value.get_value() for path, value in nnx.to_flat_state(of_model)}
+        learned = [p for p in schema(model.spec) if p.learnable]
+        return {"data": nchw(of_data), **{p.name: FLAX.decode(p, _array(found[FLAX.key(p)])) for p in learned}}
+
+
+@nnx.jit
+def _gradients(model: Any, x: Any, cotangent: Any) -> Any:
+    def product(model: Any, x: Any) -> Any:
+        return (model(x) * cotangent).sum()
+
+    return nnx.grad(product, argnums=(nnx.DiffState(0, nnx.Param), 1))(model, jnp.asarray(x))
+
+
+def train(model: Any, batches: Iterable[Batch], recipe: Recipe) -> Params:
+    wide = jax.tree.leaves(nnx.state(model, nnx.Param))[0].dtype == np.float64
+    with jax.enable_x64(wide), jax.default_matmul_precision("highest"):
+        decayed = optax.add_decayed_weights(recipe.weight_decay)
+        descent = optax.chain(decayed, optax.sgd(recipe.learning_rate, recipe.momentum))
+        optimizer = nnx.Optimizer(model, descent, wrt=nnx.Param)
+        model.train()
+        for step, (x, classes) in enumerate(batches):
+            se_jax.set_statistics_rule(model, recipe.rule(step))
+            _step(model, optimizer, x.transpose(0, 2, 3, 1), classes)
+        model.eval()
+        return se_jax.dump(model)
+
+
+@nnx.jit
+def _step(model: Any, optimizer: Any, x: Any, classes: Any) -> None:
+    def loss(model: Any) -> Any:
+        return optax.softmax_cross_entropy_with_integer_labels(model(x), classes).mean()
+
+    optimizer.update(model, nnx.grad(loss)(model))
+
+
+def nchw(value: Any) -> np.ndarray:
+    """A NumPy copy, maps (N, H, W, C) as (N, C, H, W), at least in float32."""
+    array = _array(value)
+    return array.transpose(0, 3, 1, 2) if array.ndim == 4 else array
+
+
+def _array(value: Any) -> np.ndarray:
+    return np.asarray(value, jnp.promote_types(value.dtype, jnp.float32))

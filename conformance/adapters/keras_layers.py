@@ -1,0 +1,78 @@
+"""What Keras' adapters share, whatever the backend: the file, what layers answer while a model runs, gradients."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import keras
+import numpy as np
+
+import se_tf  # noqa: F401, its classes are in the file
+import weights
+from weights.errors import InputError
+from weights.names.dialect import KERAS
+from weights.networks.graph import graph
+from weights.networks.parameters import schema
+from weights.networks.spec import Spec
+
+
+def load(spec: Spec, params: Mapping[str, np.ndarray], dtype: str, backend: str) -> Any:
+    """The model in the ``.keras`` file that ``weights`` writes of a network in that dtype.
+
+    Raises:
+        InputError: Keras was imported with another backend.
+    """
+    if keras.backend.backend() != backend:
+        raise InputError(
+            f"Keras runs on {keras.backend.backend()} in this process: set KERAS_BACKEND={backend}, "
+            "or compare without --in-process"
+        )
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "model.keras")
+        weights.write(path, spec, {name: np.asarray(array, dtype) for name, array in params.items()})
+        return keras.saving.load_model(path)
+
+
+def canonical(model: Any, gradients: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
+    """Gradients in the order of the model's trainable variables, by canonical name and in canonical layout."""
+    found = {_undotted(v.path): g for v, g in zip(model.trainable_variables, gradients, strict=True)}
+    learned = [p for p in schema(model.spec) if p.learnable]
+    return {p.name: KERAS.decode(p, found[_undotted(KERAS.key(p))]) for p in learned}
+
+
+@contextmanager
+def recording(model: Any) -> Iterator[dict[str, Any]]:
+    """Notes what each layer answers, by its node, without changing the model for good."""
+    layers = {layer.name: layer for layer in model.layers}
+    for path, layer in list(layers.items()):
+        layers |= {f"{path}.{inner.name}": inner for inner in layer._flatten_layers(include_self=False)}
+    # PyTorch's modules may have no dots in their names.
+    node_of = {_undotted(node.module): node.name for node in graph(model.spec)}
+    noted = {node_of[_undotted(path)]: layer for path, layer in layers.items() if _undotted(path) in node_of}
+    found: dict[str, Any] = {}
+    for node, layer in noted.items():
+        object.__setattr__(layer, "call", _noting(node, layer.call, found))
+    try:
+        yield found
+    finally:
+        for layer in noted.values():
+            object.__delattr__(layer, "call")
+
+
+def _undotted(path: str) -> str:
+    return path.replace("/", "_").replace(".", "_")
+
+
+def _noting(node: str, call: Any, found: dict[str, Any]) -> Any:
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        found[node] = call(*args, **kwargs)
+        return found[node]
+
+    return noted
+
+
+def nchw(array: np.ndarray) -> np.ndarray:
+    """Maps (N, H, W, C) as (N, C, H, W); vectors as they are."""
+    return array.transpose(0, 3, 1, 2) if array.ndim == 4 else array

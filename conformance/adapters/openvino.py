@@ -1,0 +1,34 @@
+"""OpenVINO, which reads the ONNX file that ``weights`` builds: every node that it has not fused; in float32."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx_ir
+import openvino
+
+import weights.files.onnx
+from conformance.adapters.precision import single as dtype
+from weights.networks.graph import graph
+from weights.networks.spec import Spec
+
+__all__ = ["NAME", "build", "dtype", "taps", "version"]
+
+NAME = "OpenVINO"
+
+
+def version() -> str:
+    return f"openvino {openvino.__version__}"
+
+
+def build(spec: Spec, params: Mapping[str, np.ndarray], dtype: str) -> Any:
+    model = weights.files.onnx.build(spec, params, [node.name for node in graph(spec)[:-1]], dtype)  # type: ignore[arg-type]
+    core = openvino.Core()
+    read = core.read_model(onnx_ir.to_proto(model).SerializeToString())
+    # Otherwise it takes bfloat16 where the processor has it.
+    return core.compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+
+def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
+    found = model({"data": x})
+    return {output.get_any_name(): np.array(found[output]) for output in model.outputs}

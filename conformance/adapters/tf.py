@@ -1,0 +1,90 @@
+"""Keras on TensorFlow, as a graph: every layer's output, recorded while it is traced; gradients; ``keras`` SGD."""
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # otherwise pages of notes on how it was compiled, on stderr
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import se_tf
+from conformance.adapters.keras_layers import canonical, nchw, recording
+from conformance.reference.training import Batch, Recipe
+from weights.networks.spec import Spec
+from weights.params import Params
+
+NAME = "Keras"
+
+
+def version() -> str:
+    return f"keras {keras.__version__}, tensorflow {tf.__version__}"
+
+
+def build(spec: Spec, params: Mapping[str, np.ndarray], dtype: str) -> Any:
+    model = se_tf.build(spec, dtype)
+    se_tf.load(model, params)
+    return model
+
+
+def taps(model: Any, x: np.ndarray, xla: bool = False) -> dict[str, np.ndarray]:
+    @tf.function(autograph=False, jit_compile=xla)
+    def forward(images: Any) -> dict[str, Any]:
+        with recording(model) as found:
+            model(images, training=False)
+        return found
+
+    found = forward(tf.constant(x.transpose(0, 2, 3, 1)))
+    return {name: nchw(array(value)) for name, value in found.items()}
+
+
+def gradients(
+    model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool = False, *, xla: bool = False
+) -> dict[str, np.ndarray]:
+    @tf.function(autograph=False, jit_compile=xla)
+    def backward(images: Any, cotangent: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            output = model(images, training=training)
+            product = tf.reduce_sum(output * tf.cast(cotangent, output.dtype))
+        return tape.gradient(product, [images, *_values(model)])
+
+    of_data, *of_model = backward(tf.constant(x.transpose(0, 2, 3, 1)), tf.constant(cotangent))
+    return {"data": nchw(array(of_data)), **canonical(model, map(array, of_model))}
+
+
+def train(model: Any, batches: Iterable[Batch], recipe: Recipe) -> Params:
+    optimizer = keras.optimizers.SGD(recipe.learning_rate, recipe.momentum)
+    optimizer.build(model.trainable_variables)
+    step: Any = None
+    for i, (x, classes) in enumerate(batches):
+        if i == 0 or recipe.rule(i) != recipe.rule(i - 1):
+            se_tf.set_statistics_rule(model, recipe.rule(i))
+            step = _step(model, optimizer, recipe.weight_decay)  # traced anew: the rule is a constant of the graph
+        step(tf.constant(x.transpose(0, 2, 3, 1)), tf.constant(classes))
+    return se_tf.dump(model)
+
+
+def _step(model: Any, optimizer: Any, weight_decay: float) -> Any:
+    @tf.function(autograph=False)
+    def step(images: Any, classes: Any) -> None:
+        with tf.GradientTape() as tape:
+            logits = model(images, training=True)
+            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(classes, logits))
+        found = tape.gradient(loss, _values(model))
+        # Part of the gradient, so that momentum takes it in; Keras' own weight_decay stays outside of both.
+        found = [g + tf.constant(weight_decay, g.dtype) * v for g, v in zip(found, _values(model), strict=True)]
+        optimizer.apply(found)
+
+    return step
+
+
+def _values(model: Any) -> list[Any]:
+    return [variable.value for variable in model.trainable_variables]
+
+
+def array(value: Any) -> np.ndarray:
+    """At least in float32."""
+    return tf.cast(value, tf.float64 if value.dtype == tf.float64 else tf.float32).numpy()

@@ -1,0 +1,34 @@
+"""Keras on TensorFlow without a graph: one operation after the other; all taps and gradients."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from conformance.adapters import tf as compiled
+from conformance.adapters.tf import build, version
+
+__all__ = ["NAME", "build", "gradients", "taps", "version"]
+
+NAME = "Keras, eager"
+
+
+def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
+    with _eagerly():
+        return compiled.taps(model, x)
+
+
+def gradients(model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool = False) -> dict[str, np.ndarray]:
+    with _eagerly():
+        return compiled.gradients(model, x, cotangent, training)
+
+
+@contextmanager
+def _eagerly() -> Iterator[None]:
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)

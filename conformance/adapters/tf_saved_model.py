@@ -1,0 +1,22 @@
+"""Keras on TensorFlow, exported as a SavedModel, loaded and run as a server does; logits alone."""
+
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from conformance.adapters.tf import array, build, version
+from weights.networks.graph import graph
+
+__all__ = ["NAME", "build", "taps", "version"]
+
+NAME = "TensorFlow SavedModel"
+
+
+def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
+    with TemporaryDirectory() as folder:
+        model.export(folder, verbose=False)
+        served: Any = tf.saved_model.load(folder)
+        logits = served.serve(tf.constant(x.transpose(0, 2, 3, 1)))
+    return {graph(model.spec)[-1].name: array(logits)}

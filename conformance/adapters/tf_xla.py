@@ -1,0 +1,12 @@
+"""Keras on TensorFlow, compiled by XLA: all taps (which are kept, and so not fused away) and gradients."""
+
+from functools import partial
+
+from conformance.adapters import tf as graph
+from conformance.adapters.tf import build, version
+
+__all__ = ["NAME", "build", "gradients", "taps", "version"]
+
+NAME = "Keras, XLA"
+taps = partial(graph.taps, xla=True)
+gradients = partial(graph.gradients, xla=True)

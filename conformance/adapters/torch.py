@@ -1,0 +1,80 @@
+"""PyTorch, eager: every module's output, by forward hooks; gradients; training with ``torch.optim.SGD``."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+import se_torch
+from conformance.reference.training import Batch, Recipe
+from weights.networks.graph import graph
+from weights.networks.spec import Spec
+from weights.params import Params
+
+NAME = "PyTorch"
+
+
+def version() -> str:
+    return f"torch {torch.__version__}"
+
+
+def build(spec: Spec, params: Mapping[str, np.ndarray], dtype: str) -> Any:
+    model = se_torch.build(spec, dtype)
+    se_torch.load(model, params)
+    return model.eval()
+
+
+def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = {}
+    node_of = {node.module: node.name for node in graph(model.spec)}
+
+    def keep(node: str) -> Any:
+        # A copy: a later module may work in place.
+        return lambda _module, _inputs, output: found.__setitem__(node, array(output).copy())
+
+    hooks = [
+        module.register_forward_hook(keep(node_of[path])) for path, module in model.named_modules() if path in node_of
+    ]
+    try:
+        with torch.inference_mode():
+            model(tensor(model, x))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def gradients(model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool = False) -> dict[str, np.ndarray]:
+    leaves = {"data": tensor(model, x).requires_grad_(), **dict(model.named_parameters())}
+    model.train(training)
+    output = model(leaves["data"])
+    model.eval()
+    found = torch.autograd.grad(output, list(leaves.values()), tensor(model, cotangent))
+    return {name: array(gradient) for name, gradient in zip(leaves, found, strict=True)}
+
+
+def train(model: Any, batches: Iterable[Batch], recipe: Recipe) -> Params:
+    optimizer = torch.optim.SGD(
+        model.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay
+    )
+    model.train()
+    for step, (x, classes) in enumerate(batches):
+        se_torch.set_statistics_rule(model, recipe.rule(step))
+        loss = torch.nn.functional.cross_entropy(model(tensor(model, x)), torch.from_numpy(classes))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.eval()
+    return se_torch.dump(model)
+
+
+def tensor(model: Any, array: np.ndarray) -> torch.Tensor:
+    """In the model's dtype."""
+    return torch.from_numpy(array).to(next(model.parameters()).dtype)
+
+
+def array(tensor: torch.Tensor) -> np.ndarray:
+    """At least in float32."""
+    tensor = tensor.detach()
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32)).numpy()

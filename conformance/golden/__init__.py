@@ -1,0 +1,1 @@
+"""Answers of the reference that are kept in a file, for years."""

@@ -1,0 +1,299 @@
+"""What a network answers, kept for years: any framework is judged by the file alone, whatever else is installed then.
+
+A safetensors file of some hundred kilobytes. Of every output of a node and every gradient, in float64 by the NumPy
+reference, it has 32 values and four numbers about all of them; the input, the cotangent and the logits are whole. Its
+metadata says which network and weights (a checksum of each tensor), and with which versions it was made.
+
+    input       (N, 3, H, W) float32
+    cotangent   (N, classes) float64     gradients are those of sum(logits * cotangent)
+    output      (N, classes) float64     the logits, or the pooled features (N, C)
+    taps/index  (nodes, 32) int32        places in the flattened tensor, N C H W
+    taps/value  (nodes, 36) float64      the values there; mean, mean |a|, max |a|, root mean square
+    gradients/index, gradients/value     the same of the gradients
+    senet.golden                         the version of this format, "1"
+    senet.record                         JSON: "spec", "weights" (what they are), "seed" (of the weights, or null),
+                                         "taps" and "gradients" (name to shape, in the order of the rows),
+                                         "checksums" (parameter to SHA-256 of its float64 values), "versions"
+"""
+
+import hashlib
+import json
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+import conformance
+import weights
+from conformance import cases
+from conformance.adapters import FRAMEWORKS
+from conformance.judge.bounds import BOUNDS
+from conformance.judge.compare import Comparison, Result, judge, judged
+from conformance.judge.port import network
+from conformance.judge.process import Answer, Job
+from weights import CAFFE, InputError, Params, Spec, graph, schema, shapes
+from weights.files.safetensors import load_tensors, save_tensors
+from weights.networks.parameters import check
+from weights.networks.spec import from_dict, to_dict
+from weights.params import info_of
+
+MARK = "senet.golden"
+VERSION = "1"
+SAMPLES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """Some values of one tensor, and what is true of all."""
+
+    shape: tuple[int, ...]
+    index: np.ndarray  # (SAMPLES,)
+    value: np.ndarray  # (SAMPLES + 4,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Golden:
+    """What a golden file holds; the names are those of the file."""
+
+    spec: Spec
+    x: np.ndarray
+    cotangent: np.ndarray
+    output: np.ndarray
+    taps: Mapping[str, Sampled]
+    gradients: Mapping[str, Sampled]  # in the order in which they come about
+    weights: str
+    seed: int | None
+    checksums: Mapping[str, str]
+    versions: Mapping[str, str]
+
+
+def freeze(
+    source: str | Path,
+    path: str | Path,
+    *,
+    seed: int = 0,
+    size: tuple[int, int] | None = None,
+    batch: int = 1,
+    **options: Any,
+) -> Golden:
+    """Writes a golden file.
+
+    Args:
+        source: a network's name (its weights are then drawn), or a checkpoint of any format.
+        seed: of the weights, if they are drawn; the image is drawn from the next one, the cotangent from the one after.
+        size: height and width of the image; else what the checkpoint expects, 224x224.
+        options: of the checkpoint's format, as of ``weights.read``.
+
+    Raises:
+        InputError: there is no such network or file, it cannot take the size, its values are not finite, or the place
+            cannot be written.
+    """
+    if str(source) in weights.MODELS | cases.TINY:
+        spec = network(str(source))
+        params: Params = cases.seeded(spec, seed)
+        what, drawn = f"drawn by conformance.cases.seeded, seed {seed}", seed
+    else:
+        spec, params = weights.read(source, **options)
+        what, drawn = f"{params.info.source or Path(source).name}, sha256 {params.info.sha256 or 'not known'}", None
+    crop = (params.info.preprocessing or CAFFE).crop
+    x = cases.image(seed + 1, batch, *(size or (crop, crop)))
+    taps = conformance.run("numpy", spec, params, x)
+    output = list(taps.values())[-1]
+    cotangent = cases.top_diff(seed + 2, batch, output.shape[1])
+    gradients = conformance.gradients("numpy", spec, params, x, cotangent)
+    for name, array in (taps | gradients).items():
+        if not np.isfinite(array).all():
+            raise InputError(f"{source}: {name} of {spec.name} is not finite: there is nothing to keep")
+    rng = np.random.default_rng(seed + 3)
+    golden = Golden(
+        spec=spec,
+        x=x,
+        cotangent=cotangent,
+        output=output,
+        taps={name: sample(array, rng) for name, array in taps.items()},
+        gradients={name: sample(array, rng) for name, array in gradients.items()},
+        weights=what,
+        seed=drawn,
+        checksums={p.name: checksum(params[p.name]) for p in schema(spec)},
+        versions={"senet": version("senet"), "numpy": np.__version__, "Python": platform.python_version()},
+    )
+    _write(Path(path), golden)
+    return golden
+
+
+def against(
+    path: str | Path,
+    params: Mapping[str, np.ndarray] | None = None,
+    frameworks: Iterable[str] = FRAMEWORKS,
+    dtype: str = "float64",
+    what: Literal["taps", "gradients"] = "taps",
+    *,
+    isolated: bool = True,
+    timeout: float = 600.0,
+) -> Comparison:
+    """Compares frameworks with a golden file; nothing is computed but what they compute.
+
+    Args:
+        params: those frozen; they may be left out if they were drawn.
+        what: outputs of nodes, or gradients.
+        frameworks, dtype, isolated, timeout: as of ``conformance.compare``.
+
+    Raises:
+        InputError: no golden file or a damaged one, other parameters than those frozen, or an unknown framework.
+    """
+    golden = read(path)
+    if dtype not in BOUNDS[what]:
+        raise InputError(f"unknown dtype {dtype!r}: expected one of {', '.join(BOUNDS[what])}")
+    params = parameters(golden, params, str(path))
+    recorded = golden.taps if what == "taps" else golden.gradients
+    truth = {name: sampled.value for name, sampled in recorded.items()}
+    whole = list(golden.taps)[-1] if what == "taps" else ""
+    if whole:
+        truth[whole] = golden.output
+
+    def judged_by_samples(name: str, answer: Answer) -> Result:
+        found, wrong = {}, []
+        for tap, array in answer.taps.items():
+            sampled = recorded.get(tap)
+            if sampled is None or tap == whole:
+                found[tap] = array
+            elif array.shape == sampled.shape:
+                found[tap] = digest(array, sampled.index)
+            else:
+                found[tap] = np.full_like(sampled.value, np.nan)
+                wrong.append(f"{tap} has shape {array.shape}, expected {sampled.shape}")
+        result = judge(name, replace(answer, taps=found), truth, BOUNDS[what])
+        return replace(result, message="; ".join(wrong[:3])) if wrong else result
+
+    job = Job(golden.spec, params, golden.x, dtype, what, golden.cotangent if what == "gradients" else None)
+    results = judged(job, frameworks, judged_by_samples, isolated, timeout)
+    return Comparison(
+        network=golden.spec.name, dtype=dtype, shape=golden.x.shape, results=results, truth=truth, what=what
+    )
+
+
+def parameters(golden: Golden, params: Mapping[str, np.ndarray] | None, path: str) -> Mapping[str, np.ndarray]:
+    """The parameters that were frozen: those handed in, or drawn again; checked either way.
+
+    Raises:
+        InputError: they are others, or were not drawn and not handed in.
+    """
+    if params is None:
+        if golden.seed is None:
+            raise InputError(f"{path}: holds no weights; hand in those it was made from: {golden.weights}")
+        params = cases.seeded(golden.spec, golden.seed)
+    source = info_of(params).source or "those given"
+    check(golden.spec, params, source)
+    other = [name for name, expected in golden.checksums.items() if checksum(params[name]) != expected]
+    if other:
+        raise InputError(
+            f"{path}: was made from other weights than {source}: {len(other)} of {len(golden.checksums)} tensors "
+            f"differ, the first is {other[0]}; expected are {golden.weights}"
+        )
+    return params
+
+
+def sample(array: np.ndarray, rng: np.random.Generator) -> Sampled:
+    """Of all values, some repeatedly, where there are no more than ``SAMPLES``."""
+    few = array.size <= SAMPLES
+    index = np.resize(np.arange(array.size), SAMPLES) if few else rng.choice(array.size, SAMPLES, replace=False)
+    index = np.sort(index).astype(np.int32)
+    return Sampled(array.shape, index, digest(array, index))
+
+
+def digest(array: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Values at flat places, then mean, mean |a|, max |a| and root mean square.
+
+    None of them moves by more than the largest error of a value, so the bound for values is one for these.
+    """
+    flat = np.asarray(array, np.float64).reshape(-1)
+    size = np.abs(flat)
+    return np.append(flat[index], [flat.mean(), size.mean(), size.max(), np.sqrt(np.square(flat).mean())])
+
+
+def checksum(array: np.ndarray) -> str:
+    """SHA-256 of the values as little-endian float64: of the numbers, whatever dtype they are stored in."""
+    values = np.ascontiguousarray(array, "<f8") + 0.0  # -0.0 becomes 0.0
+    return hashlib.sha256(values.data).hexdigest()
+
+
+def _write(path: Path, golden: Golden) -> None:
+    record = {
+        "spec": to_dict(golden.spec),
+        "weights": golden.weights,
+        "seed": golden.seed,
+        "taps": {name: s.shape for name, s in golden.taps.items()},
+        "gradients": {name: s.shape for name, s in golden.gradients.items()},
+        "checksums": golden.checksums,
+        "versions": golden.versions,
+    }
+    tensors = {"input": golden.x, "cotangent": golden.cotangent, "output": golden.output}
+    for what, table in (("taps", golden.taps), ("gradients", golden.gradients)):
+        tensors[f"{what}/index"] = np.stack([s.index for s in table.values()])
+        tensors[f"{what}/value"] = np.stack([s.value for s in table.values()])
+    save_tensors(path, tensors, {MARK: VERSION, "senet.record": json.dumps(record)})
+
+
+def read(path: str | Path) -> Golden:
+    """A golden file.
+
+    Raises:
+        InputError: there is none, it is something else, or it is damaged.
+    """
+    tensors, strings = load_tensors(Path(path))
+    if MARK not in strings:
+        raise InputError(f"{path}: is no golden file: its metadata has no {MARK!r}; 'senet freeze' writes them")
+    if strings[MARK] != VERSION:
+        raise InputError(
+            f"{path}: is of golden version {strings[MARK]!r}, this program reads {VERSION!r}; update senet"
+        )
+    try:
+        record = json.loads(strings["senet.record"])
+        golden = Golden(
+            spec=from_dict(record["spec"]),
+            x=tensors["input"].copy(),  # frameworks want arrays that can be written
+            cotangent=tensors["cotangent"].copy(),
+            output=tensors["output"],
+            taps=_table(record["taps"], tensors, "taps"),
+            gradients=_table(record["gradients"], tensors, "gradients"),
+            weights=str(record["weights"]),
+            seed=record["seed"],
+            checksums=record["checksums"],
+            versions=record["versions"],
+        )
+        _check(golden)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise InputError(f"{path}: damaged: {error}") from None
+    return golden
+
+
+def _table(rows: Mapping[str, Any], tensors: Mapping[str, np.ndarray], what: str) -> dict[str, Sampled]:
+    index, value = tensors[f"{what}/index"], tensors[f"{what}/value"]
+    if index.shape != (len(rows), SAMPLES) or value.shape != (len(rows), SAMPLES + 4):
+        raise ValueError(f"{what} has tables {index.shape} and {value.shape} of {len(rows)} rows")
+    return {name: Sampled(tuple(shape), index[i], value[i]) for i, (name, shape) in enumerate(rows.items())}
+
+
+def _check(golden: Golden) -> None:
+    """That everything is there which the network has, in its shape."""
+    n, _, h, w = golden.x.shape
+    sizes = shapes(golden.spec, h, w)
+    taps = {node.name: (n, *sizes[node.name]) for node in graph(golden.spec)}
+    learnable = {p.name: p.shape for p in schema(golden.spec) if p.learnable}
+    for what, found, expected in (
+        ("taps", golden.taps, taps),
+        ("gradients", golden.gradients, {"data": golden.x.shape, **learnable}),
+    ):
+        if {name: s.shape for name, s in found.items()} != expected:
+            raise ValueError(f"{what} are not those of {golden.spec.name}")
+        if any(not 0 <= s.index.min() <= s.index.max() < np.prod(s.shape) for s in found.values()):
+            raise ValueError(f"{what} have values at places outside of their tensors")
+    if golden.checksums.keys() != {p.name for p in schema(golden.spec)}:
+        raise ValueError(f"checksums are not those of {golden.spec.name}")
+    output = list(taps.values())[-1]
+    if golden.output.shape != output or golden.cotangent.shape != output:
+        raise ValueError(f"output and cotangent are {golden.output.shape}, {golden.cotangent.shape}, expected {output}")

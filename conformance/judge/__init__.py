@@ -1,0 +1,1 @@
+"""Asks adapters questions and compares their answers with the reference's."""

@@ -1,0 +1,156 @@
+"""Gradients of a graph in NumPy: plain, and the arbiter, checked against the original Caffe's."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from conformance.reference import forward as reference
+from weights.networks.graph import (
+    Add,
+    AvgPool,
+    BatchNorm,
+    Concat,
+    Conv,
+    Dropout,
+    GlobalAvgPool,
+    Linear,
+    MaxPool,
+    Relu,
+    Scale,
+    Sigmoid,
+    graph,
+)
+from weights.networks.spec import Spec
+
+
+def gradients(
+    spec: Spec, params: Mapping[str, np.ndarray], x: np.ndarray, cotangent: np.ndarray, *, training: bool = False
+) -> dict[str, np.ndarray]:
+    """Gradients of sum(logits * cotangent) with respect to the input, "data", and every learnable parameter.
+
+    Args:
+        params: by canonical name; cast to the dtype of x.
+        x: (N, 3, H, W); its dtype is that of the whole computation.
+        cotangent: as the logits (N, classes), or as the pooled features where there is no classifier.
+        training: BatchNorm normalises with the statistics of the batch, and gradients run through them.
+
+    Returns:
+        In the order in which they come about: the last node's first, "data" last; canonical layouts.
+    """
+    nodes = graph(spec)
+    values = {"data": x, **reference.run(spec, params, x, training=training)}
+    flow = {nodes[-1].name: cotangent.astype(x.dtype)}  # the gradient of each node's output
+    found: dict[str, np.ndarray] = {}
+    for node in reversed(nodes):
+        g, y = flow.pop(node.name), values[node.name]
+        a, *rest = (values[name] for name in node.inputs)
+        m = node.module
+
+        def p(leaf: str, module: str = m) -> np.ndarray:
+            return np.asarray(params[f"{module}.{leaf}"], x.dtype)
+
+        match node.op:
+            case Conv(_, kernel, stride, pad, groups):
+                dx, found[f"{m}.weight"] = _conv(g, a, p("weight"), kernel, stride, pad, groups)
+                flows = [dx]
+            case BatchNorm(eps):
+                mean, var = reference.statistics(a) if training else (p("running_mean"), p("running_var"))
+                scale = 1 / np.sqrt(var + eps)
+                normal = (a - _chw(mean)) * _chw(scale)
+                found[f"{m}.weight"], found[f"{m}.bias"] = (g * normal).sum((0, 2, 3)), g.sum((0, 2, 3))
+                if training:
+                    size = g.size // g.shape[1]
+                    g = g - _chw(found[f"{m}.bias"] / size) - normal * _chw(found[f"{m}.weight"] / size)
+                flows = [g * _chw(p("weight") * scale)]
+            case Linear():
+                found[f"{m}.weight"], found[f"{m}.bias"] = g.T @ a, g.sum(0)
+                flows = [g @ p("weight")]
+            case Relu():
+                flows = [g * (y > 0)]  # 0 at 0
+            case Sigmoid():
+                flows = [g * y * (1 - y)]
+            case MaxPool(kernel, stride, pad):
+                flows = [_max_pool(g, a, y, kernel, stride, pad)]
+            case AvgPool(kernel, stride, pad):
+                flows = [_avg_pool(g, a, kernel, stride, pad)]
+            case GlobalAvgPool():
+                flows = [np.broadcast_to(_hw(g / (a.shape[2] * a.shape[3])), a.shape)]
+            case Scale():
+                flows = [g * _hw(rest[0]), (g * a).sum((2, 3))]
+            case Add():
+                flows = [g, g]
+            case Concat():
+                flows = np.split(g, np.cumsum([v.shape[1] for v in (a, *rest)])[:-1], 1)
+            case Dropout():
+                flows = [g]
+        for name, into in zip(node.inputs, flows, strict=True):
+            flow[name] = flow[name] + into if name in flow else into
+    found["data"] = flow["data"]
+    return found
+
+
+def _conv(
+    g: np.ndarray, x: np.ndarray, weight: np.ndarray, kernel: int, stride: int, pad: int, groups: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gradients with respect to the input and to the weight."""
+    n, c, height, width = x.shape
+    h, w = g.shape[2:]
+    x = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
+    dx, dw = np.zeros_like(x), np.empty_like(weight)
+    g = g.reshape(n, groups, -1, h * w)  # (N, groups, O / groups, h w)
+    weight = weight.reshape(groups, -1, c // groups, kernel, kernel)
+    for i, j in np.ndindex(kernel, kernel):
+        at = _window(i, j, stride, h, w)
+        columns = x[at].reshape(n, groups, -1, h * w)
+        dw[:, :, i, j] = (g @ columns.swapaxes(2, 3)).sum(0).reshape(dw.shape[:2])
+        dx[at] += (weight[..., i, j].swapaxes(1, 2) @ g).reshape(n, c, h, w)
+    return dx[:, :, pad : pad + height, pad : pad + width], dw
+
+
+def _max_pool(g: np.ndarray, x: np.ndarray, y: np.ndarray, kernel: int, stride: int, pad: int) -> np.ndarray:
+    """To the first of equal values, row by row."""
+    height, width = x.shape[2:]
+    h, w = g.shape[2:]
+    x = np.pad(x, _sides(x, kernel, stride, pad, h, w), constant_values=-np.inf)
+    dx, given = np.zeros_like(x), np.zeros(g.shape, bool)
+    for i, j in np.ndindex(kernel, kernel):
+        at = _window(i, j, stride, h, w)
+        first = (x[at] == y) & ~given
+        dx[at] += g * first
+        given |= first
+    return dx[:, :, pad : pad + height, pad : pad + width]
+
+
+def _avg_pool(g: np.ndarray, x: np.ndarray, kernel: int, stride: int, pad: int) -> np.ndarray:
+    height, width = x.shape[2:]
+    h, w = g.shape[2:]
+    rows, columns = (
+        # The length of each window: the padding counts, what hangs over its edge does not.
+        np.minimum(kernel, size + 2 * pad - stride * np.arange(out))
+        for out, size in ((h, height), (w, width))
+    )
+    share = g / (rows[:, None] * columns).astype(g.dtype)
+    dx = np.pad(np.zeros_like(x), _sides(x, kernel, stride, pad, h, w))
+    for i, j in np.ndindex(kernel, kernel):
+        dx[_window(i, j, stride, h, w)] += share
+    return dx[:, :, pad : pad + height, pad : pad + width]
+
+
+def _window(i: int, j: int, stride: int, h: int, w: int) -> Any:
+    """Where all h x w windows have their place (i, j)."""
+    return ..., slice(i, i + stride * (h - 1) + 1, stride), slice(j, j + stride * (w - 1) + 1, stride)
+
+
+def _sides(x: np.ndarray, kernel: int, stride: int, pad: int, h: int, w: int) -> tuple[tuple[int, int], ...]:
+    """The padding of each axis: on the far side at least as far as the last window reaches."""
+    far = (max(pad, (out - 1) * stride + kernel - size - pad) for out, size in ((h, x.shape[2]), (w, x.shape[3])))
+    return (0, 0), (0, 0), *((pad, f) for f in far)
+
+
+def _chw(v: np.ndarray) -> np.ndarray:
+    return v[:, None, None]
+
+
+def _hw(v: np.ndarray) -> np.ndarray:
+    return v[:, :, None, None]

@@ -1,0 +1,1 @@
+"""Caffe's files: bytes to layers, layers to networks, and the way back."""

@@ -1,0 +1,179 @@
+"""Between the blobs of Caffe's layers and canonical parameters: BatchNorm's factor, folded biases, and the way back."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from weights.caffe.file import Layer
+from weights.caffe.recognise import Match, bn_of
+from weights.caffe.walk import Normalised
+from weights.errors import InputError
+from weights.networks.graph import BatchNorm, Conv, Linear, graph
+from weights.networks.parameters import STATISTICS, schema
+from weights.networks.spec import Spec
+from weights.params import Info
+
+Blobs = tuple[np.ndarray, ...]
+
+
+def blob_count(layer: Layer) -> int:
+    """How many blobs Caffe gives a layer of the types that our networks have."""
+    match layer.type:
+        case "BatchNorm":
+            return 3
+        case "Convolution" | "InnerProduct":
+            param = "convolution_param" if layer.type == "Convolution" else "inner_product_param"
+            return 1 + layer.settings.get(param, {}).get("bias_term", True)
+        case "Scale" if len(layer.bottoms) == 1:
+            return 1 + layer.settings.get("scale_param", {}).get("bias_term", False)
+        case _:
+            return 0
+
+
+def parameters(match: Match, source: str) -> tuple[dict[str, np.ndarray], Info]:
+    """Canonical parameters of a recognised network, and in an Info what the way back needs.
+
+    Weights are the blobs themselves (views). Statistics are float64: mean and variance times 1/factor, 0 for a factor
+    of 0; a convolution's bias before BatchNorm goes into the mean. Where the network has no BatchNorm after a
+    convolution, one that changes nothing stands in (mean 0, variance 1 - eps), its bias the convolution's.
+
+    Raises:
+        InputError: a blob of another shape than its layer's; ``source`` begins the message.
+    """
+    reader = _Reader(match.spec, source)
+    for module, unit in match.units.items():
+        reader.unit(module, unit)
+    for module, layer in match.linears.items():
+        reader.linear(module, layer)
+    return reader.arrays, Info(factors=reader.factors, blobs=reader.raw, history=(*match.notes, *reader.history()))
+
+
+def blobs(spec: Spec, params: Mapping[str, np.ndarray], info: Info) -> dict[tuple[str, str], Blobs]:
+    """The blobs of every layer that has any: (module, layer type) -> arrays, float32 or float64.
+
+    All are float32 unless a learned parameter is float64. BatchNorm blobs are what ``info`` says they were, bit for
+    bit, as long as the statistics are still those; changed statistics, or such without a factor, get the factor 1, and
+    are float64 where float32 would not hold them exactly.
+
+    Raises:
+        InputError: an array that holds no floating-point numbers, or wider ones than float64.
+    """
+    for p in schema(spec):
+        dtype = np.asarray(params[p.name]).dtype
+        if dtype not in (np.float64, np.float32, np.float16) and dtype.name != "bfloat16":
+            raise InputError(f"{p.name} is {dtype}; Caffe's blobs hold float32 or float64: convert it first")
+    double = any(np.asarray(params[p.name]).dtype == np.float64 for p in schema(spec) if p.learnable)
+    dtype = np.dtype(np.float64 if double else np.float32)
+    found: dict[tuple[str, str], Blobs] = {}
+    for node in graph(spec):
+        m = node.module
+        get = {leaf: np.asarray(params.get(f"{m}.{leaf}")) for leaf in ("weight", "bias", *STATISTICS)}
+        match node.op:
+            case Conv():
+                found[m, "Convolution"] = (get["weight"].astype(dtype, copy=False),)
+            case Linear():
+                kind = "InnerProduct" if m == "fc" else "Convolution"
+                weight = get["weight"] if m == "fc" else get["weight"][:, :, None, None]
+                found[m, kind] = weight.astype(dtype, copy=False), get["bias"].astype(dtype, copy=False)
+            case BatchNorm():
+                found[m, "BatchNorm"] = _stored(m, [get[leaf] for leaf in STATISTICS], info, dtype)
+                found[m, "Scale"] = tuple(get[leaf].astype(dtype, copy=False) for leaf in ("weight", "bias"))
+            case _:
+                pass
+    return found
+
+
+class _Reader:
+    def __init__(self, spec: Spec, source: str):
+        self.spec, self.source = spec, source
+        self.shapes = {p.name: p.shape for p in schema(spec)}
+        self.arrays: dict[str, np.ndarray] = {}
+        self.factors: dict[str, float] = {}
+        self.raw: dict[str, np.ndarray] = {}
+        self.absorbed = self.stand_ins = 0
+
+    def history(self) -> tuple[str, ...]:
+        lines = []
+        if self.absorbed:
+            lines.append(f"{self.absorbed} convolution biases went into the means of the BatchNorm after them")
+        if self.stand_ins:
+            lines.append(f"{self.stand_ins} convolutions without BatchNorm got one that changes nothing")
+        return tuple(lines)
+
+    def unit(self, module: str, unit: Normalised) -> None:
+        weight = self.blob(unit.conv, 0, self.shapes[f"{module}.weight"])
+        bn, c, dtype = bn_of(module), weight.shape[:1], weight.dtype
+        bias = self.blob(unit.conv, 1, c) if len(unit.conv.blobs) > 1 else None
+        gamma, beta = np.ones(c, dtype), np.zeros(c, dtype)
+        if unit.scale:
+            gamma = self.blob(unit.scale, 0, c)
+            beta = self.blob(unit.scale, 1, c) if len(unit.scale.blobs) > 1 else beta
+        if unit.norm:
+            statistics = self.statistics(bn, unit.norm, c, keep=bias is None)
+        else:
+            statistics = np.zeros(c, np.float64), np.full(c, 1 - self.spec.eps)
+            self.stand_ins += 1
+            if bias is not None and not unit.scale:
+                beta, bias = bias, None
+        if bias is not None:
+            statistics = statistics[0] - bias, statistics[1]
+            self.absorbed += 1
+        self.arrays |= {f"{module}.weight": weight, f"{bn}.weight": gamma, f"{bn}.bias": beta}
+        self.arrays |= {f"{bn}.{leaf}": value for leaf, value in zip(STATISTICS, statistics, strict=True)}
+
+    def statistics(self, bn: str, layer: Layer, shape: tuple[int, ...], keep: bool) -> tuple[np.ndarray, ...]:
+        *stored, factor = (self.blob(layer, i, s) for i, s in enumerate((shape, shape, (1,))))
+        self.factors[bn] = float(factor[0])
+        freed = tuple(_freed(blob, float(factor[0])) for blob in stored)
+        raw = (*stored, factor)
+        back = _encoded(freed, float(factor[0]), factor.dtype)
+        if keep and any(a.tobytes() != b.astype(a.dtype, copy=False).tobytes() for a, b in zip(raw, back, strict=True)):
+            self.raw |= {f"{bn}.{leaf}": blob for leaf, blob in zip((*STATISTICS, "factor"), raw, strict=True)}
+        return freed
+
+    def linear(self, module: str, layer: Layer) -> None:
+        out, c = self.shapes[f"{module}.weight"]
+        param = layer.settings.get("inner_product_param", {})
+        if layer.type == "Convolution":
+            weight = self.blob(layer, 0, (out, c, 1, 1)).reshape(out, c)
+        elif param.get("transpose"):
+            weight = self.blob(layer, 0, (c, out)).T
+        else:
+            weight = self.blob(layer, 0, (out, c))
+        bias = self.blob(layer, 1, (out,)) if len(layer.blobs) > 1 else np.zeros(out, weight.dtype)
+        self.arrays |= {f"{module}.weight": weight, f"{module}.bias": bias}
+
+    def blob(self, layer: Layer, i: int, shape: tuple[int, ...]) -> np.ndarray:
+        """A blob in the shape that the layer has; the four numbers of old files are matched from the end."""
+        array = layer.blobs[i]
+        if layer.fits(i, shape):
+            return array.reshape(shape)
+        raise InputError(
+            f"{self.source}: blob {i} of layer {layer.name!r} ({layer.type}) has shape {array.shape}, "
+            f"expected {shape} by the layers' definitions"
+        )
+
+
+def _freed(blob: np.ndarray, factor: float) -> np.ndarray:
+    with np.errstate(all="ignore"):  # what the file holds may be anything; Caffe computes with it all the same
+        return blob.astype(np.float64) * (1 / factor if factor else 0.0)
+
+
+def _encoded(statistics: Sequence[np.ndarray], factor: float, dtype: np.dtype) -> Blobs:
+    with np.errstate(all="ignore"):
+        return (*((s.astype(np.float64) * factor).astype(dtype) for s in statistics), np.array([factor], dtype))
+
+
+def _stored(bn: str, statistics: Sequence[np.ndarray], info: Info, dtype: np.dtype) -> Blobs:
+    """BatchNorm's three blobs: the first of the ways that give these statistics back exactly."""
+    ways = []
+    kept = [info.blobs.get(f"{bn}.{leaf}") for leaf in (*STATISTICS, "factor")]
+    if all(blob is not None and blob.dtype == dtype for blob in kept):
+        ways.append(tuple(np.asarray(blob) for blob in kept))
+    ways += [_encoded(statistics, factor, dtype) for factor in (info.factors.get(bn, 1.0), 1.0)]
+    for way in ways:
+        *stored, factor = way
+        back = [_freed(blob, float(factor[0])) for blob in stored]
+        if all(np.array_equal(b, s.astype(np.float64), equal_nan=True) for b, s in zip(back, statistics, strict=True)):
+            return way
+    return _encoded(statistics, 1.0, np.dtype(np.float64))

@@ -1,0 +1,245 @@
+"""Two checkpoints of any formats, tensor by tensor: identical, equal up to storage, different by how much, missing."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+import weights
+from weights.files import format_of
+from weights.names.dialect import FLAX, KERAS, STATE_DICTS, TORCH, Dialect
+from weights.networks.parameters import Param, schema
+from weights.networks.spec import to_dict
+from weights.params import Info
+
+Verdict = Literal["identical", "equal", "rounded", "different", "missing"]
+"""identical: the same bits, stored the same way. equal: the same numbers, stored in another layout or dtype (or zeros
+of another sign). rounded: the wider numbers, rounded to the narrower dtype, are the narrower ones. missing: on one
+side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A tensor as a file has it."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    layout: str  # order of the axes: "OIHW", "HWIO", "OI", "IO", "OI11", "C"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensor:
+    """One tensor on both sides; what is a pair is of A and of B, and None on the side that lacks it."""
+
+    name: str  # canonical
+    verdict: Verdict
+    stored: tuple[Stored | None, Stored | None]
+    count: int = 0  # of the values that differ
+    size: int = 0  # of all values
+    max_abs: float = 0.0  # largest |a - b|; inf where only one side is a finite number
+    relative: float = 0.0  # to the largest finite |a| or |b|
+    ulp: int | None = None  # most float32 numbers that one has to step from a to b; None where one side is no number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Everything in which two checkpoints differ, and every tensor that they do not."""
+
+    paths: tuple[str, str]
+    formats: tuple[str, str]
+    spec: Mapping[str, tuple[Any, Any]]  # field -> (a, b), those that differ; a nested field is "modules.3.pool"
+    expects: Mapping[str, tuple[Any, Any]]  # the same of the preprocessing and the label order; None: not stated
+    tensors: tuple[Tensor, ...]  # in the order of the first network's schema, then what only the second has
+
+    def count(self, verdict: Verdict) -> int:
+        """How many tensors were found so."""
+        return sum(t.verdict == verdict for t in self.tensors)
+
+    def same(self, rounding: bool = False) -> bool:
+        """Whether network and values are the same, and what is expected of images and labels where both state it.
+
+        What a network is called does not count.
+
+        Args:
+            rounding: whether tensors that differ only by the rounding to the narrower dtype count as the same.
+        """
+        fine = {"identical", "equal"} | ({"rounded"} if rounding else set())
+        contradicted = any(None not in pair for pair in self.expects.values())
+        return not self.spec.keys() - {"name"} and not contradicted and all(t.verdict in fine for t in self.tensors)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data for JSON; numbers that are infinite are None."""
+        tensors = [asdict(t) for t in self.tensors]
+        for t in tensors:
+            t |= {key: None for key in ("max_abs", "relative") if not np.isfinite(t[key])}
+        return {
+            "paths": self.paths,
+            "formats": self.formats,
+            "same": self.same(),
+            "spec": dict(self.spec),
+            "expects": dict(self.expects),
+            "tensors": tensors,
+        }
+
+
+def diff(a: str | Path, b: str | Path) -> Difference:
+    """Compares two checkpoints of any formats that ``weights.read`` knows.
+
+    Raises:
+        InputError: one cannot be read.
+    """
+    sides = [_Side(Path(path)) for path in (a, b)]
+    first, second = sides
+    names = {p.name: None for side in sides for p in side.schema.values()}
+    return Difference(
+        paths=(str(a), str(b)),
+        formats=(first.format, second.format),
+        spec=_fields(to_dict(first.spec), to_dict(second.spec)),
+        expects=_fields(_expects(first.info), _expects(second.info)),
+        tensors=tuple(_tensor(name, first, second) for name in names),
+    )
+
+
+class _Side:
+    """One of the two files."""
+
+    def __init__(self, path: Path):
+        self.spec, self.params = weights.read(path)
+        self.info: Info = self.params.info
+        self.format = format_of(path).name
+        self.schema: dict[str, Param] = {p.name: p for p in schema(self.spec)}
+        self._dialect: Dialect = {"keras": KERAS, "orbax": FLAX}.get(self.format) or STATE_DICTS.get(
+            self.info.format if self.format in ("pytorch", "safetensors") else "", TORCH
+        )
+
+    def stored(self, name: str) -> Stored | None:
+        """A tensor as the file has it; None where the network has none of that name."""
+        p = self.schema.get(name)
+        if p is None:
+            return None
+        shape = self._dialect.shape(p)
+        layout = {4: "OIHW", 2: "OI", 1: "C"}[len(p.shape)]
+        if len(shape) > len(p.shape):
+            layout += "11"  # a matrix kept as a 1x1 convolution
+        elif len(shape) > 1 and (axes := self._dialect.axes.get(p.kind)):
+            layout = "".join(layout[axis] for axis in axes)
+        return Stored(str(self.params[name].dtype), shape, layout)
+
+
+def _tensor(name: str, first: _Side, second: _Side) -> Tensor:
+    stored = first.stored(name), second.stored(name)
+    if None in stored:
+        return Tensor(name=name, verdict="missing", stored=stored)
+    a, b = first.params[name], second.params[name]
+    if a.shape != b.shape:
+        return Tensor(name=name, verdict="different", stored=stored)
+    numbers = difference(a, b)
+    verdict: Verdict = "different"
+    if not numbers["count"]:
+        verdict = "identical" if stored[0] == stored[1] and _bits(a) == _bits(b) else "equal"
+    elif a.dtype != b.dtype:
+        wide, narrow = (a, b) if a.itemsize > b.itemsize else (b, a)
+        with np.errstate(over="ignore"):
+            rounded = np.array_equal(wide.astype(narrow.dtype), narrow, equal_nan=True)
+        verdict = "rounded" if rounded else "different"
+    return Tensor(name=name, verdict=verdict, stored=stored, size=a.size, **numbers)
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
+    """How far two arrays of one shape are apart: ``count``, ``max_abs``, ``relative`` and ``ulp`` as of ``Tensor``.
+
+    Values are widened to float64, which is exact; NaN equals NaN.
+    """
+    unequal = (a != b) & ~(np.isnan(a) & np.isnan(b))
+    count = int(np.count_nonzero(unequal))
+    if not count:
+        return {"count": 0, "max_abs": 0.0, "relative": 0.0, "ulp": 0}
+    x, y = (np.asarray(side[unequal], np.float64) for side in (a, b))
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        return {"count": count, "max_abs": np.inf, "relative": np.inf, "ulp": None}
+    largest = max(float(np.abs(side[np.isfinite(side)]).max(initial=0)) for side in (a, b))
+    off = float(np.abs(x - y).max())
+    return {"count": count, "max_abs": off, "relative": off / largest, "ulp": _steps(x, y)}
+
+
+def _steps(x: np.ndarray, y: np.ndarray) -> int | None:
+    """Most float32 numbers between two: neighbours are 1 apart, also across 0."""
+    with np.errstate(over="ignore"):
+        places = [side.astype(np.float32) for side in (x, y)]
+    if not all(np.isfinite(side).all() for side in places):
+        return None
+    # The bits of floats of one sign are in the order of the numbers.
+    bits = [side.view(np.int32).astype(np.int64) for side in places]
+    i, j = (np.where(b < 0, -(b & 0x7FFFFFFF), b) for b in bits)
+    return int(np.abs(i - j).max())
+
+
+def _bits(array: np.ndarray) -> bytes:
+    return np.ascontiguousarray(array).tobytes()
+
+
+def _expects(info: Info) -> dict[str, Any]:
+    return {"preprocessing": info.preprocessing and asdict(info.preprocessing), "labels": info.labels}
+
+
+def _fields(a: Any, b: Any, path: str = "") -> dict[str, tuple[Any, Any]]:
+    """Every leaf in which two pieces of plain data differ, by its dotted path."""
+    if a == b:
+        return {}
+    inner: Iterator[tuple[Any, Any, Any]]
+    match a, b:
+        case dict(), dict():
+            inner = ((key, a.get(key), b.get(key)) for key in a | b)
+        case tuple() | list(), tuple() | list() if len(a) == len(b):
+            inner = ((i, x, y) for i, (x, y) in enumerate(zip(a, b, strict=True)))
+        case _:
+            return {path: (a, b)}
+    found: dict[str, tuple[Any, Any]] = {}
+    for key, x, y in inner:
+        found |= _fields(x, y, f"{path}.{key}" if path else str(key))
+    return found
+
+
+def text(found: Difference, rounding: bool = False) -> str:
+    """A difference as people read it: what differs, in tables, and one last line that says it all."""
+    from conformance.report.table import aligned
+
+    lines = [f"A  {found.paths[0]} ({found.formats[0]})", f"B  {found.paths[1]} ({found.formats[1]})", ""]
+    for title, pairs in (("network", found.spec), ("expected of the input", found.expects)):
+        if pairs:
+            rows = [(field, _shown(x), _shown(y)) for field, (x, y) in pairs.items()]
+            lines += [aligned((title, "A", "B"), rows), ""]
+    shown = [t for t in found.tensors if t.verdict not in ("identical", "equal")]
+    if shown:
+        header = ("tensor", "verdict", "values", "max abs", "relative", "float32 ulp", "A", "B")
+        lines += [aligned(header, [_row(t) for t in shown]), ""]
+    verdicts = ("identical", "equal", "rounded", "different", "missing")
+    counts = [f"{n} {verdict}" for verdict in verdicts if (n := found.count(verdict))]
+    summary = f"{'the same' if found.same(rounding) else 'different'}: {len(found.tensors)} tensors, "
+    return "\n".join([*lines, summary + ", ".join(counts) + _storage(found)])
+
+
+def _row(t: Tensor) -> tuple[str, ...]:
+    sides = [f"{side.dtype} {side.layout} {side.shape}" if side else "missing" for side in t.stored]
+    numbers = ("", "", "", "")
+    if t.count:
+        ulp = "" if t.ulp is None else str(t.ulp)
+        numbers = (f"{t.count} of {t.size}", f"{t.max_abs:.3g}", f"{t.relative:.3g}", ulp)
+    return t.name, t.verdict, *numbers, *sides
+
+
+def _storage(found: Difference) -> str:
+    """In what the storage of tensors that are equal differs."""
+    pairs = [(a, b) for t in found.tensors if t.verdict == "equal" for a, b in [t.stored] if a and b]
+    layouts, dtypes = sum(a.layout != b.layout for a, b in pairs), sum(a.dtype != b.dtype for a, b in pairs)
+    ways = [f"{n} in another {what}" for n, what in ((layouts, "layout"), (dtypes, "dtype")) if n]
+    return f" (stored: {', '.join(ways)})" if ways else ""
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "not stated"
+    return json.dumps(value) if isinstance(value, dict) else str(value)

@@ -1,0 +1,84 @@
+"""What travels with the values, as the string-to-string mapping that safetensors and ONNX files hold."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from weights.errors import InputError
+from weights.networks.spec import Spec, from_dict, to_dict
+from weights.params import Info, Preprocessing
+
+VERSION = "1"
+MARK = "senet.format"
+"""The key that tells our files from all others; its value is the version."""
+
+
+def encode(spec: Spec, info: Info) -> dict[str, str]:
+    """Everything that a network's values do not say themselves; JSON, except for the version and the label order."""
+    data: dict[str, Any] = {
+        "spec": to_dict(spec),
+        "preprocessing": info.preprocessing and asdict(_preprocessing(asdict(info.preprocessing))),
+        "assumed": info.assumed,
+        "provenance": {"source": info.source, "format": info.format, "sha256": info.sha256},
+        "factors": dict(info.factors),
+        "history": info.history,
+    }
+    strings = {f"senet.{key}": json.dumps(value) for key, value in data.items() if value}
+    return {MARK: VERSION, **strings, **({"senet.labels": info.labels} if info.labels else {})}
+
+
+def decode(strings: Mapping[str, str], source: str) -> tuple[Spec, Info]:
+    """The inverse of ``encode``; ``source`` names the file in errors.
+
+    Raises:
+        InputError: not from this program, from another version of it, or damaged.
+    """
+    version = strings.get(MARK)
+    if version is None:
+        raise InputError(f"{source}: was not written by senet: its metadata has no {MARK!r}")
+    if version != VERSION:
+        raise InputError(f"{source}: is of format version {version!r}, this program reads {VERSION!r}; update senet")
+    data = {key.removeprefix("senet."): value for key, value in strings.items() if key.startswith("senet.")}
+    labels = data.pop("labels", None)
+    try:
+        values = {key: json.loads(value) for key, value in data.items() if key not in ("format", "dialect")}
+        spec = from_dict(values["spec"])
+        provenance = values.get("provenance", {})
+        info = Info(
+            preprocessing=_preprocessing(values["preprocessing"]) if "preprocessing" in values else None,
+            labels=None if labels is None else _one_of(("devkit", "sorted"), labels, "label order"),
+            assumed=tuple(map(str, values.get("assumed", ()))),
+            factors={str(key): float(value) for key, value in values.get("factors", {}).items()},
+            history=tuple(map(str, values.get("history", ()))),
+            source=str(provenance.get("source", "")),
+            format=str(provenance.get("format", "")),
+            sha256=str(provenance.get("sha256", "")),
+        )
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        raise InputError(f"{source}: its metadata is damaged: {error!r}") from None
+    return spec, info
+
+
+def _preprocessing(data: Mapping[str, Any]) -> Preprocessing:
+    return Preprocessing(
+        channels=_one_of(("bgr", "rgb"), data["channels"], "channel order"),
+        range=float(data["range"]),
+        mean=_three(data["mean"]),
+        std=_three(data["std"]),
+        resize=int(data["resize"]),
+        crop=int(data["crop"]),
+    )
+
+
+def _three(values: Iterable[float]) -> tuple[float, float, float]:
+    first, second, third = values
+    return float(first), float(second), float(third)
+
+
+def _one_of(known: tuple[str, ...], value: Any, what: str) -> Any:
+    if value not in known:
+        raise InputError(f"{what} {value!r}: expected one of {', '.join(known)}")
+    return value

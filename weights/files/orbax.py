@@ -1,0 +1,140 @@
+"""Orbax checkpoints for Flax: folders that restore into ``nnx.state(model, nnx.Any(nnx.Param, nnx.BatchStat))``.
+
+The tree is that of ``se_jax``'s modules. What else travels with the values is in Orbax's custom metadata. The values go
+through NumPy, so doubles stay doubles whatever JAX is set to.
+"""
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from weights.errors import InputError
+from weights.files import metadata
+from weights.files.state_dict import decode, identify
+from weights.names.dialect import FLAX
+from weights.networks.parameters import check, schema
+from weights.networks.spec import Spec
+from weights.params import Info, Params, info_of
+from weights.storage.whole import reason
+
+_MARK = "_CHECKPOINT_METADATA"  # a file of Orbax's in every checkpoint
+_TREE = "_METADATA"  # another, beside the arrays
+_ITEMS = (".", "default", "state")  # where the arrays are; CheckpointManager puts them into a folder of their own
+
+
+def is_checkpoint(path: str | Path) -> bool:
+    """Whether a folder holds an Orbax checkpoint."""
+    return any((Path(path) / name).is_file() for name in (_MARK, _TREE))
+
+
+def read(path: Path, spec: Spec | None = None) -> tuple[Spec, Params]:
+    """Reads a checkpoint of a Flax network's state: one that ``write`` or a user of ``se_jax`` saved.
+
+    Args:
+        path: the folder.
+        spec: the network, where the checkpoint does not state it and it is none of ``MODELS``.
+
+    Raises:
+        InputError: damaged, or its arrays are of no network here; or Orbax is not installed.
+    """
+    if not is_checkpoint(path):
+        raise InputError(f"{path}: is no Orbax checkpoint: expected a folder with {_MARK}")
+    item = next((path / name for name in _ITEMS if (path / name / _TREE).is_file()), None)
+    if item is None:
+        raise InputError(f"{path}: is a damaged Orbax checkpoint, or one without a tree of arrays: no {_TREE}")
+    info = None
+    if strings := _custom_metadata(path):
+        spec, info = metadata.decode(strings, str(path))
+    tensors = _restore(item)
+    names, found = identify(path, tensors, [FLAX], spec)
+    return found, decode(path, found, tensors, names, info or Info(source=path.name, format="orbax"))
+
+
+def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray]) -> None:
+    """Writes a checkpoint beside ``path``, then puts it in the place of a checkpoint there.
+
+    Raises:
+        InputError: the parameters do not fit, something else stands at ``path``, or Orbax is not installed.
+    """
+    check(spec, params, str(path))
+    if path.exists() and not is_checkpoint(path):
+        raise InputError(f"{path}: stands already and is no Orbax checkpoint; remove it or choose another name")
+    target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():  # Orbax would make it
+        raise InputError(f"{path}: cannot be written: there is no {target.parent}")
+    tree: dict[str, Any] = {}
+    for p in schema(spec):
+        branch = tree
+        for name in FLAX.key(p).split("."):
+            branch = branch.setdefault(name, {})
+        branch["value"] = np.ascontiguousarray(FLAX.encode(p, params[p.name]))
+    checkpoints = _orbax()
+    token = secrets.token_hex(4)
+    new, old = (target.with_name(f".{target.name[:100]}.{token}.{end}") for end in ("part", "old"))
+    try:
+        with checkpoints.StandardCheckpointer() as checkpointer:
+            checkpointer.save(new, tree, custom_metadata=metadata.encode(spec, info_of(params)))
+        if target.exists():
+            os.replace(target, old)
+        os.replace(new, target)
+    except BaseException as error:
+        if old.exists() and not target.exists():
+            os.replace(old, target)
+        with suppress(OSError):
+            shutil.rmtree(new)
+        if isinstance(error, OSError | ValueError):
+            why = reason(error, target.parent) if isinstance(error, OSError) else str(error)
+            raise InputError(f"{path}: cannot be written: {why}") from error
+        raise
+    with suppress(OSError):
+        shutil.rmtree(old)
+
+
+def _orbax() -> Any:
+    try:
+        import orbax.checkpoint
+    except ImportError as error:
+        raise InputError(f"Orbax checkpoints need orbax-checkpoint: pip install 'senet[jax]' ({error})") from error
+    return orbax.checkpoint
+
+
+def _custom_metadata(path: Path) -> dict[str, str] | None:
+    try:
+        strings = json.loads((path / _MARK).read_bytes()).get("custom_metadata")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise InputError(f"{path}: its {_MARK} is damaged: {error}") from None
+    return strings if isinstance(strings, dict) and metadata.MARK in strings else None
+
+
+def _restore(item: Path) -> dict[str, np.ndarray]:
+    """Every array of the tree by its dotted path, without nnx's final "value"."""
+    checkpoints = _orbax()
+    try:
+        with checkpoints.Checkpointer(checkpoints.PyTreeCheckpointHandler()) as checkpointer:
+            wanted = checkpointer.metadata(item.absolute()).item_metadata.tree
+            plan = _map(wanted, lambda _: checkpoints.RestoreArgs(restore_type=np.ndarray))
+            tree = checkpointer.restore(item.absolute(), args=checkpoints.args.PyTreeRestore(restore_args=plan))
+    except Exception as error:  # Orbax and TensorStore raise errors of many types for damage
+        raise InputError(f"{item}: is a damaged Orbax checkpoint: {str(error).splitlines()[0][:300]}") from error
+    return {name.removesuffix(".value"): array for name, array in _leaves(tree)}
+
+
+def _map(tree: Any, make: Any) -> Any:
+    return {key: _map(branch, make) for key, branch in tree.items()} if isinstance(tree, dict) else make(tree)
+
+
+def _leaves(tree: Any, path: str = "") -> Iterator[tuple[str, np.ndarray]]:
+    if isinstance(tree, Mapping):
+        for key, branch in tree.items():
+            yield from _leaves(branch, f"{path}.{key}" if path else str(key))
+    elif ".rngs." not in path:  # the state of a Dropout's random numbers
+        yield path, np.asarray(tree)

@@ -1,0 +1,181 @@
+"""The canonical store: safetensors files (https://github.com/huggingface/safetensors) with everything in the metadata.
+
+Canonical names, schema order, the dtypes of the values; Caffe blobs to be kept as they are stand under "caffe/".
+"""
+
+import json
+import mmap
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from weights.errors import InputError
+from weights.files import metadata
+from weights.files.state_dict import from_state, to_state
+from weights.networks.parameters import check, schema
+from weights.networks.spec import Spec
+from weights.params import Params, info_of
+from weights.storage.whole import reading, replacing
+
+_DTYPES = {
+    "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8",
+    "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2",
+}  # fmt: skip
+_NAMES = {np.dtype(code): name for name, code in _DTYPES.items() if name != "BF16"}
+_RAW = "caffe/"
+_DIALECT = "senet.dialect"
+_LONGEST_HEADER = 100_000_000  # that of the safetensors library
+
+
+def read(path: Path, **options: Any) -> tuple[Spec, Params]:
+    """Reads a canonical file; any other safetensors file as a PyTorch state dict, with ``from_state``'s options.
+
+    Returns:
+        The arrays are read-only views of the mapped file.
+
+    Raises:
+        InputError: damaged, of another version, or its tensors do not fit its spec.
+    """
+    tensors, strings = load_tensors(path)
+    if metadata.MARK not in strings:
+        return from_state(path, tensors, **options)
+    spec, info = metadata.decode(strings, str(path))
+    dialect = strings.get(_DIALECT)
+    given = [f"{key} {value}" for key, value in options.items() if value not in (None, dialect)]
+    if given:
+        raise InputError(f"{path}: says itself what it is; leave out {', '.join(given)}")
+    if dialect:
+        return from_state(path, tensors, dialect=dialect, spec=spec, info=info)
+    blobs = {name.removeprefix(_RAW): tensors.pop(name) for name in list(tensors) if name.startswith(_RAW)}
+    check(spec, tensors, str(path))
+    return spec, Params(((p.name, tensors[p.name]) for p in schema(spec)), replace(info, blobs=blobs))
+
+
+def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray], dialect: str | None = None) -> None:
+    """Writes a canonical file, one array after the other.
+
+    Args:
+        dialect: writes a PyTorch state dict under that dialect's names instead, with the same metadata.
+
+    Raises:
+        InputError: the parameters do not fit the spec, or the place cannot be written.
+    """
+    check(spec, params, str(path))
+    info = info_of(params)
+    strings = metadata.encode(spec, info)
+    if dialect:
+        save_tensors(path, to_state(spec, params, dialect), strings | {_DIALECT: dialect})
+        return
+    tensors = {p.name: params[p.name] for p in schema(spec)}
+    tensors |= {_RAW + name: blob for name, blob in info.blobs.items()}
+    save_tensors(path, tensors, strings)
+
+
+def load_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The tensors of any safetensors file, in the order of its header, and its metadata.
+
+    Returns:
+        Read-only views of the mapped file; bfloat16, which NumPy has not, as float32 (exact).
+
+    Raises:
+        InputError: not a safetensors file, or a damaged one.
+    """
+    with reading(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size < 8:
+            raise InputError(f"{path}: is no safetensors file: {size} bytes, at least 8 expected")
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    start = 8 + int.from_bytes(data[:8], "little")
+    if start > min(size, _LONGEST_HEADER):
+        raise InputError(
+            f"{path}: is no safetensors file, or cut short: its header ends at byte {start}, the file at byte {size}"
+        )
+    entries, strings = _header(path, data[8:start])
+    end = 0
+    for name, (_, begin, stop) in sorted(entries.items(), key=lambda item: item[1][1:]):
+        if begin != end:
+            raise InputError(f"{path}: damaged: {name} begins at byte {begin} of the data, expected {end}")
+        end = stop
+    if start + end != size:
+        raise InputError(f"{path}: damaged: the tensors end at byte {start + end}, the file at byte {size}")
+    return {name: _tensor(data, start + begin, *kind) for name, (kind, begin, _) in entries.items()}, strings
+
+
+def save_tensors(path: Path, tensors: Mapping[str, np.ndarray], strings: Mapping[str, str]) -> None:
+    """Writes a safetensors file; only arrays that are not contiguous are copied, one at a time.
+
+    Raises:
+        InputError: a dtype that the format has not, or the place cannot be written.
+    """
+    for name, array in tensors.items():
+        if array.dtype.newbyteorder("<") not in _NAMES:
+            raise InputError(f"{path}: {name} is {array.dtype}, which safetensors files cannot hold")
+    header: dict[str, Any] = {"__metadata__": dict(strings)} if strings else {}
+    header |= dict.fromkeys(tensors)  # listed in the order given
+    # Wide dtypes first in the data, so that every tensor is aligned whatever the sizes before it.
+    order = sorted(tensors, key=lambda name: -tensors[name].itemsize)
+    end = 0
+    for name in order:
+        array = tensors[name]
+        code = _NAMES[array.dtype.newbyteorder("<")]
+        header[name] = {"dtype": code, "shape": array.shape, "data_offsets": (end, end + array.nbytes)}
+        end += array.nbytes
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with replacing(path) as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in order:
+            array = np.ascontiguousarray(tensors[name], dtype=tensors[name].dtype.newbyteorder("<"))
+            file.write(array.reshape(-1).view(np.uint8).data)
+
+
+def _header(path: Path, text: bytes) -> tuple[dict[str, tuple[tuple[str, tuple[int, ...]], int, int]], dict[str, str]]:
+    """Of every tensor ((dtype, shape), begin, end), and the metadata."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        twice = (
+            {key for key, _ in pairs if [k for k, _ in pairs].count(key) > 1} if len(dict(pairs)) < len(pairs) else ()
+        )
+        if twice:
+            raise InputError(f"{path}: damaged: {', '.join(sorted(twice))} occurs twice in the header")
+        return dict(pairs)
+
+    try:
+        header = json.loads(text, object_pairs_hook=unique) if text[:1] == b"{" else None
+    except InputError:
+        raise
+    except (ValueError, RecursionError):
+        header = None
+    if not isinstance(header, dict):
+        raise InputError(f"{path}: is no safetensors file, or a damaged one: its header is not a JSON object")
+    strings = header.pop("__metadata__", {})
+    if not isinstance(strings, dict) or not all(isinstance(value, str) for value in strings.values()):
+        raise InputError(f"{path}: damaged: its metadata does not map strings to strings")
+    return {name: _entry(path, name, entry) for name, entry in header.items()}, strings
+
+
+def _entry(path: Path, name: str, entry: Any) -> tuple[tuple[str, tuple[int, ...]], int, int]:
+    match entry:
+        case {"dtype": str(code), "shape": [*shape], "data_offsets": [begin, end]} if all(
+            type(n) is int and n >= 0 for n in (*shape, begin, end)
+        ):
+            pass
+        case _:
+            raise InputError(f"{path}: damaged: {name} is described by {json.dumps(entry)[:200]}")
+    if code not in _DTYPES:
+        raise InputError(f"{path}: {name} is of dtype {code[:20]!r}; those read are {', '.join(_DTYPES)}")
+    if len(shape) > 32 or prod(max(n, 1) for n in shape) > 2**59:  # more than NumPy can describe, even when empty
+        raise InputError(f"{path}: damaged: {name} has the shape {str(shape)[:200]}")
+    if end - begin != prod(shape) * np.dtype(_DTYPES[code]).itemsize:
+        raise InputError(f"{path}: damaged: {name}, {code} of shape {tuple(shape)}, has {end - begin} bytes")
+    return (code, tuple(shape)), begin, end
+
+
+def _tensor(data: mmap.mmap, start: int, code: str, shape: tuple[int, ...]) -> np.ndarray:
+    array = np.frombuffer(data, _DTYPES[code], prod(shape), start).reshape(shape)
+    return (array.astype(np.uint32) << 16).view(np.float32) if code == "BF16" else array

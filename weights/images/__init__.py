@@ -1,0 +1,1 @@
+"""From photographs to inputs, and the names of the classes."""

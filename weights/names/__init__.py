@@ -1,0 +1,1 @@
+"""What frameworks and other projects call the parameters."""

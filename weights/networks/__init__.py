@@ -1,0 +1,1 @@
+"""What the networks are: operations, records, parameters, sizes, costs."""
