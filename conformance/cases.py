@@ -1,22 +1,27 @@
 """Small networks, seeded weights and inputs: the numbers that the golden data was made with, on every machine."""
 
 from dataclasses import replace
+from typing import assert_never
 
 import numpy as np
 
-from weights.networks.graph import Add, BatchNorm, Conv, Linear, Node, Scale, graph
+from weights.networks.inception import Branches, InceptionSpec
+from weights.networks.network import Network, as_network
+from weights.networks.operations import Act, Add, BatchNorm, Concat, Conv, Dropout, GlobalPool, Linear, Pool, Scale
 from weights.networks.parameters import schema
-from weights.networks.spec import Branches, Inception, ResNet, Spec
+from weights.networks.resnet import ResNetSpec
+from weights.networks.se import SE
+from weights.networks.spec import Spec
 from weights.params import CAFFE, Info, Params
 
-_SE_RESNET = ResNet(
+_SE_RESNET = ResNetSpec(
     name="tiny-se-resnet",
     depths=(1, 2, 1, 1),
     stem=((8, 7),),
     reduce=(4, 8, 16, 32),
     width=(4, 8, 16, 32),
     out_channels=(16, 32, 64, 128),
-    reduction=4,
+    se=SE(reduction=4),
     classes=10,
 )
 _SE_RESNEXT = replace(
@@ -35,7 +40,7 @@ _SENET = replace(
     shortcut=3,
     dropout=float(np.float32(0.2)),
 )
-_SE_BN_INCEPTION = Inception(
+_SE_BN_INCEPTION = InceptionSpec(
     name="tiny-se-bn-inception",
     modules=(
         Branches(name="3a", conv1x1=8, conv3x3=(6, 12), double3x3=(6, 8, 12), pool="avg", project=8),
@@ -43,7 +48,7 @@ _SE_BN_INCEPTION = Inception(
         Branches(name="5b", conv1x1=24, conv3x3=(12, 32), double3x3=(12, 24, 24), pool="max", project=16),
     ),
     stem=((8, 7), (8, 1), (24, 3)),
-    reduction=4,
+    se=SE(reduction=4),
     classes=10,
 )
 
@@ -54,9 +59,9 @@ TINY: dict[str, Spec] = {
         _SE_RESNEXT,
         _SENET,
         _SE_BN_INCEPTION,
-        replace(_SE_RESNET, name="tiny-resnet", reduction=None),
-        replace(_SE_RESNEXT, name="tiny-resnext", reduction=None),
-        replace(_SE_BN_INCEPTION, name="tiny-bn-inception", reduction=None),
+        replace(_SE_RESNET, name="tiny-resnet", se=None),
+        replace(_SE_RESNEXT, name="tiny-resnext", se=None),
+        replace(_SE_BN_INCEPTION, name="tiny-bn-inception", se=None),
     )
 }
 """One small network, of 10 classes, for every kind of network in ``weights.MODELS``."""
@@ -64,18 +69,21 @@ TINY: dict[str, Spec] = {
 _FACTOR = np.float32(999.98236)  # Caffe's BatchNorm factor after some thousand steps, as in the released files
 
 
-def seeded(spec: Spec, seed: int) -> Params:
+def seeded(of: Network | Spec, seed: int) -> Params:
     """Plausible weights for any network, drawn in the order of the graph from numpy's default generator.
 
     Activations keep their size through the depth. Values are float32, as in a Caffe file; running statistics are
     float64, freed of the factor that ``info.factors`` keeps.
     """
     rng = np.random.default_rng(seed)
-    nodes = graph(spec)
-    params = Params(info=Info(preprocessing=CAFFE, labels="devkit" if spec.classes == 1000 else None))
-    shapes = {p.name: p.shape for p in schema(spec)}
+    network = as_network(of)
+    nodes, classifier = network.nodes, network.classifier
+    params = Params(info=Info(preprocessing=CAFFE, labels="devkit" if network.classes == 1000 else None))
+    shapes = {p.name: p.shape for p in schema(network)}
     factors: dict[str, float] = {}
-    units = _gated_sums(nodes)
+    units, last = _gated_sums(network), _branch_ends(network)
+    gates = {network.by_name[node.inputs[1]].inputs[0] for node in nodes if isinstance(node.op, Scale)}
+    gain, gain_last = 1.0 if units else 1.15, 1.2 / np.sqrt(max(units, 1))  # the sum of all units stays as large as one
     first = True
     for node in nodes:
         m = node.module
@@ -86,19 +94,22 @@ def seeded(spec: Spec, seed: int) -> Params:
                 if first:
                     w /= 60.0  # the deviation of the inputs
                 else:
-                    w *= _gain(m, units)
+                    w *= gain_last if node.name in last else gain
                 params[f"{m}.weight"] = w.astype(np.float32)
+                if node.op.bias:
+                    params[f"{m}.bias"] = (rng.standard_normal(shape[0]) * 0.5).astype(np.float32)
                 first = False
-            case Linear() if m == "fc":
+            case Linear() if node is classifier:
                 shape = shapes[f"{m}.weight"]
                 params[f"{m}.weight"] = (rng.standard_normal(shape) * np.sqrt(1.0 / shape[1])).astype(np.float32)
                 params[f"{m}.bias"] = (rng.standard_normal(shape[0]) * 0.1).astype(np.float32)
             case Linear():
                 shape = shapes[f"{m}.weight"]
                 w = rng.standard_normal(shape) * np.sqrt(2.0 / shape[1])
-                w *= 0.3 if m.endswith(".fc2") else 1.0
+                w *= 0.3 if node.name in gates else 1.0
                 params[f"{m}.weight"] = w.astype(np.float32)
-                params[f"{m}.bias"] = (rng.standard_normal(shape[0]) * 0.5).astype(np.float32)
+                if node.op.bias:
+                    params[f"{m}.bias"] = (rng.standard_normal(shape[0]) * 0.5).astype(np.float32)
             case BatchNorm():
                 shape = shapes[f"{m}.weight"]
                 for leaf, drawn in (
@@ -110,21 +121,29 @@ def seeded(spec: Spec, seed: int) -> Params:
                 params[f"{m}.weight"] = rng.uniform(0.5, 1.5, shape).astype(np.float32)
                 params[f"{m}.bias"] = (rng.standard_normal(shape) * 0.1).astype(np.float32)
                 factors[m] = float(_FACTOR)
-            case _:
+            case Act() | Pool() | GlobalPool() | Scale() | Add() | Concat() | Dropout():
                 pass
+            case _:
+                assert_never(node.op)
     return Params({name: params[name] for name in shapes}, replace(params.info, factors=factors))
 
 
-def _gated_sums(nodes: tuple[Node, ...]) -> int:
+def _gated_sums(network: Network) -> int:
     """How many residual units end in Caffe's Axpy: a sum of which one side is scaled by a gate."""
-    scaled = {node.name for node in nodes if isinstance(node.op, Scale)}
-    return sum(isinstance(node.op, Add) and node.inputs[0] in scaled for node in nodes)
+    sums = (node for node in network.nodes if isinstance(node.op, Add))
+    return sum(isinstance(network.by_name[node.inputs[0]].op, Scale) for node in sums)
 
 
-def _gain(module: str, units: int) -> float:
-    if module.startswith("stage") and module.endswith(".conv3"):
-        return 1.2 / np.sqrt(max(units, 1))  # the sum of all units stays as large as one
-    return 1.0 if units else 1.15
+def _branch_ends(network: Network) -> set[str]:
+    """The last convolutions of the residual branches: what a sum adds first, before BatchNorm and gate."""
+    found = set()
+    for node in network.nodes:
+        if isinstance(node.op, Add):
+            at = network.by_name[node.inputs[0]]
+            while isinstance(at.op, Scale | BatchNorm):
+                at = network.by_name[at.inputs[0]]
+            found.add(at.name)
+    return found
 
 
 def image(seed: int, n: int = 1, h: int = 224, w: int = 224) -> np.ndarray:

@@ -10,7 +10,7 @@ from conformance.cases import image, seeded, top_diff
 from conformance.judge.compare import Result, compare, compare_gradients
 from conformance.judge.port import network
 from conformance.report.table import markdown, title_of
-from weights.networks.graph import graph
+from weights.networks.network import graph
 
 NETWORKS = ("tiny-se-resnet", "tiny-se-bn-inception")
 SEED, SIZE = 1, (2, 65, 64)

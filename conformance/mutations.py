@@ -25,7 +25,8 @@ from conformance.adapters import FRAMEWORKS
 from conformance.judge.bounds import TAPS
 from conformance.judge.compare import relative_error
 from conformance.reference import forward as reference
-from weights.networks.graph import MaxPool, Node, Op, graph
+from weights.networks.network import Node, graph
+from weights.networks.operations import MaxPool, Op
 from weights.networks.spec import Spec
 
 PORTS = ("torch", "jax", "tf")

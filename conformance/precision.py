@@ -20,7 +20,8 @@ from conformance.adapters import FRAMEWORKS
 from conformance.judge.bounds import BOUNDS, ROUNDING
 from conformance.judge.compare import Comparison, compare, compare_gradients, compare_training
 from conformance.reference.training import Recipe
-from weights.networks.spec import MODELS, Spec
+from weights.networks.models import MODELS
+from weights.networks.spec import Spec
 
 EVIDENCE = Path(__file__).with_name("precision.json")
 PAGE = Path(__file__).parents[1] / "docs" / "precision.md"

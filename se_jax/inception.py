@@ -5,9 +5,9 @@ from jax import Array
 
 from se_jax.layers import AvgPool, BatchNorm, Concat, GlobalAvgPool, MaxPool, ReLU, conv, linear
 from se_jax.se_block import SEBlock
-from weights import Inception as Spec
+from weights import InceptionSpec as Spec
 from weights import Preprocessing, feature_nodes
-from weights.networks.spec import Module as Block
+from weights.networks.inception import ModuleSpec as Block
 from weights.params import Labels
 
 

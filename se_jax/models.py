@@ -33,7 +33,7 @@ def build(spec: Spec, dtype: str = "float32", *, rngs: nnx.Rngs | None = None) -
             f"{spec.name} in float64: JAX has 64-bit numbers switched off; "
             'call jax.config.update("jax_enable_x64", True) first, or set JAX_ENABLE_X64=1'
         )
-    if isinstance(spec, weights.ResNet):
+    if isinstance(spec, weights.ResNetSpec):
         return ResNet(spec, dtype=dtype, rngs=rngs)
     return Inception(spec, dtype=dtype, rngs=rngs)
 

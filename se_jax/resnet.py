@@ -6,8 +6,8 @@ from jax import Array
 from se_jax.layers import BatchNorm, GlobalAvgPool, MaxPool, ReLU, conv, linear
 from se_jax.se_block import SEBlock
 from weights import Preprocessing
-from weights import ResNet as Spec
-from weights.networks.spec import Bottleneck as Block
+from weights import ResNetSpec as Spec
+from weights.networks.resnet import BottleneckSpec as Block
 from weights.params import Labels
 
 

@@ -8,8 +8,8 @@ from keras import layers
 from se_tf.layers import CHANNELS, AvgPool, GlobalAveragePooling2D, MaxPool, batch_norm, conv, layer_name, linear, relu
 from se_tf.network import Network
 from se_tf.se_block import SEBlock
-from weights import Inception as Spec
-from weights.networks.spec import Module as Block
+from weights import InceptionSpec as Spec
+from weights.networks.inception import ModuleSpec as Block
 
 
 @keras.saving.register_keras_serializable("senet")

@@ -29,7 +29,7 @@ def build(spec: Spec, dtype: str = "float32") -> ResNet | Inception:
     """
     if dtype == "float64" and keras.backend.backend() == "jax":
         _needs_x64(spec)
-    return ResNet(spec, dtype=dtype) if isinstance(spec, weights.ResNet) else Inception(spec, dtype=dtype)
+    return ResNet(spec, dtype=dtype) if isinstance(spec, weights.ResNetSpec) else Inception(spec, dtype=dtype)
 
 
 def _needs_x64(spec: Spec) -> None:

@@ -7,7 +7,7 @@ import keras
 
 from se_tf.layers import layer_name
 from weights import Preprocessing, Spec, feature_nodes
-from weights.networks.spec import from_dict, to_dict
+from weights.networks.models import from_dict, to_dict
 from weights.params import Labels
 
 

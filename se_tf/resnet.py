@@ -8,8 +8,8 @@ from keras import layers
 from se_tf.layers import CHANNELS, GlobalAveragePooling2D, MaxPool, batch_norm, conv, layer_name, linear, relu
 from se_tf.network import Network
 from se_tf.se_block import SEBlock
-from weights import ResNet as Spec
-from weights.networks.spec import Bottleneck as Block
+from weights import ResNetSpec as Spec
+from weights.networks.resnet import BottleneckSpec as Block
 
 
 @keras.saving.register_keras_serializable("senet")

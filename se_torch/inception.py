@@ -5,9 +5,9 @@ from torch import Tensor, nn
 
 from se_torch.layers import BatchNorm, Concat, GlobalAvgPool, avg_pool, conv, linear, max_pool
 from se_torch.se_block import SEBlock
-from weights import Inception as Spec
+from weights import InceptionSpec as Spec
 from weights import Preprocessing, feature_nodes
-from weights.networks.spec import Module as Block
+from weights.networks.inception import ModuleSpec as Block
 from weights.params import Labels
 
 

@@ -22,7 +22,7 @@ def build(spec: Spec, dtype: str = "float32") -> ResNet | Inception:
         spec: ``weights.MODELS[name]``, or ``dataclasses.replace`` of one.
         dtype: of parameters, statistics and computation: "float64", "float32", "bfloat16" or "float16".
     """
-    model = ResNet(spec) if isinstance(spec, weights.ResNet) else Inception(spec)
+    model = ResNet(spec) if isinstance(spec, weights.ResNetSpec) else Inception(spec)
     return model.to(getattr(torch, dtype))
 
 

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from se_torch.layers import BatchNorm, GlobalAvgPool, conv, linear, max_pool
 from se_torch.se_block import SEBlock
 from weights import Preprocessing
-from weights import ResNet as Spec
-from weights.networks.spec import Bottleneck as Block
+from weights import ResNetSpec as Spec
+from weights.networks.resnet import BottleneckSpec as Block
 from weights.params import Labels
 
 

@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from weights import CAFFE, Inception, Info, Params, ResNet, schema
-from weights.networks.spec import Branches, Spec
+from weights import CAFFE, SE, InceptionSpec, Info, Params, ResNetSpec, schema
+from weights.networks.inception import Branches
+from weights.networks.spec import Spec
 
-SENET = ResNet(
+SENET = ResNetSpec(
     name="tiny-senet",
     depths=(1, 2, 1, 1),
     stem=((8, 3), (8, 3), (16, 3)),
@@ -15,11 +16,11 @@ SENET = ResNet(
     groups=4,
     stride_on_3x3=True,
     shortcut=3,
-    reduction=4,
+    se=SE(reduction=4),
     dropout=0.2,
     classes=9,  # odd, so that nothing is aligned by luck
 )
-INCEPTION = Inception(
+INCEPTION = InceptionSpec(
     name="tiny-se-bn-inception",
     modules=(
         Branches(name="3a", conv1x1=8, conv3x3=(4, 8), double3x3=(4, 8, 8), pool="avg", project=8),
@@ -27,7 +28,7 @@ INCEPTION = Inception(
         Branches(name="5b", conv1x1=8, conv3x3=(8, 8), double3x3=(4, 8, 8), pool="max", project=8),
     ),
     stem=((8, 7), (8, 1), (12, 3)),
-    reduction=4,
+    se=SE(reduction=4),
     classes=9,
 )
 INFO = Info(

@@ -13,7 +13,7 @@ from weights.caffe.blobs import blob_count
 from weights.caffe.file import Layer
 from weights.caffe.layers import NET_NAMES, as_written, layer_of, layers
 from weights.caffe.schema import MESSAGES
-from weights.networks.graph import Scale
+from weights.networks.operations import Scale
 
 PUBLISHED = {
     "se-bn-inception": ("SE-BN-Inception.prototxt", "c8f698c3013a360069fb47c23649a5d995d365c58d19d3b2adaf791ac711d5c7"),
@@ -73,7 +73,7 @@ def test_blobs_are_as_many_as_in_the_released_files(model):
     assert sum(map(blob_count, emitted(model))) == cost(MODELS[model]).blobs
 
 
-@pytest.mark.parametrize("model", [name for name in MODELS if MODELS[name].reduction is None])
+@pytest.mark.parametrize("model", [name for name in MODELS if MODELS[name].se is None])
 def test_plain_networks_sum_and_concatenate_without_gates(model):
     types = {layer.type for layer in emitted(model)}
     assert types.isdisjoint({"Axpy", "Sigmoid", "Reshape"})

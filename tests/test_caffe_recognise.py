@@ -10,14 +10,14 @@ import pytest
 from conftest import golden_params, golden_spec
 
 from conformance.reference import forward as reference
-from weights import EPS, MODELS, Inception, InputError, Params, graph
+from weights import EPS, MODELS, InceptionSpec, InputError, Params, graph
 from weights.caffe import checkpoint as caffe
 from weights.caffe import file as caffe_file
 from weights.caffe.blobs import blobs
 from weights.caffe.file import Layer, Net
 from weights.caffe.layers import as_written, layers
 from weights.caffe.recognise import recognise
-from weights.networks.graph import BatchNorm
+from weights.networks.operations import BatchNorm
 
 Layers = list[Layer]
 NETWORKS = ("tiny-se-resnet", "tiny-se-resnext", "tiny-senet", "tiny-se-bn-inception", "tiny-resnet")
@@ -221,7 +221,7 @@ DRESSES: dict[str, Callable[[Layers], Layers]] = {
 def expected(name: str, dress: str):
     """Modules of Inception networks are named by position where the layers do not name them."""
     spec = replace(golden_spec(name), name="net")
-    if not isinstance(spec, Inception) or dress not in ("odd names", "many at once"):
+    if not isinstance(spec, InceptionSpec) or dress not in ("odd names", "many at once"):
         return spec
     return replace(
         spec, modules=tuple(replace(m, name=n) for m, n in zip(spec.modules, ("3a", "3b", "4a"), strict=True))

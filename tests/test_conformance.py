@@ -12,7 +12,7 @@ from conformance import cases
 from conformance.adapters import FRAMEWORKS, adapter
 from conformance.judge.compare import relative_error
 from weights import MODELS, InputError, graph
-from weights.networks.graph import Add
+from weights.networks.operations import Add
 
 TINY = cases.TINY["tiny-se-resnet"]
 SIZES = {"square": (2, 3, 224, 224), "odd": (1, 3, 197, 211), "small": (1, 3, 65, 64)}

@@ -14,7 +14,7 @@ import conformance
 from conformance import cases, cli
 from conformance.adapters import CONTESTANTS, FRAMEWORKS, KNOWN, adapter
 from weights import InputError, graph
-from weights.networks.graph import Add
+from weights.networks.operations import Add
 
 SINGLE = {"tf_lite", "onnx_torch", "onnx_jax", "openvino"}
 """Those that compute in float32 alone."""

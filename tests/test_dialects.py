@@ -129,7 +129,7 @@ def test_integers_are_no_parameters():
         from_state("some.pth", state, spec=SENET)
 
 
-@pytest.mark.parametrize("spec", [INCEPTION, replace(SENET, reduction=None)], ids=["inception", "plain"])
+@pytest.mark.parametrize("spec", [INCEPTION, replace(SENET, se=None)], ids=["inception", "plain"])
 def test_timm_has_no_names_for_other_networks(spec):
     with pytest.raises(InputError, match="'timm' has no names"):
         to_state(spec, seeded(spec), "timm")

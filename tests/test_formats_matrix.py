@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from networks import INCEPTION, INFO, SENET, same, seeded
 
-from weights import Inception, Params, Spec, read, schema, write
+from weights import InceptionSpec, Params, Spec, read, schema, write
 
 
 class Route(NamedTuple):
@@ -52,7 +52,7 @@ def origins(tmp_path_factory) -> dict[str, Origin]:
 
 def names(network: str) -> list[str]:
     """The formats that can hold a network: timm and Cadene have no names for Inception."""
-    without = ("timm", "cadene") if isinstance(NETWORKS[network], Inception) else ()
+    without = ("timm", "cadene") if isinstance(NETWORKS[network], InceptionSpec) else ()
     return [name for name, route in FORMATS.items() if route.options.get("dialect") not in without]
 
 

@@ -22,9 +22,9 @@ SUFFIXES = pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
 VARIANTS = {
     "senet": SENET,
     "projection of one pixel": replace(SENET, shortcut=1, stride_on_3x3=False, groups=1),
-    "plain": replace(SENET, reduction=None),
+    "plain": replace(SENET, se=None),
     "inception": INCEPTION,
-    "plain inception": replace(INCEPTION, reduction=None),
+    "plain inception": replace(INCEPTION, se=None),
     "no classifier": replace(SENET, classes=0),
 }
 NETWORKS = pytest.mark.parametrize("spec", VARIANTS.values(), ids=VARIANTS)

@@ -15,7 +15,7 @@ from conformance.cases import TINY, image, seeded
 from conformance.reference.forward import run
 from weights import CAFFE, MODELS, InputError, Params, schema
 from weights.files.onnx import build, read, write
-from weights.networks.graph import graph
+from weights.networks.network import graph
 
 onnx = pytest.importorskip("onnx")
 ir = pytest.importorskip("onnx_ir")

@@ -14,7 +14,7 @@ from conftest import golden_data, golden_image, golden_params
 
 from conformance.cases import TINY, image, seeded
 from weights import CAFFE, MODELS, InputError, cost, feature_nodes, graph, read, schema, shapes, write
-from weights.networks.graph import Add
+from weights.networks.operations import Add
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 

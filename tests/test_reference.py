@@ -10,7 +10,8 @@ from conftest import SEEDS, golden_data, golden_image, golden_params, golden_spe
 from conformance import cases
 from conformance.reference import forward as reference
 from weights import MODELS, graph
-from weights.networks.graph import AvgPool, BatchNorm, MaxPool, Node, Sigmoid
+from weights.networks.network import Node
+from weights.networks.operations import AvgPool, BatchNorm, MaxPool, Sigmoid
 
 BOUND = 1e-13  # of a tap's largest value; two orders of summation differ by 1e-14 at most
 WHOLE = {np.dtype("float64"): BOUND, np.dtype("float32"): 1e-7}  # large taps are kept in float32

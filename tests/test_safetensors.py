@@ -11,21 +11,22 @@ import safetensors.numpy
 
 import weights
 from conformance import cases
-from weights import CAFFE, MODELS, Info, InputError, Params, ResNet, schema
+from weights import CAFFE, MODELS, SE, Info, InputError, Params, ResNetSpec, schema
 from weights.caffe import file as caffe_file
 from weights.files.metadata import decode, encode
 from weights.files.safetensors import load_tensors, read, save_tensors, write
-from weights.networks.graph import BatchNorm, graph
+from weights.networks.network import graph
+from weights.networks.operations import BatchNorm
 from weights.networks.spec import Spec
 
-TINY = ResNet(
+TINY = ResNetSpec(
     name="tiny",
     depths=(1, 2, 1, 1),
     stem=((8, 7),),
     reduce=(4, 8, 16, 32),
     width=(4, 8, 16, 32),
     out_channels=(16, 32, 64, 128),
-    reduction=16,  # one float32 in the first bias, so that nothing after it is aligned by luck
+    se=SE(reduction=16),  # one float32 in the first bias, so that nothing after it is aligned by luck
     classes=9,
 )
 INFO = Info(

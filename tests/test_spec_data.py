@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from weights import MODELS, InputError, schema
-from weights.networks.spec import from_dict, to_dict
+from weights.networks.models import from_dict, to_dict
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -14,7 +14,7 @@ from conformance.judge.compare import relative_error
 from conformance.reference import forward as reference
 from conformance.reference.training import caffe_rules
 from weights import graph
-from weights.networks.graph import BatchNorm
+from weights.networks.operations import BatchNorm
 from weights.networks.parameters import STATISTICS
 from weights.networks.running_statistics import FLAX, FRACTION, KERAS, TORCH, caffe
 from weights.params import info_of

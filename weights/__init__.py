@@ -3,23 +3,32 @@
 from weights.errors import InputError
 from weights.files import read, write
 from weights.networks.cost import Cost, cost
-from weights.networks.graph import feature_nodes, graph, shapes
+from weights.networks.inception import InceptionSpec
+from weights.networks.models import FAMILIES, MODELS
+from weights.networks.network import Network, Node, feature_nodes, graph
 from weights.networks.parameters import Param, schema
-from weights.networks.spec import EPS, MODELS, Inception, ResNet, Spec
+from weights.networks.resnet import ResNetSpec
+from weights.networks.se import SE
+from weights.networks.sizes import shapes
+from weights.networks.spec import EPS, Spec
 from weights.params import CAFFE, Info, Params, Preprocessing
 
 __all__ = [
     "CAFFE",
     "EPS",
+    "FAMILIES",
     "MODELS",
+    "SE",
     "Cost",
-    "Inception",
+    "InceptionSpec",
     "Info",
     "InputError",
+    "Network",
+    "Node",
     "Param",
     "Params",
     "Preprocessing",
-    "ResNet",
+    "ResNetSpec",
     "Spec",
     "cost",
     "feature_nodes",

@@ -1,10 +1,13 @@
 """Parameters, and what has to travel with them: preprocessing, label order, provenance, BatchNorm factors."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from weights.networks.spec import Spec
 
 Labels = Literal["devkit", "sorted"]
 """Order of the 1000 ImageNet classes: by ILSVRC devkit id (the released Caffe files) or by sorted WordNet id."""
@@ -44,7 +47,7 @@ class Info:
 class Params(dict[str, np.ndarray]):
     """Canonical names to arrays (OIHW, OI, C), with the ``info`` that travels with them.
 
-    A plain dict serves wherever nothing is known beside the values.
+    Copies and unions (``params | {...}``) keep the info; ``dict(params)`` says in so many words that it is not wanted.
     """
 
     def __init__(
@@ -52,6 +55,40 @@ class Params(dict[str, np.ndarray]):
     ):
         super().__init__(arrays)
         self.info = info or Info()
+
+    def copy(self) -> "Params":
+        """The same arrays and info in another dictionary."""
+        return Params(self, self.info)
+
+    def __or__(self, other: Mapping[str, np.ndarray]) -> "Params":  # type: ignore[override]  # narrower than a dict's
+        """These arrays and the other ones, which win; the info is this one's."""
+        return Params({**self, **other}, self.info)
+
+    def __ror__(self, other: Mapping[str, np.ndarray]) -> "Params":  # type: ignore[override]
+        """The other arrays and these, which win; the info is this one's."""
+        return Params({**other, **self}, self.info)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What a file holds: ``spec, params = read(path)``, or with its ``info`` by name.
+
+    Attributes:
+        spec: the record of the network.
+        params: its parameters by canonical name; they carry the same info.
+    """
+
+    spec: "Spec"
+    params: Params
+
+    @property
+    def info(self) -> Info:
+        """What the checkpoint expects and where it comes from."""
+        return self.params.info
+
+    def __iter__(self) -> Iterator[Any]:
+        """The record and the parameters."""
+        return iter((self.spec, self.params))
 
 
 def info_of(params: Mapping[str, Any]) -> Info:

@@ -13,7 +13,7 @@ import se_tf  # noqa: F401, its classes are in the file
 import weights
 from weights.errors import InputError
 from weights.names.dialect import KERAS
-from weights.networks.graph import graph
+from weights.networks.network import graph
 from weights.networks.parameters import schema
 from weights.networks.spec import Spec
 

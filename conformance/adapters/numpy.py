@@ -8,7 +8,8 @@ import numpy as np
 from conformance.reference import backward
 from conformance.reference import forward as reference
 from conformance.reference.training import Batch, Recipe
-from weights.networks.graph import BatchNorm, graph
+from weights.networks.network import graph
+from weights.networks.operations import BatchNorm
 from weights.networks.parameters import schema
 from weights.networks.running_statistics import StatisticsRule
 from weights.networks.spec import Spec

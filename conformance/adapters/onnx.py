@@ -11,7 +11,7 @@ from onnx.reference import ReferenceEvaluator
 
 import weights.files.onnx
 from weights.networks.cost import cost
-from weights.networks.graph import graph
+from weights.networks.network import graph
 from weights.networks.spec import Spec
 
 NAME = "ONNX Runtime"

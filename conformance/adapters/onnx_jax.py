@@ -10,7 +10,7 @@ from jax2onnx import to_onnx
 
 from conformance.adapters.jax import build
 from conformance.adapters.precision import single as dtype
-from weights.networks.graph import graph
+from weights.networks.network import graph
 
 __all__ = ["NAME", "build", "dtype", "taps", "version"]
 

@@ -11,7 +11,7 @@ import torch
 from conformance.adapters import torch as eager
 from conformance.adapters.precision import single as dtype
 from conformance.adapters.torch import build
-from weights.networks.graph import graph
+from weights.networks.network import graph
 
 __all__ = ["NAME", "build", "dtype", "taps", "version"]
 

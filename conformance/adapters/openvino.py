@@ -9,7 +9,7 @@ import openvino
 
 import weights.files.onnx
 from conformance.adapters.precision import single as dtype
-from weights.networks.graph import graph
+from weights.networks.network import graph
 from weights.networks.spec import Spec
 
 __all__ = ["NAME", "build", "dtype", "taps", "version"]

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from conformance.adapters.precision import single as dtype
 from conformance.adapters.tf import build, version
-from weights.networks.graph import graph
+from weights.networks.network import graph
 
 __all__ = ["NAME", "build", "dtype", "taps", "version"]
 

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from conformance.adapters.tf import array, build, version
-from weights.networks.graph import graph
+from weights.networks.network import graph
 
 __all__ = ["NAME", "build", "taps", "version"]
 

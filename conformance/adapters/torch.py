@@ -8,7 +8,7 @@ import torch
 
 import se_torch
 from conformance.reference.training import Batch, Recipe
-from weights.networks.graph import graph
+from weights.networks.network import graph
 from weights.networks.spec import Spec
 from weights.params import Params
 

@@ -8,7 +8,7 @@ import torch
 
 from conformance.adapters import torch as eager
 from conformance.adapters.torch import gradients, version
-from weights.networks.graph import graph
+from weights.networks.network import graph
 from weights.networks.spec import Spec
 
 __all__ = ["NAME", "build", "gradients", "taps", "version"]

@@ -12,7 +12,7 @@ import torch
 
 from conformance.adapters import torch as eager
 from conformance.adapters.torch import build, version
-from weights.networks.graph import graph
+from weights.networks.network import graph
 
 __all__ = ["NAME", "build", "taps", "version"]
 

@@ -37,8 +37,8 @@ from conformance.judge.port import network
 from conformance.judge.process import Answer, Job
 from weights import CAFFE, InputError, Params, Spec, graph, schema, shapes
 from weights.files.safetensors import load_tensors, save_tensors
+from weights.networks.models import from_dict, to_dict
 from weights.networks.parameters import check
-from weights.networks.spec import from_dict, to_dict
 from weights.params import info_of
 
 MARK = "senet.golden"

@@ -17,8 +17,9 @@ from conformance.judge.bounds import BOUNDS, ROUNDING, TAPS
 from conformance.progress import step
 from conformance.reference.training import Batch, Recipe
 from weights.errors import InputError
-from weights.networks.graph import graph, shapes
+from weights.networks.network import graph
 from weights.networks.parameters import check
+from weights.networks.sizes import shapes
 from weights.networks.spec import Spec
 
 Status = Literal["agreed", "disagreed", "absent", "failed"]

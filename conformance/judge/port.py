@@ -12,9 +12,11 @@ from conformance.judge import process as worker
 from conformance.judge.bounds import BOUNDS
 from conformance.judge.compare import Result, judge, truth_of
 from weights.errors import InputError
-from weights.networks.graph import graph, shapes
+from weights.networks.models import MODELS
+from weights.networks.network import graph
 from weights.networks.parameters import check
-from weights.networks.spec import MODELS, Spec
+from weights.networks.sizes import shapes
+from weights.networks.spec import Spec
 
 
 def network(named: str | Spec) -> Spec:

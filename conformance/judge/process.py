@@ -20,8 +20,9 @@ import numpy as np
 
 from conformance.adapters import ENVIRONMENT, AbsentError, adapter
 from conformance.reference.training import Recipe
-from weights.networks.graph import graph
-from weights.networks.spec import Spec, from_dict, to_dict
+from weights.networks.models import from_dict, to_dict
+from weights.networks.network import graph
+from weights.networks.spec import Spec
 
 FUNCTIONS = {"taps": "taps", "gradients": "gradients", "training": "train"}
 """What is asked for, and the adapter's function that answers it."""

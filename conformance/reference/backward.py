@@ -1,31 +1,36 @@
 """Gradients of a graph in NumPy: plain, and the arbiter, checked against the original Caffe's."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 
 from conformance.reference import forward as reference
-from weights.networks.graph import (
+from weights.networks.network import Network, as_network
+from weights.networks.operations import (
+    Act,
+    Activation,
     Add,
-    AvgPool,
     BatchNorm,
     Concat,
     Conv,
     Dropout,
-    GlobalAvgPool,
+    GlobalPool,
     Linear,
-    MaxPool,
-    Relu,
+    Pool,
+    Pooling,
     Scale,
-    Sigmoid,
-    graph,
 )
 from weights.networks.spec import Spec
 
 
 def gradients(
-    spec: Spec, params: Mapping[str, np.ndarray], x: np.ndarray, cotangent: np.ndarray, *, training: bool = False
+    of: Network | Spec,
+    params: Mapping[str, np.ndarray],
+    x: np.ndarray,
+    cotangent: np.ndarray,
+    *,
+    training: bool = False,
 ) -> dict[str, np.ndarray]:
     """Gradients of sum(logits * cotangent) with respect to the input, "data", and every learnable parameter.
 
@@ -38,8 +43,8 @@ def gradients(
     Returns:
         In the order in which they come about: the last node's first, "data" last; canonical layouts.
     """
-    nodes = graph(spec)
-    values = {"data": x, **reference.run(spec, params, x, training=training)}
+    nodes = as_network(of).nodes
+    values = {"data": x, **reference.execute(nodes, params, x, training=training)}
     flow = {nodes[-1].name: cotangent.astype(x.dtype)}  # the gradient of each node's output
     found: dict[str, np.ndarray] = {}
     for node in reversed(nodes):
@@ -51,8 +56,9 @@ def gradients(
             return np.asarray(params[f"{module}.{leaf}"], x.dtype)
 
         match node.op:
-            case Conv(_, kernel, stride, pad, groups):
+            case Conv(_, kernel, stride, pad, groups, bias):
                 dx, found[f"{m}.weight"] = _conv(g, a, p("weight"), kernel, stride, pad, groups)
+                found |= {f"{m}.bias": g.sum((0, 2, 3))} if bias else {}
                 flows = [dx]
             case BatchNorm(eps):
                 mean, var = reference.statistics(a) if training else (p("running_mean"), p("running_var"))
@@ -63,31 +69,47 @@ def gradients(
                     size = g.size // g.shape[1]
                     g = g - _chw(found[f"{m}.bias"] / size) - normal * _chw(found[f"{m}.weight"] / size)
                 flows = [g * _chw(p("weight") * scale)]
-            case Linear():
-                found[f"{m}.weight"], found[f"{m}.bias"] = g.T @ a, g.sum(0)
-                flows = [g @ p("weight")]
-            case Relu():
-                flows = [g * (y > 0)]  # 0 at 0
-            case Sigmoid():
-                flows = [g * y * (1 - y)]
-            case MaxPool(kernel, stride, pad):
-                flows = [_max_pool(g, a, y, kernel, stride, pad)]
-            case AvgPool(kernel, stride, pad):
-                flows = [_avg_pool(g, a, kernel, stride, pad)]
-            case GlobalAvgPool():
-                flows = [np.broadcast_to(_hw(g / (a.shape[2] * a.shape[3])), a.shape)]
+            case Linear(_, bias):
+                gs, xs = (np.moveaxis(v, 1, -1).reshape(-1, v.shape[1]) for v in (g, a))  # a row for every pixel
+                found[f"{m}.weight"] = gs.T @ xs
+                found |= {f"{m}.bias": gs.sum(0)} if bias else {}
+                flows = [np.moveaxis(np.moveaxis(g, 1, -1) @ p("weight"), -1, 1)]
+            case Act(function):
+                flows = [g * slope(function, a, y)]
+            case Pool(what, kernel, stride, pad):
+                flows = [_pool(what, g, a, y, kernel, stride, pad)]
+            case GlobalPool(what):
+                flows = [_global_pool(what, g, a)]
             case Scale():
-                flows = [g * _hw(rest[0]), (g * a).sum((2, 3))]
+                gate = rest[0]
+                flows = [g * gate, g * a] if gate.ndim == 4 else [g * _hw(gate), (g * a).sum((2, 3))]
             case Add():
                 flows = [g, g]
             case Concat():
                 flows = np.split(g, np.cumsum([v.shape[1] for v in (a, *rest)])[:-1], 1)
             case Dropout():
                 flows = [g]
+            case _:
+                assert_never(node.op)
         for name, into in zip(node.inputs, flows, strict=True):
             flow[name] = flow[name] + into if name in flow else into
     found["data"] = flow["data"]
     return found
+
+
+def slope(function: Activation, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The derivative of an activation, from its input x and output y."""
+    match function:
+        case "relu":
+            return y > 0  # 0 at 0
+        case "sigmoid":
+            return y * (1 - y)
+        case "tanh":
+            return 1 - y * y
+        case "hard-sigmoid":
+            return np.where((x > -3) & (x < 3), 1 / 6, 0).astype(x.dtype)
+        case _:
+            assert_never(function)
 
 
 def _conv(
@@ -120,6 +142,28 @@ def _max_pool(g: np.ndarray, x: np.ndarray, y: np.ndarray, kernel: int, stride: 
         dx[at] += g * first
         given |= first
     return dx[:, :, pad : pad + height, pad : pad + width]
+
+
+def _pool(what: Pooling, g: np.ndarray, x: np.ndarray, y: np.ndarray, kernel: int, stride: int, pad: int) -> np.ndarray:
+    match what:
+        case "max":
+            return _max_pool(g, x, y, kernel, stride, pad)
+        case "avg":
+            return _avg_pool(g, x, kernel, stride, pad)
+        case _:
+            assert_never(what)
+
+
+def _global_pool(what: Pooling, g: np.ndarray, x: np.ndarray) -> np.ndarray:
+    match what:
+        case "max":  # to the first of equal values, row by row
+            dx = np.zeros_like(x).reshape(*g.shape, -1)
+            np.put_along_axis(dx, x.reshape(dx.shape).argmax(-1, keepdims=True), g[..., None], -1)
+            return dx.reshape(x.shape)
+        case "avg":
+            return np.broadcast_to(_hw(g / (x.shape[2] * x.shape[3])), x.shape)
+        case _:
+            assert_never(what)
 
 
 def _avg_pool(g: np.ndarray, x: np.ndarray, kernel: int, stride: int, pad: int) -> np.ndarray:

@@ -1,30 +1,30 @@
 """Runs a graph in NumPy: plain, and the arbiter, checked against the original Caffe at every layer."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import assert_never
 
 import numpy as np
 
-from weights.networks.graph import (
+from weights.networks.network import Network, Node, as_network
+from weights.networks.operations import (
+    Act,
+    Activation,
     Add,
-    AvgPool,
     BatchNorm,
     Concat,
     Conv,
     Dropout,
-    GlobalAvgPool,
+    GlobalPool,
     Linear,
-    MaxPool,
-    Node,
-    Relu,
+    Pool,
+    Pooling,
     Scale,
-    Sigmoid,
-    graph,
 )
 from weights.networks.spec import Spec
 
 
 def run(
-    spec: Spec, params: Mapping[str, np.ndarray], x: np.ndarray, *, training: bool = False
+    of: Network | Spec, params: Mapping[str, np.ndarray], x: np.ndarray, *, training: bool = False
 ) -> dict[str, np.ndarray]:
     """Every node's output by name, in the order of the graph.
 
@@ -33,7 +33,7 @@ def run(
         x: (N, 3, H, W); its dtype is that of the whole computation.
         training: BatchNorm takes the statistics of the batch. Nothing is dropped out.
     """
-    return execute(graph(spec), params, x, training=training)
+    return execute(as_network(of).nodes, params, x, training=training)
 
 
 def execute(
@@ -48,33 +48,33 @@ def execute(
             return np.asarray(params[f"{module}.{leaf}"], x.dtype)
 
         match node.op:
-            case Conv(_, kernel, stride, pad, groups):
+            case Conv(_, kernel, stride, pad, groups, bias):
                 y = conv(a, p("weight"), kernel, stride, pad, groups)
+                y = y + _chw(p("bias")) if bias else y
             case BatchNorm(eps):
                 mean, var = statistics(a) if training else (p("running_mean"), p("running_var"))
                 y = a - _chw(mean)
                 y *= _chw(p("weight") / np.sqrt(var + eps))
                 y += _chw(p("bias"))
-            case Linear():
-                y = a @ p("weight").T + p("bias")
-            case Relu():
-                y = np.maximum(a, 0)
-            case Sigmoid():
-                y = sigmoid(a)
-            case MaxPool(kernel, stride, pad, after):
-                y = _pool(a, kernel, stride, pad, np.maximum, -np.inf, after=after)
-            case AvgPool(kernel, stride, pad):
-                y = avg_pool(a, kernel, stride, pad)
-            case GlobalAvgPool():
-                y = a.mean((2, 3))
+            case Linear(_, bias):
+                y = np.moveaxis(a, 1, -1) @ p("weight").T
+                y = np.moveaxis(y + p("bias") if bias else y, -1, 1)
+            case Act(function):
+                y = ACTIVATIONS[function](a)
+            case Pool(what, kernel, stride, pad, after):
+                y = pool(what, a, kernel, stride, pad, after)
+            case GlobalPool(what):
+                y = GLOBAL_POOLS[what](a)
             case Scale():
-                y = a * rest[0][:, :, None, None]
+                y = a * (rest[0] if rest[0].ndim == 4 else _hw(rest[0]))
             case Add():
                 y = a + rest[0]
             case Concat():
                 y = np.concatenate([a, *rest], 1)
             case Dropout():
                 y = a
+            case _:
+                assert_never(node.op)
         values[node.name] = y
     del values["data"]
     return values
@@ -105,6 +105,35 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-x)), with the same relative accuracy at both ends."""
     e = np.exp(-np.abs(x))
     return np.where(x < 0, e, 1) / (1 + e)
+
+
+def hard_sigmoid(x: np.ndarray) -> np.ndarray:
+    """min(max(x + 3, 0), 6) / 6."""
+    return np.clip(x + 3, 0, 6) / 6
+
+
+ACTIVATIONS: Mapping[Activation, Callable[[np.ndarray], np.ndarray]] = {
+    "relu": lambda x: np.maximum(x, 0),
+    "sigmoid": sigmoid,
+    "tanh": np.tanh,
+    "hard-sigmoid": hard_sigmoid,
+}
+
+GLOBAL_POOLS: Mapping[Pooling, Callable[[np.ndarray], np.ndarray]] = {
+    "avg": lambda x: x.mean((2, 3)),
+    "max": lambda x: x.max((2, 3)),
+}
+
+
+def pool(what: Pooling, x: np.ndarray, kernel: int, stride: int, pad: int, after: int) -> np.ndarray:
+    """Maxima or means of windows whose number rounds up."""
+    match what:
+        case "max":
+            return _pool(x, kernel, stride, pad, np.maximum, -np.inf, after=after)
+        case "avg":
+            return avg_pool(x, kernel, stride, pad)
+        case _:
+            assert_never(what)
 
 
 def avg_pool(x: np.ndarray, kernel: int, stride: int, pad: int) -> np.ndarray:
@@ -148,3 +177,7 @@ def _windows(x: np.ndarray, kernel: int, stride: int, h: int, w: int) -> Iterato
 
 def _chw(v: np.ndarray) -> np.ndarray:
     return v[:, None, None]
+
+
+def _hw(v: np.ndarray) -> np.ndarray:
+    return v[:, :, None, None]

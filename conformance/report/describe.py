@@ -2,15 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from weights import EPS, MODELS, Inception, Info, Preprocessing, Spec, cost
+from weights import EPS, MODELS, Info, Preprocessing, ResNetSpec, Spec, cost
 from weights.caffe import checkpoint as caffe
 from weights.files import format_of
+from weights.networks.spec import field_names
 from weights.params import info_of
 
 _FIELDS = {
@@ -22,7 +22,7 @@ _FIELDS = {
     "groups": "groups of the 3x3",
     "stride_on_3x3": "stride of a stage in",
     "shortcut": "projection kernel at stride 2",
-    "reduction": "SE reduction",
+    "se": "SE reduction",
     "modules": "modules",
     "dropout": "dropout",
     "classes": "classes",
@@ -36,7 +36,7 @@ def models() -> list[dict[str, Any]]:
     for name, spec in MODELS.items():
         c = cost(spec)
         row = {"name": name, "parameters": c.learnable, "stored": c.stored, "gmacs": c.macs / 1e9, "blobs": c.blobs}
-        rows.append({**row, "classes": spec.classes, "reduction": spec.reduction})
+        rows.append({**row, "classes": spec.classes, "reduction": spec.se.reduction if spec.se else None})
     return rows
 
 
@@ -86,31 +86,32 @@ def _format(file: Path) -> str:
 
 def _network(spec: Spec) -> Iterator[tuple[str, str]]:
     yield "network", f"{_family(spec)} {_kinship(spec)}"
-    for f in fields(spec):
-        if f.name in _FIELDS:
-            yield f"  {_FIELDS[f.name]}", _value(spec, f.name)
+    for name in field_names(spec):
+        if name in _FIELDS:
+            yield f"  {_FIELDS[name]}", _value(spec, name)
 
 
 def _family(spec: Spec) -> str:
-    kind = "BN-Inception" if isinstance(spec, Inception) else "ResNeXt" if spec.groups > 1 else "ResNet"
-    return f"SE-{kind}" if spec.reduction else kind
+    kinds = {InceptionSpec.family: "BN-Inception", ResNetSpec.family: "ResNet"}
+    kind = "ResNeXt" if isinstance(spec, ResNetSpec) and spec.groups > 1 else kinds.get(spec.family, spec.family)
+    return f"SE-{kind}" if spec.se else kind
 
 
 def _kinship(spec: Spec) -> str:
     """Which of the published networks it is, exactly or but for a few hyper-parameters."""
     nearest: tuple[int, str] | None = None
-    for name, known in MODELS.items():
+    for model, known in MODELS.items():
         if type(known) is not type(spec):
             continue
         differ = [
-            f"{_FIELDS[f.name]} {_value(spec, f.name)} instead of {_value(known, f.name)}"
-            for f in fields(spec)
-            if f.name != "name" and getattr(spec, f.name) != getattr(known, f.name)
+            f"{_FIELDS[name]} {_value(spec, name)} instead of {_value(known, name)}"
+            for name in field_names(spec)
+            if name != "name" and getattr(spec, name) != getattr(known, name)
         ]
         if not differ:
-            return f"({name}, exactly)"
+            return f"({model}, exactly)"
         if nearest is None or len(differ) < nearest[0]:
-            nearest = (len(differ), f"({name}, but for {'; '.join(differ)})")
+            nearest = (len(differ), f"({model}, but for {'; '.join(differ)})")
     return nearest[1] if nearest and nearest[0] <= 2 else "(none of the published)"
 
 
@@ -125,8 +126,8 @@ def _value(spec: Spec, name: str) -> str:
             return "the 3x3" if value else "the first 1x1"
         case "shortcut":
             return f"{value}x{value}"
-        case "reduction":
-            return str(value or "none: no SE blocks")
+        case "se":
+            return str(value.reduction) if value else "none: no SE blocks"
         case "classes":
             return str(value or "none: no classifier")
         case "eps":

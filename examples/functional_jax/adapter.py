@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from functional_jax.se_resnet import Params, se_resnet
-from weights import InputError, ResNet, Spec
+from weights import InputError, ResNetSpec, Spec
 
 NAME = "functional JAX"
 
@@ -17,7 +17,7 @@ def version() -> str:
 
 
 def build(spec: Spec, params: Mapping[str, np.ndarray], dtype: str) -> Params:
-    if not isinstance(spec, ResNet) or spec.groups > 1 or len(spec.stem) > 1 or not spec.reduction:
+    if not isinstance(spec, ResNetSpec) or spec.groups > 1 or len(spec.stem) > 1 or not spec.se:
         raise InputError(f"functional_jax: {spec.name} is no SE-ResNet")
     with jax.enable_x64(dtype == "float64"):
         return {name: jnp.asarray(array, dtype) for name, array in params.items()}

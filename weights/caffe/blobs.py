@@ -8,7 +8,8 @@ from weights.caffe.file import Layer
 from weights.caffe.recognise import Match, bn_of
 from weights.caffe.walk import Normalised
 from weights.errors import InputError
-from weights.networks.graph import BatchNorm, Conv, Linear, graph
+from weights.networks.network import graph
+from weights.networks.operations import BatchNorm, Conv, Linear
 from weights.networks.parameters import STATISTICS, schema
 from weights.networks.spec import Spec
 from weights.params import Info

@@ -8,24 +8,25 @@ from typing import Any, NamedTuple
 
 from weights.caffe.file import Layer
 from weights.caffe.schema import float32
-from weights.networks.graph import (
+from weights.networks.inception import InceptionSpec, ModuleSpec
+from weights.networks.models import MODELS
+from weights.networks.network import Node, graph
+from weights.networks.operations import (
+    Act,
+    Activation,
     Add,
-    AvgPool,
     BatchNorm,
     Concat,
     Conv,
     Dropout,
-    GlobalAvgPool,
+    GlobalPool,
     Linear,
-    MaxPool,
-    Node,
-    Relu,
+    Pool,
     Scale,
-    Sigmoid,
-    graph,
-    shapes,
 )
-from weights.networks.spec import EPS, MODELS, Module, ResNet, Spec
+from weights.networks.resnet import ResNetSpec
+from weights.networks.sizes import shapes
+from weights.networks.spec import EPS, Spec
 
 NET_NAMES = {name: name.replace("se-", "SE-", 1).replace("resnet", "ResNet") for name in MODELS} | {
     "senet-154": "SENet",
@@ -153,13 +154,11 @@ class _Draft:
                 stored = {"use_global_stats": True} | ({} if eps == EPS else {"eps": float32(eps)})
                 self.emit("BatchNorm", name, bottoms, {"batch_norm_param": stored}, node, x, tap=False)
                 top = self.emit("Scale", f"{name}/scale", bottoms, {"scale_param": {"bias_term": True}}, node, x)
-            case Relu():
-                top = self.emit("ReLU", name, bottoms, {}, node, x)
-            case Sigmoid():
-                top = self.emit("Sigmoid", name, bottoms, {}, node, x)
+            case Act(function):
+                top = self.emit(_ACTIVATIONS[function], name, bottoms, {}, node, x)
             case Dropout(rate):
                 top = self.emit("Dropout", name, bottoms, {"dropout_param": {"dropout_ratio": float32(rate)}}, node, x)
-            case MaxPool() | AvgPool() | GlobalAvgPool():
+            case Pool() | GlobalPool():
                 top = self.emit("Pooling", name, bottoms, self._pool(node), node)
             case Concat():
                 top = self.emit("Concat", name, bottoms, {}, node)
@@ -185,15 +184,14 @@ class _Draft:
         param["kernel_size"] = [kernel]
         if groups > 1:
             param["group"] = groups
-        if stride > 1 or isinstance(self.spec, ResNet):
+        if stride > 1 or isinstance(self.spec, ResNetSpec):
             param["stride"] = [stride]
         return {"convolution_param": param}
 
     def _pool(self, node: Node) -> dict[str, Any]:
         match node.op:
-            case MaxPool(kernel, stride, pad) | AvgPool(kernel, stride, pad):
-                pool = "MAX" if isinstance(node.op, MaxPool) else "AVE"
-                param = {"pool": pool, "kernel_size": kernel, "stride": stride} | ({"pad": pad} if pad else {})
+            case Pool(what, kernel, stride, pad):
+                param = {"pool": _POOLS[what], "kernel_size": kernel, "stride": stride} | ({"pad": pad} if pad else {})
             case _ if node.name == "pool" and self.last_map == (7, 7):
                 param = {"pool": "AVE", "kernel_size": 7, "stride": 1}
             case _:
@@ -201,11 +199,15 @@ class _Draft:
         return {"pooling_param": param}
 
 
+_ACTIVATIONS: Mapping[Activation, str] = {"relu": "ReLU", "sigmoid": "Sigmoid", "tanh": "TanH"}
+_POOLS = {"max": "MAX", "avg": "AVE"}
+
+
 def _names(spec: Spec) -> dict[str, str]:
     """Nodes to the published names of their layers; a BatchNorm node to that of the first of its two."""
-    last = f"pool{len(spec.depths) + 1}" if isinstance(spec, ResNet) else "pool5"
+    last = f"pool{len(spec.depths) + 1}" if isinstance(spec, ResNetSpec) else "pool5"
     names = {"pool": f"{last}/7x7_s1", "dropout": f"{last}/dropout_7x7_s1", "logits": "classifier"}
-    if isinstance(spec, ResNet):
+    if isinstance(spec, ResNetSpec):
         names["stem.pool"] = "pool1/3x3_s2"
         for i, (_, kernel) in enumerate(spec.stem, 1):
             group = f"conv1_{i}" if len(spec.stem) > 1 else "conv1"
@@ -214,7 +216,7 @@ def _names(spec: Spec) -> dict[str, str]:
         for s, stage in enumerate(spec.stages, 2):
             for i, block in enumerate(stage, 1):
                 names |= _bottleneck_names(block.name, f"conv{s}_{i}")
-    else:
+    elif isinstance(spec, InceptionSpec):
         names |= {"stem.pool1": "pool1/3x3_s2", "stem.pool2": "pool2/3x3_s2"}
         first, _, last = (f"{kernel}x{kernel}" for _, kernel in spec.stem)
         names |= _stem_names(1, f"conv1/{first}_s2", f"conv1/relu_{first}")
@@ -249,11 +251,11 @@ _UNITS = {
 }
 
 
-def _module_names(module: Module) -> dict[str, str]:
+def _module_names(module: ModuleSpec) -> dict[str, str]:
     node = module.name
     layer = node.replace("inception", "inception_", 1)
     names = {f"{node}.pool": f"{layer}/pool" + ("/3x3_s2" if module.stride == 2 else "")}
-    names |= {f"{node}.concat": f"{layer}/concat", node: f"{layer}_scale" if module.reduction else f"{layer}/concat"}
+    names |= {f"{node}.concat": f"{layer}/concat", node: f"{layer}_scale" if module.se else f"{layer}/concat"}
     for unit, leaf in _UNITS.items():
         names |= {f"{node}.{unit}.conv": f"{layer}/{leaf}", f"{node}.{unit}.bn": f"{layer}/{leaf}/bn"}
         names[f"{node}.{unit}"] = f"{layer}/relu_{leaf}"

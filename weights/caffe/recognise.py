@@ -12,7 +12,11 @@ from typing import Any, Literal, cast
 
 from weights.caffe.file import Layer, Net
 from weights.caffe.walk import Conv, Normalised, Op, Walk
-from weights.networks.spec import EPS, MODELS, Branches, Inception, ResNet, Spec
+from weights.networks.inception import Branches, InceptionSpec
+from weights.networks.models import MODELS
+from weights.networks.resnet import ResNetSpec
+from weights.networks.se import SE
+from weights.networks.spec import EPS, Spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +141,7 @@ class _Networks(Walk):
         blocks = [block for stage in stages for block in stage]
         self._alike(stages)
         later = [head.convs for head in heads[1:]]
-        spec = ResNet(
+        spec = ResNetSpec(
             name="se-resnet" if blocks[0].se else "resnet",
             depths=tuple(map(len, stages)),
             stem=tuple(stem),
@@ -147,7 +151,7 @@ class _Networks(Walk):
             groups=blocks[0].convs["conv2"][1].groups,
             stride_on_3x3=bool(later) and later[0]["conv2"][1].stride == 2,
             shortcut=later[0]["shortcut.conv"][1].kernel if later else 1,
-            reduction=self.reduction(blocks),
+            se=self.reduction(blocks),
         )
         return self.finish(spec, blocks, value)
 
@@ -255,7 +259,7 @@ class _Networks(Walk):
                 if not op.used:
                     self.fail(op.layer, f"no further layer that reads {self._made(value)}", "this one")
 
-    def reduction(self, blocks: list[_Block]) -> int | None:
+    def reduction(self, blocks: list[_Block]) -> SE | None:
         """The reduction of every SE block, or None where there are none."""
         for block in blocks:
             if bool(block.se) != bool(blocks[0].se):
@@ -270,7 +274,7 @@ class _Networks(Walk):
             if channels // ratio != middle and block.se:
                 expected = f"{channels // ratio} outputs (reduction {ratio} as elsewhere)"
                 self.fail(block.se[0], expected, f"{middle}")
-        return ratio
+        return SE(reduction=ratio)
 
     # --- Inception networks
 
@@ -289,11 +293,11 @@ class _Networks(Walk):
             self.fail(self.readers[value][0].layer, "Inception modules before it", "none")
         for block, name in zip(modules, _module_names(modules), strict=True):
             block.name = f"inception{name}"
-        spec = Inception(
+        spec = InceptionSpec(
             name="se-inception" if modules[0].se else "inception",
             modules=tuple(self._widths(block) for block in modules),
             stem=tuple(stem),
-            reduction=self.reduction(modules),
+            se=self.reduction(modules),
         )
         return self.finish(spec, modules, value)
 

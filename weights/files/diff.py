@@ -11,8 +11,8 @@ import numpy as np
 import weights
 from weights.files import format_of
 from weights.names.dialect import FLAX, KERAS, STATE_DICTS, TORCH, Dialect
+from weights.networks.models import to_dict
 from weights.networks.parameters import Param, schema
-from weights.networks.spec import to_dict
 from weights.params import Info
 
 Verdict = Literal["identical", "equal", "rounded", "different", "missing"]

@@ -29,9 +29,11 @@ from weights.errors import InputError
 from weights.files import metadata
 from weights.files.state_dict import decode, identify
 from weights.names.dialect import KERAS
-from weights.networks.graph import BatchNorm, Conv, Linear, Scale, graph
+from weights.networks.models import FAMILIES, to_dict
+from weights.networks.network import graph
+from weights.networks.operations import BatchNorm, Conv, Linear, Scale
 from weights.networks.parameters import check, schema
-from weights.networks.spec import Spec, to_dict
+from weights.networks.spec import Spec
 from weights.params import Info, Params, info_of
 from weights.storage.whole import reading, replacing
 
@@ -114,6 +116,7 @@ def layout(spec: Spec) -> dict[str, str]:
     them, and counts each class in that order.
     """
     inputs, operations = _layers(spec)
+    blocks = _blocks(spec)
     distance: dict[str, int] = {}
     met: dict[str, int] = {}
     for layer in reversed(inputs):
@@ -133,8 +136,8 @@ def layout(spec: Spec) -> dict[str, str]:
         counts[kind] += 1
     paths = {}
     for p in schema(spec):
-        block, se, inner = p.module.rpartition(".se.")
-        group = f"{groups[block + '.se']}/{inner}" if se else groups[p.module]
+        block = blocks.get(p.module)
+        group = f"{groups[block]}/{p.module.removeprefix(block + '.')}" if block else groups[p.module]
         paths[p.name] = f"{group}/vars/{_INDICES[p.leaf]}"
     return paths
 
@@ -147,11 +150,11 @@ def _layers(spec: Spec) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
     for node in graph(spec):
         sources = tuple(output[source] for source in node.inputs)
         layer = node.module
-        if ".se." in node.name:  # within an SEBlock, which is one layer
+        if node.block and not isinstance(node.op, Scale):  # within an SEBlock, which is one layer
             output[node.name] = sources[0]
             continue
-        if isinstance(node.op, Scale):
-            layer, sources = f"{node.inputs[1].rpartition('.')[0]}", sources[:1]
+        if node.block:
+            layer, sources = node.block, sources[:1]
         elif isinstance(node.op, Conv) and node.op.kernel > 1:
             inputs[f"{layer}.pad"] = sources
             sources = (f"{layer}.pad",)
@@ -162,25 +165,31 @@ def _layers(spec: Spec) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
     return inputs, classes
 
 
+def _blocks(spec: Spec) -> dict[str, str]:
+    """The modules that are within an SE block, and the block, which is one layer of Keras."""
+    return {node.module: node.block for node in graph(spec) if node.block}
+
+
 def _write_values(file: Any, spec: Spec, params: Mapping[str, np.ndarray]) -> None:
-    where = layout(spec)
+    where, blocks = layout(spec), _blocks(spec)
     with h5py.File(file, "w") as values:
         for p in schema(spec):
             group, _, index = where[p.name].rpartition("/")
+            block = blocks.get(p.module)
             variables = values.require_group(group)
-            variables.attrs["name"] = p.module.rpartition(".se.")[2] if ".se." in p.module else p.module
+            variables.attrs["name"] = p.module.removeprefix(f"{block}.") if block else p.module
             variables[index] = np.ascontiguousarray(KERAS.encode(p, params[p.name]))
-            if ".se." in p.module:
-                block = values.require_group(f"{group.rsplit('/', 2)[0]}/vars")
-                block.attrs["name"] = p.module.rpartition(".")[0]
+            if block:
+                values.require_group(f"{group.rsplit('/', 2)[0]}/vars").attrs["name"] = block
         values[_DATASET] = np.bytes_(json.dumps(metadata.encode(spec, info_of(params))))
 
 
 def _config(spec: Spec, params: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """What ``keras.saving.serialize_keras_object`` makes of the model."""
     info = info_of(params)
-    family = type(spec).__name__
-    dtype = {"name": params["stem.conv1.weight"].dtype.name}
+    family = type(spec).__name__.removesuffix("Spec")
+    first = spec.network().first_convolution.module
+    dtype = {"name": params[f"{first}.weight"].dtype.name}
     return {
         "module": f"se_tf.{family.lower()}",
         "class_name": family,
@@ -267,8 +276,9 @@ def _stated(path: Path, records: Mapping[str, memoryview]) -> dict[str, str]:
         ours = json.loads(bytes(records.get("metadata.json", b"{}"))).get("senet")
         model = json.loads(bytes(records["config.json"]))
         name, config = model.get("registered_name"), model.get("config")
-        if name not in ("senet>ResNet", "senet>Inception"):
-            raise InputError(f"{path}: is a model of the class {str(name)[:80]!r}, not of se_tf's ResNet or Inception")
+        ours_are = [f"senet>{kind.__name__.removesuffix('Spec')}" for kind in FAMILIES.values()]
+        if name not in ours_are:
+            raise InputError(f"{path}: is a model of the class {str(name)[:80]!r}, expected {' or '.join(ours_are)}")
         if ours is not None:
             return {str(key): str(text) for key, text in ours.items()}
         stated = {key: config[key] for key in ("spec", "preprocessing", "assumed") if config.get(key)}

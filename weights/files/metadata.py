@@ -6,7 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from weights.errors import InputError
-from weights.networks.spec import Spec, from_dict, to_dict
+from weights.networks.models import from_dict, to_dict
+from weights.networks.spec import Spec
 from weights.params import Info, Preprocessing
 
 VERSION = "1"
@@ -14,10 +15,15 @@ MARK = "senet.format"
 """The key that tells our files from all others; its value is the version."""
 
 
-def encode(spec: Spec, info: Info) -> dict[str, str]:
-    """Everything that a network's values do not say themselves; JSON, except for the version and the label order."""
+def encode(spec: Spec | None, info: Info) -> dict[str, str]:
+    """Everything that a network's values do not say themselves; JSON, except for the version and the label order.
+
+    Args:
+        spec: the network's record; None of a network that is only its nodes, whose file cannot be read back.
+        info: what travels with the values.
+    """
     data: dict[str, Any] = {
-        "spec": to_dict(spec),
+        "spec": spec and to_dict(spec),
         "preprocessing": info.preprocessing and asdict(_preprocessing(asdict(info.preprocessing))),
         "assumed": info.assumed,
         "provenance": {"source": info.source, "format": info.format, "sha256": info.sha256},

@@ -6,30 +6,31 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import zip_longest
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, assert_never
 
 import numpy as np
 
 from weights.caffe.wire import BYTES, Budget, Message
 from weights.errors import InputError
 from weights.files import metadata
-from weights.networks.graph import (
+from weights.networks.network import Network, as_network
+from weights.networks.operations import (
+    Act,
+    Activation,
     Add,
-    AvgPool,
     BatchNorm,
     Concat,
     Conv,
     Dropout,
-    GlobalAvgPool,
+    GlobalPool,
     Linear,
-    MaxPool,
     Op,
-    Relu,
+    Pool,
+    Pooling,
     Scale,
-    Sigmoid,
-    graph,
 )
 from weights.networks.parameters import check, schema
+from weights.networks.sizes import shapes
 from weights.networks.spec import Spec
 from weights.params import Params, info_of
 from weights.storage.whole import reading, replacing
@@ -46,7 +47,7 @@ _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9  # field numbers of ModelProto, GraphP
 
 
 def build(
-    spec: Spec,
+    of: Network | Spec,
     params: Mapping[str, np.ndarray],
     taps: Iterable[str] = (),
     dtype: Literal["float32", "float64"] = "float32",
@@ -65,8 +66,8 @@ def build(
     _import()
     from onnx_ir.passes.common import ShapeInferencePass
 
-    check(spec, params)
-    model = _model(spec, params, tuple(taps), dtype)
+    check(of, params)
+    model = _model(of, params, tuple(taps), dtype)
     initializers = dict(model.graph.initializers)
     ShapeInferencePass()(model)  # sets large ones aside and puts them back last
     model.graph.initializers.clear()
@@ -74,34 +75,44 @@ def build(
     return model
 
 
-def _model(spec: Spec, params: Mapping[str, np.ndarray], taps: tuple[str, ...], dtype: str) -> "ir.Model":
+def _model(of: Network | Spec, params: Mapping[str, np.ndarray], taps: tuple[str, ...], dtype: str) -> "ir.Model":
     """Without the shapes of the values between."""
     ir = _import()
+    network = as_network(of)
+    sizes = shapes(network)
     kind = {"float32": ir.DataType.FLOAT, "float64": ir.DataType.DOUBLE}[dtype]
     tape = ir.tape.Tape()
     leaves: dict[str, list[Any]] = {}
-    for p in schema(spec):
+    for p in schema(network):
         array = np.ascontiguousarray(params[p.name], dtype)
         leaves.setdefault(p.module, []).append(tape.initializer(ir.tensor(array, name=p.name)))
     axes = tape.initializer(ir.tensor(np.array([2, 3]), name=_AXES))
+
+    def unsqueezed(value: Any, name: str) -> Any:
+        result = ir.val(name, dtype=kind)
+        tape.op("Unsqueeze", [value, axes], name=name, output=result)
+        return result
+
     values = {"data": ir.val("data", dtype=kind, shape=("batch", 3, "height", "width"))}
-    for node in graph(spec):
+    for node in network.nodes:
         inputs = [values[name] for name in node.inputs]
-        match node.op:
-            case GlobalAvgPool():
-                inputs.append(axes)
-            case Scale():
-                gate = ir.val(f"{node.name}.gate4d", dtype=kind)
-                tape.op("Unsqueeze", [inputs[1], axes], name=gate.name, output=gate)
-                inputs[1] = gate
+        held = list(leaves.get(node.module, []))
         name, attributes = _operator(node.op)
+        match node.op:
+            case GlobalPool():
+                inputs.append(axes)
+            case Scale() if len(sizes[node.inputs[1]]) == 1:
+                inputs[1] = unsqueezed(inputs[1], f"{node.name}.gate4d")
+            case Linear() if len(sizes[node.inputs[0]]) == 3:  # on every pixel: a 1x1 convolution
+                held[0] = unsqueezed(held[0], f"{node.module}.weight4d")
+                name, attributes = "Conv", _window(1, 1, 0)
         values[node.name] = ir.val(node.name, dtype=kind)
-        inputs += leaves.get(node.module, [])
+        inputs += held
         tape.op(name, inputs, attributes, name=node.name, output=values[node.name])
-    last = graph(spec)[-1].name
+    last = network.output.name
     unknown = [name for name in taps if name not in values]
     if unknown:
-        raise InputError(f"{spec.name} has no {', '.join(unknown)}")
+        raise InputError(f"{network.name} has no {', '.join(unknown)}")
     outputs = [values[name] for name in (*(tap for tap in taps if tap != last), last)]
     body = ir.Graph(
         [values["data"]],
@@ -109,13 +120,13 @@ def _model(spec: Spec, params: Mapping[str, np.ndarray], taps: tuple[str, ...], 
         nodes=tape.nodes,
         initializers=tape.initializers,
         opset_imports={"": OPSET},
-        name=spec.name,
+        name=network.name,
     )
     return ir.Model(
         body,
         ir_version=IR_VERSION,
         producer_name="senet",
-        metadata_props=metadata.encode(spec, info_of(params)),
+        metadata_props=metadata.encode(network.spec, info_of(params)),
     )
 
 
@@ -279,21 +290,12 @@ def _operator(op: Op) -> tuple[str, dict[str, Any]]:
             return "Conv", {**_window(kernel, stride, pad), "group": groups}
         case BatchNorm(eps):
             return "BatchNormalization", {"epsilon": eps}
-        case Relu():
-            return "Relu", {}
-        case Sigmoid():
-            return "Sigmoid", {}
-        case MaxPool(kernel, stride, pad, after):
-            sides = [pad, pad, pad + after, pad + after]
-            return "MaxPool", {**_window(kernel, stride, pad), "pads": sides, "ceil_mode": int(stride > 1)}
-        case AvgPool(kernel, stride, pad):
-            return "AveragePool", {
-                **_window(kernel, stride, pad),
-                "ceil_mode": int(stride > 1),
-                "count_include_pad": 1,
-            }
-        case GlobalAvgPool():
-            return "ReduceMean", {"keepdims": 0}
+        case Act(function):
+            return ACTIVATIONS[function]
+        case Pool():
+            return _pool(op)
+        case GlobalPool(what):
+            return GLOBAL_POOLS[what], {"keepdims": 0}
         case Linear():
             return "Gemm", {"transB": 1}
         case Scale():
@@ -304,6 +306,30 @@ def _operator(op: Op) -> tuple[str, dict[str, Any]]:
             return "Concat", {"axis": 1}
         case Dropout():
             return "Identity", {}
+        case _:
+            assert_never(op)
+
+
+def _pool(op: Pool) -> tuple[str, dict[str, Any]]:
+    window, ceil = _window(op.kernel, op.stride, op.pad), int(op.stride > 1)
+    match op.what:
+        case "max":
+            sides = [op.pad, op.pad, op.pad + op.after, op.pad + op.after]
+            return "MaxPool", {**window, "pads": sides, "ceil_mode": ceil}
+        case "avg":
+            return "AveragePool", {**window, "ceil_mode": ceil, "count_include_pad": 1}
+        case _:
+            assert_never(op.what)
+
+
+GLOBAL_POOLS: Mapping[Pooling, str] = {"avg": "ReduceMean", "max": "ReduceMax"}
+
+ACTIVATIONS: Mapping[Activation, tuple[str, dict[str, Any]]] = {
+    "relu": ("Relu", {}),
+    "sigmoid": ("Sigmoid", {}),
+    "tanh": ("Tanh", {}),
+    "hard-sigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
+}
 
 
 def _window(kernel: int, stride: int, pad: int) -> dict[str, list[int]]:

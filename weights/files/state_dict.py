@@ -9,8 +9,9 @@ import numpy as np
 
 from weights.errors import InputError
 from weights.names.dialect import CADENE, STATE_DICTS, TIMM, TORCH, Dialect, state_dict_dialect
+from weights.networks.models import MODELS
 from weights.networks.parameters import check, schema
-from weights.networks.spec import MODELS, Spec
+from weights.networks.spec import Spec
 from weights.params import Info, Params, Preprocessing
 
 IMAGENET = Preprocessing(channels="rgb", range=1, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))

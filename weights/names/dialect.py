@@ -13,7 +13,8 @@ import numpy as np
 
 from weights.errors import InputError
 from weights.networks.parameters import Param
-from weights.networks.spec import ResNet, Spec
+from weights.networks.resnet import ResNetSpec
+from weights.networks.spec import Spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ def state_dict_dialect(name: str, spec: Spec) -> Dialect:
     """
     if name not in STATE_DICTS:
         raise InputError(f"unknown dialect {name!r}; known are {', '.join(STATE_DICTS)}")
-    if name != "torch" and not (isinstance(spec, ResNet) and spec.reduction):
+    if name != "torch" and not (isinstance(spec, ResNetSpec) and spec.se):
         raise InputError(
             f"the dialect {name!r} has no names for {spec.name}: it knows SE-ResNet, SE-ResNeXt and SENet-154 only; "
             "use the dialect 'torch'"

@@ -1,0 +1,74 @@
+"""Records are checked when they are made, by ``dataclasses.replace`` and from files alike."""
+
+from dataclasses import fields
+from functools import cache
+from typing import Any, ClassVar, Literal, Protocol, get_args, get_origin, get_type_hints
+
+from weights.errors import InputError
+
+LARGEST = 2**20  # of any whole number in a record: no network has more channels
+LONGEST = 1000  # of any list in a record
+
+
+class Record(Protocol):
+    """A dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+def check_fields(record: Record, name: str) -> None:
+    """Holds every field of a record against its annotation.
+
+    Whole numbers are 1 or more ("classes" may be 0), fractions at least 0 and less than 1, lists not empty.
+
+    Args:
+        record: a frozen dataclass; its lists become tuples.
+        name: what the message begins with.
+
+    Raises:
+        InputError: a value of another kind; the field, the value and what is expected are named.
+    """
+    for field, hint in _hints(type(record)).items():
+        value = _tuples(getattr(record, field))
+        object.__setattr__(record, field, value)
+        if not _fits(value, hint) and not (field == "classes" and type(value) is int and value == 0):
+            raise InputError(f"{name}: {field} is {str(value)[:100]!r}, expected {_expected(hint)}")
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    hints = get_type_hints(kind)
+    return {f.name: hints[f.name] for f in fields(kind)}
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    kinds = get_args(hint)
+    if get_origin(hint) is tuple:
+        if not isinstance(value, tuple) or not 0 < len(value) < LONGEST:
+            return False
+        kinds = kinds[:1] * len(value) if kinds[-1] is ... else kinds
+        return len(value) == len(kinds) and all(map(_fits, value, kinds))
+    if get_origin(hint) is Literal:
+        return value in kinds
+    if kinds:  # a union
+        return any(_fits(value, kind) for kind in kinds)
+    if hint is int:  # bool is a subclass of it
+        return type(value) is int and 0 < value < LARGEST
+    return isinstance(value, hint) and (hint is not float or 0 <= value < 1)
+
+
+def _expected(hint: Any) -> str:
+    kinds = get_args(hint)
+    if get_origin(hint) is tuple:
+        inner = ", ".join(_expected(kind) for kind in kinds if kind is not ...)
+        return f"a list of {inner}" if kinds[-1] is ... else f"({inner})"
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(map(str, kinds))
+    if kinds:
+        return " or ".join(map(_expected, kinds))
+    names = {int: f"a whole number from 1 to {LARGEST - 1}", float: "a number from 0 to less than 1", str: "a text"}
+    return names.get(hint, {bool: "true or false", type(None): "nothing"}.get(hint, f"a {hint.__name__}"))
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(v) for v in value) if isinstance(value, list | tuple) else value

@@ -1,0 +1,163 @@
+"""BN-Inception (Ioffe and Szegedy, https://arxiv.org/abs/1502.03167) with an SE block after each module, or plain."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar, Literal
+
+from weights.errors import InputError
+from weights.networks.check import check_fields
+from weights.networks.network import Builder
+from weights.networks.operations import Concat, Conv, Pool
+from weights.networks.se import Excitation, excite
+from weights.networks.spec import Spec, misfit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branches:
+    """Widths of one Inception module."""
+
+    name: str  # "3a"
+    conv1x1: int | None  # None in a module of stride 2
+    conv3x3: tuple[int, int]  # 1x1 reduce, 3x3
+    double3x3: tuple[int, int, int]  # 1x1 reduce, 3x3, 3x3
+    pool: Literal["avg", "max"]
+    project: int | None  # out channels of the 1x1 after the pooling; None: the pooling has stride 2 and passes through
+
+    def __post_init__(self) -> None:
+        check_fields(self, "module")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleSpec:
+    """One Inception module with every width resolved; all frameworks read these, none computes them."""
+
+    name: str
+    in_channels: int
+    conv1x1: int | None
+    conv3x3: tuple[int, int]
+    double3x3: tuple[int, int, int]
+    pool: Literal["avg", "max"]
+    project: int | None
+    out_channels: int
+    stride: int  # of the last convolution of each branch and of the pooling
+    se: Excitation | None
+    eps: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InceptionSpec(Spec):
+    """Hyper-parameters of a BN-Inception network. SE blocks stand after the modules: their one position."""
+
+    family: ClassVar[str] = "inception"
+    modules: tuple[Branches, ...]
+    stem: tuple[tuple[int, int], ...] = ((64, 7), (64, 1), (192, 3))  # (out channels, kernel); pooled after 1 and 3
+
+    def check(self) -> None:
+        """The stem's length, names, and that every SE block stands after its module and has a hidden unit."""
+        if len(self.stem) != 3:
+            raise misfit(self, f"stem has {len(self.stem)} convolutions, expected 3")
+        if any(kernel % 2 == 0 for _, kernel in self.stem):
+            raise misfit(self, "kernels are of odd size")
+        names = [m.name for m in self.modules]
+        if len(set(names)) < len(names) or not all(re.fullmatch(r"\w+", name) for name in names):
+            raise misfit(self, f"modules are named {', '.join(names)}: expected different names of letters and digits")
+        if self.se and (self.se.position != "standard" or self.se.stages):
+            raise misfit(self, "SE blocks stand after the modules, all of them: no other position, no stages")
+        try:
+            for _ in self.blocks():
+                pass
+        except InputError as error:
+            raise misfit(self, str(error)) from None
+
+    def blocks(self) -> Iterator[ModuleSpec]:
+        """Every module, in order, with its widths resolved."""
+        channels = self.stem[-1][0]
+        for m in self.modules:
+            out = (m.conv1x1 or 0) + m.conv3x3[-1] + m.double3x3[-1] + (channels if m.project is None else m.project)
+            yield ModuleSpec(
+                name=f"inception{m.name}",
+                in_channels=channels,
+                conv1x1=m.conv1x1,
+                conv3x3=m.conv3x3,
+                double3x3=m.double3x3,
+                pool=m.pool,
+                project=m.project,
+                out_channels=out,
+                stride=2 if m.project is None else 1,
+                se=self.se.of(out) if self.se else None,
+                eps=self.eps,
+            )
+            channels = out
+
+    def body(self, g: Builder) -> tuple[str, ...]:
+        """Stem and modules; the feature maps are the last ones before each pooling."""
+        x = "data"
+        for i, (out, kernel) in enumerate(self.stem, 1):
+            conv = Conv(out, kernel, 2 if i == 1 else 1, kernel // 2)
+            x = g.conv_bn(x, f"stem.conv{i}", conv, self.eps, "relu")
+            if i in (1, 3):
+                x = g("stem.pool1" if i == 1 else "stem.pool2", Pool("max", 3, 2), x)
+        blocks = list(self.blocks())
+        for block in blocks:
+            x = inception_module(g, x, block)
+        ends = [b.name for b, after in pairwise(blocks) if after.stride == 2]
+        return "stem.relu3", *ends, x
+
+
+def inception_module(g: Builder, x: str, m: ModuleSpec) -> str:
+    """Up to four branches side by side: 1x1; 3x3; 3x3 twice; pooling."""
+    branches = []
+    if m.conv1x1:
+        branches.append(unit(g, x, f"{m.name}.conv1x1", Conv(m.conv1x1, 1), m.eps))
+    y = unit(g, x, f"{m.name}.reduce3x3", Conv(m.conv3x3[0], 1), m.eps)
+    branches.append(unit(g, y, f"{m.name}.conv3x3", Conv(m.conv3x3[1], 3, m.stride, 1), m.eps))
+    y = unit(g, x, f"{m.name}.reduce_double", Conv(m.double3x3[0], 1), m.eps)
+    y = unit(g, y, f"{m.name}.double1", Conv(m.double3x3[1], 3, 1, 1), m.eps)
+    branches.append(unit(g, y, f"{m.name}.double2", Conv(m.double3x3[2], 3, m.stride, 1), m.eps))
+    pad = 0 if m.stride == 2 else 1
+    # One more at the end, or odd sizes would come out smaller than those of the convolutions. There Caffe refuses;
+    # sizes that Caffe takes come out the same.
+    after = 1 if m.stride == 2 and m.pool == "max" else 0
+    y = g(f"{m.name}.pool", Pool(m.pool, 3, m.stride, pad, after), x)
+    branches.append(unit(g, y, f"{m.name}.project", Conv(m.project, 1), m.eps) if m.project else y)
+    if not m.se:
+        return g(m.name, Concat(), *branches)
+    y = g(f"{m.name}.concat", Concat(), *branches)
+    return excite(g, y, f"{m.name}.se", m.se, output=m.name)
+
+
+def unit(g: Builder, x: str, name: str, conv: Conv, eps: float) -> str:
+    """Convolution, BatchNorm, ReLU; the last has the unit's name."""
+    return g.conv_bn(x, f"{name}.conv", conv, eps, "relu", output=name)
+
+
+def _branches(
+    name: str,
+    conv1x1: int | None,
+    conv3x3: tuple[int, int],
+    double3x3: tuple[int, int, int],
+    pool: Literal["avg", "max"],
+    project: int | None,
+) -> Branches:
+    return Branches(name=name, conv1x1=conv1x1, conv3x3=conv3x3, double3x3=double3x3, pool=pool, project=project)
+
+
+_BN_INCEPTION = (
+    _branches("3a", 64, (64, 64), (64, 96, 96), "avg", 32),
+    _branches("3b", 64, (64, 96), (64, 96, 96), "avg", 64),
+    _branches("3c", None, (128, 160), (64, 96, 96), "max", None),
+    _branches("4a", 224, (64, 96), (96, 128, 128), "avg", 128),
+    _branches("4b", 192, (96, 128), (96, 128, 128), "avg", 128),
+    _branches("4c", 160, (128, 160), (128, 160, 160), "avg", 128),
+    _branches("4d", 96, (128, 192), (160, 192, 192), "avg", 128),
+    _branches("4e", None, (128, 192), (192, 256, 256), "max", None),
+    _branches("5a", 352, (192, 320), (160, 224, 224), "avg", 128),
+    _branches("5b", 352, (192, 320), (192, 224, 224), "max", 128),
+)
+
+PUBLISHED = (
+    InceptionSpec(name="se-bn-inception", modules=_BN_INCEPTION),
+    InceptionSpec(name="bn-inception", modules=_BN_INCEPTION, se=None),
+)

@@ -1,0 +1,160 @@
+"""Residual networks of bottlenecks: SE-ResNet, SE-ResNeXt, SENet-154 and their plain counterparts."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from weights.errors import InputError
+from weights.networks.network import Builder
+from weights.networks.operations import Act, Add, BatchNorm, Conv, Pool
+from weights.networks.se import SE, Excitation, Position, excite
+from weights.networks.spec import Spec, misfit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BottleneckSpec:
+    """One residual unit with every width resolved; all frameworks read these, none computes them."""
+
+    name: str
+    in_channels: int
+    reduce: int  # out channels of the first 1x1
+    width: int  # out channels of the 3x3
+    out_channels: int
+    strides: tuple[int, int]  # of the first 1x1 and of the 3x3
+    groups: int  # of the 3x3
+    shortcut: int | None  # kernel size of the projection, or None for the identity
+    se: Excitation | None  # None: a plain unit
+    position: Position  # of the SE block
+    eps: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResNetSpec(Spec):
+    """Hyper-parameters of a residual network of bottlenecks. Stage 1 has stride 1, the later ones 2."""
+
+    family: ClassVar[str] = "resnet"
+    depths: tuple[int, ...]  # blocks in each stage
+    stem: tuple[tuple[int, int], ...] = ((64, 7),)  # (out channels, kernel) of each convolution; the first has stride 2
+    reduce: tuple[int, ...] = (64, 128, 256, 512)  # per stage, as the two below
+    width: tuple[int, ...] = (64, 128, 256, 512)
+    out_channels: tuple[int, ...] = (256, 512, 1024, 2048)
+    groups: int = 1
+    stride_on_3x3: bool = False  # otherwise on the first 1x1, as in the original ResNet
+    shortcut: int = 1  # projection kernel where the stride is 2; always 1 where it is 1
+
+    def check(self) -> None:
+        """Lengths of the lists, groups, stages, and that every SE block has a hidden unit."""
+        for field in ("reduce", "width", "out_channels"):
+            if len(getattr(self, field)) != len(self.depths):
+                raise misfit(self, f"{field} has {len(getattr(self, field))} stages, depths has {len(self.depths)}")
+        if sum(self.depths) > 10_000:
+            raise misfit(self, f"{sum(self.depths)} blocks, expected 10,000 at most")
+        if self.shortcut % 2 == 0 or any(kernel % 2 == 0 for _, kernel in self.stem):
+            raise misfit(self, "kernels are of odd size")
+        for reduce, width in zip(self.reduce, self.width, strict=True):
+            if reduce % self.groups or width % self.groups:
+                raise misfit(self, f"groups is {self.groups}, which does not divide the widths {reduce} and {width}")
+        if self.se and self.se.stages and max(self.se.stages) > len(self.depths):
+            raise misfit(self, f"SE blocks in stage {max(self.se.stages)} of {len(self.depths)}")
+        try:
+            for _ in self.blocks():
+                pass
+        except InputError as error:
+            raise misfit(self, str(error)) from None
+
+    @property
+    def stages(self) -> tuple[tuple[BottleneckSpec, ...], ...]:
+        """The blocks of each stage."""
+        blocks = iter(self.blocks())
+        return tuple(tuple(next(blocks) for _ in range(depth)) for depth in self.depths)
+
+    def blocks(self) -> Iterator[BottleneckSpec]:
+        """Every residual unit, in order, with its widths resolved."""
+        channels = self.stem[-1][0]
+        for stage, depth in enumerate(self.depths):
+            for i in range(depth):
+                stride = 2 if stage > 0 and i == 0 else 1
+                out = self.out_channels[stage]
+                # The channels of the map that an SE block of each position rescales.
+                scaled = {"pre": channels, "identity-before": channels, "3x3": self.width[stage]}
+                position = self.se.position if self.se else "standard"
+                scaled["3x3-raw"] = self.width[stage]
+                yield BottleneckSpec(
+                    name=f"stage{stage + 1}.{i}",
+                    in_channels=channels,
+                    reduce=self.reduce[stage],
+                    width=self.width[stage],
+                    out_channels=out,
+                    strides=(1, stride) if self.stride_on_3x3 else (stride, 1),
+                    groups=self.groups,
+                    shortcut=None if i else (self.shortcut if stride > 1 else 1),
+                    se=self.se.of(scaled.get(position, out), stage + 1) if self.se else None,
+                    position=position,
+                    eps=self.eps,
+                )
+                channels = out
+
+    def body(self, g: Builder) -> tuple[str, ...]:
+        """Stem and stages; the feature maps are the outputs of the stages."""
+        x = "data"
+        for i, (out, kernel) in enumerate(self.stem, 1):
+            conv = Conv(out, kernel, 2 if i == 1 else 1, kernel // 2)
+            x = g.conv_bn(x, f"stem.conv{i}", conv, self.eps, "relu")
+        x = g("stem.pool", Pool("max", 3, 2), x)
+        for block in self.blocks():
+            x = bottleneck(g, x, block)
+        return tuple(stage[-1].name for stage in self.stages)
+
+
+def bottleneck(g: Builder, x: str, b: BottleneckSpec) -> str:
+    """relu(se(residual(x)) + shortcut(x)), or with the SE block at any other of its positions."""
+
+    def at(position: Position, value: str, output: str = "") -> str:
+        """Through the SE block, if this is its place; otherwise the value itself."""
+        return excite(g, value, f"{b.name}.se", b.se, output) if b.se and b.position == position else value
+
+    y = g.conv_bn(at("pre", x), f"{b.name}.conv1", Conv(b.reduce, 1, b.strides[0]), b.eps, "relu")
+    y = g(f"{b.name}.conv2", Conv(b.width, 3, b.strides[1], 1, b.groups), y)
+    y = g(f"{b.name}.bn2", BatchNorm(b.eps), at("3x3-raw", y))
+    y = at("3x3", g(f"{b.name}.relu2", Act("relu"), y))
+    y = at("standard", g.conv_bn(y, f"{b.name}.conv3", Conv(b.out_channels, 1), b.eps))
+    x = at("identity-before", x)
+    if b.shortcut:
+        conv = Conv(b.out_channels, b.shortcut, max(b.strides), b.shortcut // 2)
+        x = g.conv_bn(x, f"{b.name}.shortcut.conv", conv, b.eps)
+    y = g(f"{b.name}.add", Add(), y, at("identity", x))
+    y = g(f"{b.name}.relu3" if b.se and b.position == "post" else b.name, Act("relu"), y)
+    return at("post", y, output=b.name)  # the last node has the block's name, wherever the SE block stands
+
+
+def _published() -> Iterator[ResNetSpec]:
+    depths = {"50": (3, 4, 6, 3), "101": (3, 4, 23, 3), "152": (3, 8, 36, 3)}
+    for prefix, se in (("se-", SE()), ("", None)):
+        for size in ("50", "101", "152"):
+            yield ResNetSpec(name=f"{prefix}resnet-{size}", depths=depths[size], se=se)
+        for size in ("50", "101"):  # 32x4d
+            yield ResNetSpec(
+                name=f"{prefix}resnext-{size}",
+                depths=depths[size],
+                reduce=(128, 256, 512, 1024),
+                width=(128, 256, 512, 1024),
+                groups=32,
+                stride_on_3x3=True,
+                se=se,
+            )
+    yield ResNetSpec(
+        name="senet-154",
+        depths=depths["152"],
+        stem=((64, 3), (64, 3), (128, 3)),
+        reduce=(128, 256, 512, 1024),
+        width=(256, 512, 1024, 2048),
+        groups=64,
+        stride_on_3x3=True,
+        shortcut=3,
+        dropout=float(np.float32(0.2)),  # a protobuf float, as EPS
+    )
+
+
+PUBLISHED = tuple(_published())
