@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from weights import EPS, MODELS, Info, Preprocessing, ResNetSpec, Spec, cost
+from weights import EPS, MODELS, InceptionSpec, Info, Preprocessing, ResNetSpec, Spec, cost
 from weights.caffe import checkpoint as caffe
 from weights.files import format_of
 from weights.networks.spec import field_names
