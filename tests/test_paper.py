@@ -51,8 +51,11 @@ def test_published_millions_are_the_counts_with_biases_rounded_up(row: Row):
 
 @pytest.mark.parametrize("row", [row for row in ROWS.values() if row.published.gflops], ids=lambda row: row.choice)
 def test_published_gflops_follow_from_the_rule_or_carry_a_note(row: Row):
-    by_rule = row.gflops_by_rule == row.published.gflops
-    assert by_rule or (5 in row.notes and 0 < row.published.gflops * 1e9 - row.macs < 0.025e9)  # type: ignore[operator]
+    gflops = row.published.gflops
+    assert gflops is not None
+    above = gflops - (row.macs + row.scaled) / 1e9
+    # 0.02, the most that the paper is above the count in any row, and half a unit of its last digit.
+    assert row.gflops_by_rule == gflops or (5 in row.notes and 0 < above < 0.025)
 
 
 def test_every_note_is_used_and_exists():

@@ -61,7 +61,7 @@ NOTES = {
     3: "The paper does not say where SE-Identity stands in a unit with a projection: here after it. Before it, the "
     "blocks have the channels of the unit's input (27,562,140 parameters).",
     4: "In the paper's figure the shortcut of SE-PRE starts before the SE block: read from the figure, not the text.",
-    5: "No single rule gave all GFLOPs of the other baselines: the paper's are 0.01 to 0.02 above the multiply-adds. "
+    5: "No single rule gave all GFLOPs of the other baselines: the paper's are 0.01 to 0.02 above ours. "
     "The differences between a network and its SE counterpart agree within the rounding.",
     6: "Directly after the 3x3 convolution, or after its BatchNorm and ReLU: the paper does not say. Counts agree.",
 }
