@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from networks import INCEPTION, SENET, same, seeded
 
-from weights import MODELS, InputError, Params, schema
+from weights import MODELS, InputError, Network, Node, Params, graph, schema
 from weights.files.state_dict import IMAGENET, from_state, to_state
 from weights.names.frameworks import FLAX, KERAS, KERAS_ON_TORCH, TORCH
+from weights.names.keras_paths import flat, nodes_by_path, parameters_by_path
 from weights.names.resnet import CADENE, TIMM
+from weights.networks.operations import Conv
+from weights.networks.recognition import untold
 from weights.networks.spec import EPS
 
 STATE_DICTS = {d.name: d for d in (TORCH, TIMM, CADENE)}
@@ -93,6 +96,21 @@ def test_a_bare_checkpoint_in_our_names_says_nothing_of_its_preprocessing():
     found, params = from_state("some.pth", state)
     assert found == spec
     assert (params.info.preprocessing, params.info.labels) == (None, None)
+    assert params.info.assumed == ("stride_on_3x3", "se.squeeze", "se.gate", "se.position", "dropout", "eps")
+
+
+@pytest.mark.parametrize("spec", [SENET, INCEPTION, MODELS["se-resnext-50"]], ids=lambda s: s.name)
+def test_keras_paths_lead_back_to_every_parameter_and_node(spec):
+    parameters, nodes = parameters_by_path(spec), nodes_by_path(spec)
+    assert all(parameters[flat(KERAS.key(p))] is p for p in schema(spec))
+    assert [nodes[flat(node.module)] for node in graph(spec)] == [node.name for node in graph(spec)]
+    assert (len(parameters), len(nodes)) == (len(schema(spec)), len(graph(spec)))
+
+
+def test_two_modules_with_one_keras_path_are_refused():
+    nodes = [Node("a.b", Conv(4, 1), ("data",), "a.b"), Node("a_b", Conv(4, 1), ("a.b",), "a_b")]
+    with pytest.raises(InputError, match="Keras would call two of its layers 'a_b'"):
+        nodes_by_path(Network("clash", tuple(nodes)))
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
@@ -109,9 +127,10 @@ def test_torchvisions_names_are_refused_because_its_network_is_another():
         from_state("resnet50.pth", state)
 
 
-def test_strides_of_an_unknown_network_are_not_guessed():
-    with pytest.raises(InputError, match=r"some\.pth: is none of .*does not state its strides"):
-        from_state("some.pth", to_state(SENET, seeded(SENET)))
+def test_strides_of_an_unknown_network_are_assumed_and_said():
+    found, params = from_state("some.pth", to_state(SENET, seeded(SENET)))
+    assert (found.name, params.info.assumed) == ("resnet", untold(SENET))
+    assert "stride_on_3x3" in params.info.assumed
 
 
 def test_an_error_lists_what_is_missing_unexpected_and_misshaped():
