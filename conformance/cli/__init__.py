@@ -243,7 +243,7 @@ def convert(
 
         params = rewrite(spec, params, convention)  # type: ignore[arg-type]
     with busy(f"Writing {dst.name}"):
-        weights.write(dst, spec, params, **({"dialect": dialect} if dialect and state_dict else {}))
+        weights.write(dst, spec, params, dialect=dialect if state_dict else None)
     learnable = sum(p.size for p in weights.schema(spec) if p.learnable)
     click.echo(f"{src} -> {dst}: {spec.name}, {learnable:,} parameters, {spec.classes} classes")
     if params.info.assumed:
