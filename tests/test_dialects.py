@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from networks import INCEPTION, SENET, same, seeded
 
-from weights import MODELS, InputError, Network, Node, Params, graph, schema
+from weights import MODELS, InputError, Params, schema
 from weights.files.state_dict import IMAGENET, from_state, to_state
 from weights.names.frameworks import FLAX, KERAS, KERAS_ON_TORCH, TORCH
-from weights.names.keras_paths import flat, nodes_by_path, parameters_by_path
+from weights.names.keras import by_flat, flat
 from weights.names.resnet import CADENE, TIMM
-from weights.networks.operations import Conv
 from weights.networks.recognition import untold
 from weights.networks.spec import EPS
 
@@ -100,17 +99,15 @@ def test_a_bare_checkpoint_in_our_names_says_nothing_of_its_preprocessing():
 
 
 @pytest.mark.parametrize("spec", [SENET, INCEPTION, MODELS["se-resnext-50"]], ids=lambda s: s.name)
-def test_keras_paths_lead_back_to_every_parameter_and_node(spec):
-    parameters, nodes = parameters_by_path(spec), nodes_by_path(spec)
-    assert all(parameters[flat(KERAS.key(p))] is p for p in schema(spec))
-    assert [nodes[flat(node.module)] for node in graph(spec)] == [node.name for node in graph(spec)]
-    assert (len(parameters), len(nodes)) == (len(schema(spec)), len(graph(spec)))
+def test_flat_names_lead_back_to_every_parameter(spec):
+    keys = [KERAS.key(p) for p in schema(spec)]
+    assert [by_flat(keys)[KERAS_ON_TORCH.key(p)] for p in schema(spec)] == keys
+    assert [flat(key) for key in keys] == [KERAS_ON_TORCH.key(p) for p in schema(spec)]
 
 
-def test_two_modules_with_one_keras_path_are_refused():
-    nodes = [Node("a.b", Conv(4, 1), ("data",), "a.b"), Node("a_b", Conv(4, 1), ("a.b",), "a_b")]
-    with pytest.raises(InputError, match="Keras would call two of its layers 'a_b'"):
-        nodes_by_path(Network("clash", tuple(nodes)))
+def test_two_names_with_one_flat_form_are_refused():
+    with pytest.raises(InputError, match=r"a\.b and a_b have the same name in Keras on PyTorch"):
+        by_flat(["a.b", "a_b"])
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
