@@ -6,7 +6,7 @@ import zipfile
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import h5py
 import numpy as np
@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import INCEPTION, INFO, SENET, same, seeded
 
-from weights import MODELS, InputError, Params, read, write
+from weights import MODELS, SE, InputError, Params, read, write
 from weights.files import keras as keras_file
+from weights.networks.se import Position
 
 SUFFIXES = pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
 VARIANTS = {
@@ -77,6 +78,26 @@ def test_the_layout_is_the_one_that_keras_writes(se_tf, tmp_path, spec):
     se_tf.build(spec).save_weights(tmp_path / "theirs.weights.h5")
     write(tmp_path / "ours.weights.h5", spec, seeded(spec))
     assert _layout(tmp_path / "ours.weights.h5") == _layout(tmp_path / "theirs.weights.h5")
+
+
+VARIED = {
+    **{f"position {position}": {"position": position} for position in get_args(Position)},
+    **{f"squeeze {squeeze}": {"squeeze": squeeze} for squeeze in ("max", "none")},
+    "no biases": {"bias": False},
+    "some stages": {"stages": (2, 4), "position": "identity-before"},
+    "no squeeze before the block": {"squeeze": "none", "position": "pre"},
+}
+
+
+@pytest.mark.parametrize("change", VARIED.values(), ids=VARIED)
+def test_the_layout_of_each_se_position_is_the_one_that_keras_writes(se_tf, tmp_path, change):
+    spec = replace(SENET, se=replace(SENET.se or SE(), **change))
+    model = se_tf.build(spec)
+    model.save_weights(tmp_path / "theirs.weights.h5")
+    write(tmp_path / "ours.weights.h5", spec, seeded(spec))
+    assert _layout(tmp_path / "ours.weights.h5") == _layout(tmp_path / "theirs.weights.h5")
+    model.load_weights(tmp_path / "ours.weights.h5")
+    assert _equal(se_tf, model, seeded(spec))
 
 
 @pytest.mark.slow
