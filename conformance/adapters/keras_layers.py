@@ -12,10 +12,12 @@ import numpy as np
 import se_tf  # noqa: F401, its classes are in the file
 import weights
 from weights.errors import InputError
-from weights.names.dialect import KERAS
+from weights.names.frameworks import KERAS
+from weights.names.keras import flat
 from weights.networks.network import graph
 from weights.networks.parameters import schema
 from weights.networks.spec import Spec
+from weights.params import info_of
 
 
 def load(spec: Spec, params: Mapping[str, np.ndarray], dtype: str, backend: str) -> Any:
@@ -31,15 +33,16 @@ def load(spec: Spec, params: Mapping[str, np.ndarray], dtype: str, backend: str)
         )
     with TemporaryDirectory() as folder:
         path = Path(folder, "model.keras")
-        weights.write(path, spec, {name: np.asarray(array, dtype) for name, array in params.items()})
+        cast = {name: np.asarray(array, dtype) for name, array in params.items()}
+        weights.write(path, spec, cast, info=info_of(params))
         return keras.saving.load_model(path)
 
 
 def canonical(model: Any, gradients: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
     """Gradients in the order of the model's trainable variables, by canonical name and in canonical layout."""
-    found = {_undotted(v.path): g for v, g in zip(model.trainable_variables, gradients, strict=True)}
+    found = {flat(v.path): g for v, g in zip(model.trainable_variables, gradients, strict=True)}
     learned = [p for p in schema(model.spec) if p.learnable]
-    return {p.name: KERAS.decode(p, found[_undotted(KERAS.key(p))]) for p in learned}
+    return {p.name: KERAS.decode(p, found[flat(KERAS.key(p))]) for p in learned}
 
 
 @contextmanager
@@ -49,8 +52,8 @@ def recording(model: Any) -> Iterator[dict[str, Any]]:
     for path, layer in list(layers.items()):
         layers |= {f"{path}.{inner.name}": inner for inner in layer._flatten_layers(include_self=False)}
     # PyTorch's modules may have no dots in their names.
-    node_of = {_undotted(node.module): node.name for node in graph(model.spec)}
-    noted = {node_of[_undotted(path)]: layer for path, layer in layers.items() if _undotted(path) in node_of}
+    node_of = {flat(node.module): node.name for node in graph(model.spec)}
+    noted = {node_of[flat(path)]: layer for path, layer in layers.items() if flat(path) in node_of}
     found: dict[str, Any] = {}
     for node, layer in noted.items():
         object.__setattr__(layer, "call", _noting(node, layer.call, found))
@@ -59,10 +62,6 @@ def recording(model: Any) -> Iterator[dict[str, Any]]:
     finally:
         for layer in noted.values():
             object.__delattr__(layer, "call")
-
-
-def _undotted(path: str) -> str:
-    return path.replace("/", "_").replace(".", "_")
 
 
 def _noting(node: str, call: Any, found: dict[str, Any]) -> Any:

@@ -235,15 +235,15 @@ def convert(
     with busy(f"Reading {src.name}"):
         spec, params = _read(src, prototxt, dialect=None if state_dict else dialect)
     if labels:
-        from weights.images.labels import reorder
+        from weights.change import reorder
 
-        params = reorder(params, labels)  # type: ignore[arg-type]
+        params = reorder(spec, params, labels)  # type: ignore[arg-type]
     if convention:
-        from weights.images.prepare import rewrite
+        from weights.change import rewrite
 
-        params = rewrite(params, convention)  # type: ignore[arg-type]
+        params = rewrite(spec, params, convention)  # type: ignore[arg-type]
     with busy(f"Writing {dst.name}"):
-        weights.write(dst, spec, params, **({"dialect": dialect} if dialect and state_dict else {}))
+        weights.write(dst, spec, params, dialect=dialect if state_dict else None)
     learnable = sum(p.size for p in weights.schema(spec) if p.learnable)
     click.echo(f"{src} -> {dst}: {spec.name}, {learnable:,} parameters, {spec.classes} classes")
     if params.info.assumed:
@@ -371,8 +371,8 @@ def diff(a: Path, b: Path, rounding: bool, as_json: bool) -> None:
     Of any formats. Says of each tensor whether it is identical, equal but stored in another layout or dtype, different
     (by how much) or missing. Exits with 0 if the checkpoints are the same network with the same numbers, else with 1.
     """
+    from conformance.report.difference import text
     from weights.files.diff import diff as found_in
-    from weights.files.diff import text
 
     with _warnings_in_a_line():
         found = found_in(a, b)
@@ -397,7 +397,7 @@ def classify(photo: Path, file: Path, prototxt: Path | None, framework: str, cou
     from conformance.report.run import logits, top
     from conformance.report.table import aligned
     from weights import InputError
-    from weights.images.prepare import prepare
+    from weights.images import prepare
 
     known(framework)
     with busy(f"Reading {file.name}"):

@@ -71,12 +71,7 @@ def foreign(file: Path, prototxt: Path | None) -> str:
 
 def preprocessing(p: Preprocessing | None) -> str:
     """An input convention in one line."""
-    if p is None:
-        return "not known"
-    mean = ", ".join(f"{m:.7g}" for m in p.mean)
-    std = "" if set(p.std) == {1.0} else f", divided by ({', '.join(f'{s:.7g}' for s in p.std)})"
-    where = f"short side {p.resize}, centre {p.crop}x{p.crop}"
-    return f"{p.channels.upper()} 0..{p.range:g}, minus ({mean}){std}; {where}"
+    return str(p or "not known")
 
 
 def _format(file: Path) -> str:

@@ -38,8 +38,7 @@ from conformance.judge.compare import Comparison, compare, compare_gradients
 from conformance.progress import busy
 from conformance.report.describe import preprocessing
 from weights import CAFFE, Info, InputError, Params, Spec, cost
-from weights.images.labels import names
-from weights.images.prepare import prepare
+from weights.images import names, prepare
 
 SEED = 0  # of the noise that serves as input where there is no photograph
 _SIDE = 256  # pixels of the photograph in a report
