@@ -14,8 +14,8 @@ from weights import EPS, MODELS, InceptionSpec, InputError, Params, graph
 from weights.caffe import checkpoint as caffe
 from weights.caffe import file as caffe_file
 from weights.caffe.blobs import blobs
-from weights.caffe.file import Layer, Net
 from weights.caffe.layers import as_written, layers
+from weights.caffe.net import Layer, Net
 from weights.caffe.recognise import recognise
 from weights.networks.operations import BatchNorm
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from weights.caffe.file import Layer
+from weights.caffe.net import Layer
 from weights.caffe.recognise import Match, bn_of
 from weights.caffe.walk import Normalised
 from weights.errors import InputError

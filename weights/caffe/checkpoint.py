@@ -12,8 +12,8 @@ import numpy as np
 from weights.caffe import file as caffe_file
 from weights.caffe import text as text_format
 from weights.caffe.blobs import blob_count, blobs, parameters
-from weights.caffe.file import Layer, Net
 from weights.caffe.layers import NET_NAMES, as_written, layers
+from weights.caffe.net import Layer, Net
 from weights.caffe.recognise import Match, has_definitions, recognise
 from weights.errors import InputError, InputWarning
 from weights.files import metadata

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from weights.caffe.file import Layer
+from weights.caffe.net import Layer
 from weights.caffe.schema import float32
 from weights.networks.inception import InceptionSpec, ModuleSpec
 from weights.networks.models import MODELS

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
-from weights.caffe.file import Layer, Net
+from weights.caffe.net import Layer, Net
 from weights.caffe.walk import Conv, Normalised, Op, Walk
 from weights.networks.inception import Branches, InceptionSpec
 from weights.networks.models import MODELS

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, NoReturn, cast
 
-from weights.caffe.file import Layer, Net
+from weights.caffe.net import Layer, Net
 from weights.caffe.schema import MESSAGES
 from weights.errors import InputError
 from weights.networks.spec import EPS
