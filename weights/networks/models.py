@@ -1,6 +1,6 @@
 """All networks by name, all families by name, and records as plain data."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, replace
 from difflib import get_close_matches
 from typing import Any
@@ -8,12 +8,16 @@ from typing import Any
 from weights.errors import InputError
 from weights.networks import inception, resnet
 from weights.networks.inception import Branches, InceptionSpec
+from weights.networks.network import Network
 from weights.networks.resnet import ResNetSpec
 from weights.networks.se import SE
 from weights.networks.spec import Spec, field_names
 
 FAMILIES: Mapping[str, type[Spec]] = {kind.family: kind for kind in (ResNetSpec, InceptionSpec)}
 """The record of each family by the family's name; a new family is one more here."""
+
+GUESSES: tuple[Callable[[Network], Spec | None], ...] = (resnet.guess, inception.guess)
+"""For each family: the record that a network without one may have been made from. A guess is to be checked."""
 
 MODELS: dict[str, Spec] = {spec.name: spec for spec in (*resnet.PUBLISHED, *inception.PUBLISHED)}
 """The seven published networks and their plain counterparts, by name."""
