@@ -127,12 +127,12 @@ class _Draft:
                 top = self.emit("Pooling", name, bottoms, {"pooling_param": self._pool(node)}, node)
             case Concat():
                 top = self.emit("Concat", name, bottoms, {}, node)
-            case Scale() if self._in_axpy(node):
-                return
+            case Scale() if self._waits(node):
+                return  # written with the sum
             case Scale():
                 top = self._scale(node, name, bottoms)
             case Add():
-                top = self._sum(node, name, bottoms)
+                top = self._sum(node, name)
             case _:
                 assert_never(node.op)
         self.blobs[node.name] = top
@@ -182,29 +182,27 @@ class _Draft:
         settings = {"scale_param": {"axis": 0, "bias_term": False}}
         return self.emit("Scale", name, [bottoms[0], gate], settings, node, top)
 
-    def _sum(self, node: Node, name: str, bottoms: list[str]) -> str:
-        for product, other in (node.inputs, node.inputs[::-1]):
-            scale = self.network.by_name.get(product)
-            if scale and self._in_axpy(scale):
-                x, gate = scale.inputs
-                return self.emit("Axpy", name, [self.blobs[gate], self.blobs[x], self.blobs[other]], {}, node)
+    def _sum(self, node: Node, name: str) -> str:
+        """Axpy where a product by a gate of the channels is summed; any other product stands before its sum."""
+        before = [self.network.by_name[x] for x in dict.fromkeys(node.inputs) if x in self.network.by_name]
+        products = [product for product in before if self._waits(product)]
+        gated = [product for product in products if len(self.sizes[product.inputs[1]]) == 1]
+        joined = gated[0] if gated and len(before) > 1 else None
+        for product in products:
+            if product is not joined:
+                bottoms = [self.blobs[x] for x in product.inputs]
+                self.blobs[product.name] = self._scale(product, self.names.layers[product.name], bottoms)
+        if joined:
+            x, gate = joined.inputs
+            other = next(value for value in node.inputs if value != joined.name)
+            return self.emit("Axpy", name, [self.blobs[gate], self.blobs[x], self.blobs[other]], {}, node)
+        bottoms = [self.blobs[x] for x in node.inputs]
         return self.emit("Eltwise", name, bottoms, {"eltwise_param": {"operation": "SUM"}}, node)
 
-    def _in_axpy(self, node: Node) -> bool:
-        """Whether a product by a gate of the channels is computed by the Axpy of the sum that alone reads it."""
+    def _waits(self, node: Node) -> bool:
+        """Whether a node is a product that a sum alone reads."""
         readers = self.network.readers[node.name]
-        if not isinstance(node.op, Scale) or len(self.sizes[node.inputs[1]]) > 1 or len(readers) != 1:
-            return False
-        (add,) = readers
-        first = next((name for name in add.inputs if self._is_product(name)), None)
-        return isinstance(add.op, Add) and first == node.name and add.inputs[0] != add.inputs[1]
-
-    def _is_product(self, name: str) -> bool:
-        """Whether a node is a product by a gate of the channels that one node alone reads."""
-        node = self.network.by_name.get(name)
-        if node is None or not isinstance(node.op, Scale):
-            return False
-        return len(self.sizes[node.inputs[1]]) == 1 and len(self.network.readers[name]) == 1
+        return isinstance(node.op, Scale) and len(readers) == 1 and isinstance(readers[0].op, Add)
 
 
 _ACTIVATIONS: Mapping[Activation, str] = {"relu": "ReLU", "sigmoid": "Sigmoid", "tanh": "TanH"}

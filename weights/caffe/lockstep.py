@@ -72,7 +72,8 @@ class _Walk:
     def step(self, node: Node) -> None:
         """Finds one node of the record among the readers of its inputs."""
         inputs = tuple(self.at[name] for name in node.inputs)
-        free = [n for name in dict.fromkeys(inputs) for n in self.found.readers[name] if n.name not in self.claimed]
+        readers = {n.name: n for name in inputs for n in self.found.readers[name]}
+        free = [n for name, n in readers.items() if name not in self.claimed]
         source = self.found.nodes.get(inputs[0])
         if isinstance(node.op, BatchNorm) and source and _stands_alone(source, free):
             self.at[node.name], self.layers[node.name] = source.name, ()
@@ -97,9 +98,7 @@ class _Walk:
     def _fits(self, node: Node, found: Found) -> bool:
         if found.expected or found.op is None:
             return False
-        op, other = node.op, found.op
-        if isinstance(op, Linear) and isinstance(other, Conv):
-            other = Linear(other.out, other.bias) if other == Conv(other.out, 1, bias=other.bias) else other
+        op, other = node.op, _as_wanted(node.op, found.op)
         if isinstance(op, Linear) and isinstance(other, Linear):
             return op.out == other.out and op.bias >= other.bias
         if isinstance(op, Conv) and isinstance(other, Conv):
@@ -123,9 +122,9 @@ class _Walk:
         for depth in range(1, _DEPTH + 1):
             wanted = _ahead(node.name, self._after_wanted, depth)
             agreeing = [n for n in best if _ahead(n.name, self._after_found, depth) == wanted]
-            if not agreeing:
+            best = agreeing or best
+            if len(agreeing) < 2:
                 break
-            best = agreeing
         return best[0]
 
     def _after_wanted(self, name: str) -> list[tuple[str, str]]:
@@ -141,7 +140,7 @@ class _Walk:
         readers = self.found.readers[source]
         if len(readers) < 2 or len(self.wanted.readers[node.inputs[0]]) > 1:
             return
-        other = next((n for n in readers if not _near(node, n)), None)
+        other = next((n for n in readers if not _near(node, n) or (n.op is None and not n.expected)), None)
         if other:
             self._blame(node, (source,), other)
         expected = f"{_noun(node.op)} ({node.name}) alone to read the output of {self._made(source)}"
@@ -170,14 +169,15 @@ class _Walk:
             size = "x".join(map(str, self.found.sizes[found.inputs[0]][1:]))
             have = f"kernel {found.op.kernel}, pad {found.op.pad}"
             raise _DiffersError(found.layer, f"{_noun(node.op)}, which is {size} ({node.name})", have)
-        wanted, have = _settings(node.op), _settings(found.op)
+        op = _as_wanted(node.op, found.op)
+        wanted, have = _settings(node.op), _settings(op)
         wrong = [key for key in wanted if key in have and wanted[key] != have[key]]
-        if type(node.op) is type(found.op) and wrong and not self._fits(node, found):
+        if type(node.op) is type(op) and wrong and not self._fits(node, found):
             stated = ", ".join(f"{key} {wanted[key]}" for key in wrong) + self._precedent(node, wrong)
             # Of a BatchNorm and its Scale only the first has settings here.
             layer = found.layers[0] if isinstance(found.op, BatchNorm) else found.layer
             raise _DiffersError(layer, f"{expected} with {stated}", ", ".join(f"{key} {have[key]}" for key in wrong))
-        if type(node.op) is type(found.op) and self._fits(node, found):
+        if self._fits(node, found):
             order = " and ".join(self._made(name) for name in inputs)
             if isinstance(node.op, Concat | Scale):
                 order = f"in the order {', '.join(self._made(name) for name in inputs)}" if len(inputs) > 2 else order
@@ -198,6 +198,13 @@ class _Walk:
 
     def _made(self, name: str) -> str:
         return repr(self.found.nodes[name].layer.name) if name in self.found.nodes else "the input"
+
+
+def _as_wanted(wanted: Op, found: Op) -> Op:
+    """A 1x1 convolution as the matrix that it is, where one is wanted."""
+    if isinstance(wanted, Linear) and isinstance(found, Conv) and found == Conv(found.out, 1, bias=found.bias):
+        return Linear(found.out, found.bias)
+    return found
 
 
 def _place(node: Node) -> str:
@@ -252,7 +259,12 @@ def _near(node: Node, found: Found) -> bool:
     )
 
 
-_ACTS = {"relu": "a ReLU", "sigmoid": "a Sigmoid", "tanh": "a TanH", "hard-sigmoid": "a hard sigmoid"}
+_ACTS = {
+    "relu": "a ReLU",
+    "sigmoid": "a Sigmoid",
+    "tanh": "a TanH",
+    "hard-sigmoid": "a hard sigmoid, min(max(x + 3, 0), 6) * 6^-1",
+}
 _POOLS = {"max": "max", "avg": "average"}
 _METHODS = {"max": "MAX", "avg": "AVE"}
 
@@ -274,7 +286,7 @@ def _noun(op: Op) -> str:
         case Scale():
             return "a product of a map and its gate"
         case Add():
-            return "a sum of two maps (Axpy, or Eltwise with operation SUM)"
+            return "a sum of two maps, Axpy or Eltwise with operation SUM"
         case Concat():
             return "a Concat"
         case Dropout():

@@ -171,6 +171,8 @@ def _is_sum(network: Network, node: Node) -> bool:
     """Whether a residual unit ends in a node: a sum, or a product in its place, so that the product is the misfit."""
     if not isinstance(node.op, Scale) or block_at(network, node):
         return isinstance(node.op, Add)
+    if any(isinstance(reader.op, Add) for reader in network.readers[node.name]):
+        return False
     return any(len(convolutions(trail(network, name, is_join))) > 2 for name in node.inputs)
 
 
