@@ -1,15 +1,16 @@
 """A Caffe network as operations, each of which remembers its layers; whose network it is, is not asked here."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from weights.caffe.net import Layer, Net
-from weights.caffe.settings import Reading, param, read_layer, reshaped
-from weights.caffe.steps import Step, misfit, steps_of
+from weights.caffe.settings import TYPES, Reading, param, read_layer, reshaped
+from weights.caffe.steps import Step, steps_of
+from weights.errors import InputError
 from weights.networks.network import Network, Node
 from weights.networks.operations import Act, BatchNorm, Conv, Dropout, GlobalPool, Op, Scale, Shape
-from weights.networks.sizes import shapes
 from weights.networks.spec import EPS
 
 
@@ -87,14 +88,24 @@ class Imported:
         """
         for node in self.nodes.values():
             if node.op is None or node.expected:
-                expected = node.expected or "a layer of a known type"
-                raise misfit(self.source, node.layer, expected, node.found or f"a layer of type {node.layer.type}")
+                expected = node.expected or f"one of {', '.join(TYPES)}"
+                raise self._unknown(node.layer, expected, node.found or f"a layer of type {node.layer.type}")
+            try:
+                shape = node.op.shape(*(self.sizes[name] for name in node.inputs))
+            except ValueError as error:
+                raise self._unknown(node.layer, "inputs that fit together", str(error)) from None
+            if min(shape) < 1:
+                raise self._unknown(node.layer, "a larger map before it", "none left after it")
         unread = [node for node in self.nodes.values() if not self.readers[node.name]]
         if len(unread) > 1:
-            raise misfit(self.source, unread[0].layer, "one output of the network", f"also {unread[1].layer.name!r}")
-        network = self.outline()
-        shapes(network, *(self.size or (224, 224)))
-        return network
+            raise self._unknown(unread[0].layer, "one output of the network", f"also {unread[1].layer.name!r}")
+        return self.outline()
+
+    def _unknown(self, layer: Layer, expected: str, found: str) -> InputError:
+        return InputError(
+            f"{self.source}: layer {layer.name!r} ({layer.type or 'of no type'}) is no operation that is known here: "
+            f"expected {expected}, found {found}"
+        )
 
 
 def import_layers(net: Net, source: str) -> Imported:
@@ -118,10 +129,7 @@ class _Import:
         self.made: dict[int, str] = {self.steps.data: "data"}  # value -> the node that makes it
         self.axes: dict[int, int] = {self.steps.data: 4}  # of values in Caffe
         self.after_end: set[int] = set()
-        self.reads: dict[int, int] = {}
-        for step in self.steps.steps:
-            for value in () if step.is_end else set(step.inputs) - {None}:
-                self.reads[value] = self.reads.get(value, 0) + 1
+        self.reads = Counter(v for step in self.steps.steps if not step.is_end for v in set(step.inputs))
         norms = [step.layer for step in self.steps.steps if step.layer.type == "BatchNorm"]
         self.eps = norms[0].settings.get("batch_norm_param", {}).get("eps", EPS) if norms else EPS
         self.batch_statistics = sum(

@@ -3,13 +3,13 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn, assert_never
+from typing import Any, NoReturn
 
 from weights.caffe.importing import Found, Imported
 from weights.caffe.net import Layer
+from weights.caffe.wording import LAYER_TYPES, noun, settings
 from weights.networks.network import Network, Node
 from weights.networks.operations import (
-    Act,
     Add,
     BatchNorm,
     Concat,
@@ -143,7 +143,7 @@ class _Walk:
         other = next((n for n in readers if not _near(node, n) or (n.op is None and not n.expected)), None)
         if other:
             self._blame(node, (source,), other)
-        expected = f"{_noun(node.op)} ({node.name}) alone to read the output of {self._made(source)}"
+        expected = f"{noun(node.op)} ({node.name}) alone to read the output of {self._made(source)}"
         raise _DiffersError(readers[1].layer, expected, "a second reader")
 
     def _differs(self, node: Node, inputs: tuple[str, ...], free: list[Found]) -> NoReturn:
@@ -154,11 +154,11 @@ class _Walk:
             layer = before.layer if isinstance(source.op, BatchNorm) and before else source.layer
             raise _DiffersError(layer, f"an SE block here ({node.block}) as elsewhere", "none")
         if not free and source:
-            raise _DiffersError(source.layer, f"{_noun(node.op)} ({node.name}) after it", "the end of the network")
+            raise _DiffersError(source.layer, f"{noun(node.op)} ({node.name}) after it", "the end of the network")
         self._blame(node, inputs, self._likest(node, near) if near else free[0])
 
     def _blame(self, node: Node, inputs: tuple[str, ...], found: Found) -> NoReturn:
-        expected = f"{_noun(node.op)} ({node.name})"
+        expected = f"{noun(node.op)} ({node.name})"
         if found.expected:
             raise _DiffersError(found.layer, found.expected, found.found)
         if found.op is None:
@@ -168,9 +168,9 @@ class _Walk:
         if isinstance(node.op, GlobalPool) and isinstance(found.op, Pool):
             size = "x".join(map(str, self.found.sizes[found.inputs[0]][1:]))
             have = f"kernel {found.op.kernel}, pad {found.op.pad}"
-            raise _DiffersError(found.layer, f"{_noun(node.op)}, which is {size} ({node.name})", have)
+            raise _DiffersError(found.layer, f"{noun(node.op)}, which is {size} ({node.name})", have)
         op = _as_wanted(node.op, found.op)
-        wanted, have = _settings(node.op), _settings(op)
+        wanted, have = settings(node.op), settings(op)
         wrong = [key for key in wanted if key in have and wanted[key] != have[key]]
         if type(node.op) is type(op) and wrong and not self._fits(node, found):
             stated = ", ".join(f"{key} {wanted[key]}" for key in wrong) + self._precedent(node, wrong)
@@ -185,14 +185,14 @@ class _Walk:
             raise _DiffersError(
                 found.layer, f"{expected} of the bottoms {order}", ", ".join(map(repr, found.layer.bottoms))
             )
-        raise _DiffersError(found.layer, expected, _noun(found.op))
+        raise _DiffersError(found.layer, expected, noun(found.op))
 
     def _precedent(self, node: Node, keys: list[str]) -> str:
         """The first layer in the same place of another block, if it has the wanted settings."""
-        wanted = {key: _settings(node.op)[key] for key in keys}
+        wanted = {key: settings(node.op)[key] for key in keys}
         for other in self.wanted.nodes:
             layers = self.layers.get(other.name)
-            if layers and _place(other) == _place(node) and wanted.items() <= _settings(other.op).items():
+            if layers and _place(other) == _place(node) and wanted.items() <= settings(other.op).items():
                 return f" as in layer {layers[0].name!r}"
         return ""
 
@@ -238,80 +238,7 @@ def _signature(op: Op | None) -> str:
             return type(op).__name__
 
 
-_TYPES: Mapping[type, tuple[str, ...]] = {
-    Conv: ("Convolution",),
-    BatchNorm: ("BatchNorm", "Scale"),
-    Act: ("ReLU", "Sigmoid", "TanH", "PReLU", "ELU", "BNLL", "Power", "Clip"),
-    Pool: ("Pooling",),
-    GlobalPool: ("Pooling",),
-    Linear: ("InnerProduct", "Convolution"),
-    Scale: ("Scale", "Axpy", "Eltwise"),
-    Add: ("Eltwise", "Axpy"),
-    Concat: ("Concat",),
-    Dropout: ("Dropout",),
-}
-"""Layer types of an operation, and those that stand in its place where it is another one."""
-
-
 def _near(node: Node, found: Found) -> bool:
     return isinstance(found.op, type(node.op)) or (
-        found.layer.type in _TYPES[type(node.op)] and not isinstance(found.op, BatchNorm)
+        found.layer.type in LAYER_TYPES[type(node.op)] and not isinstance(found.op, BatchNorm)
     )
-
-
-_ACTS = {
-    "relu": "a ReLU",
-    "sigmoid": "a Sigmoid",
-    "tanh": "a TanH",
-    "hard-sigmoid": "a hard sigmoid, min(max(x + 3, 0), 6) * 6^-1",
-}
-_POOLS = {"max": "max", "avg": "average"}
-_METHODS = {"max": "MAX", "avg": "AVE"}
-
-
-def _noun(op: Op) -> str:
-    match op:
-        case Conv(kernel=kernel):
-            return f"a {kernel}x{kernel} convolution"
-        case BatchNorm():
-            return "a BatchNorm"
-        case Act(function):
-            return _ACTS[function]
-        case Pool(what):
-            return f"{'an' if what == 'avg' else 'a'} {_POOLS[what]} pooling by windows"
-        case GlobalPool(what):
-            return f"{'an' if what == 'avg' else 'a'} {_POOLS[what]} pooling over the whole map"
-        case Linear():
-            return "a fully connected layer"
-        case Scale():
-            return "a product of a map and its gate"
-        case Add():
-            return "a sum of two maps, Axpy or Eltwise with operation SUM"
-        case Concat():
-            return "a Concat"
-        case Dropout():
-            return "a Dropout"
-        case _:
-            assert_never(op)
-
-
-def _settings(op: Op) -> dict[str, Any]:
-    """The settings that Caffe states, by its names."""
-    match op:
-        case Conv(out, kernel, stride, pad, groups, bias):
-            values = {"num_output": out, "kernel": kernel, "stride": stride, "pad": pad, "group": groups}
-            return values | {"bias_term": str(bias).lower()}
-        case Linear(out, bias):
-            return {"num_output": out, "bias_term": str(bias).lower()}
-        case Pool(what, kernel, stride, pad):
-            return {"pool": _METHODS[what], "kernel": kernel, "stride": stride, "pad": pad}
-        case GlobalPool(what):
-            return {"pool": _METHODS[what]}
-        case BatchNorm(eps):
-            return {"eps": f"{eps:.9g}"}
-        case Dropout(rate):
-            return {"dropout_ratio": f"{rate:.9g}"}
-        case Act() | Scale() | Add() | Concat():
-            return {}
-        case _:
-            assert_never(op)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from weights.caffe.importing import Imported, import_layers
 from weights.caffe.lockstep import Agreement, Difference, compare
 from weights.caffe.net import Layer, Net
-from weights.caffe.steps import FAMILIES, misfit
+from weights.caffe.steps import misfit
 from weights.errors import InputError
 from weights.networks.models import GUESSES, MODELS
 from weights.networks.network import Network
@@ -70,12 +70,14 @@ def import_network(net: Net, source: str = "network") -> Match:
 
 def _recognised(imported: Imported) -> Match:
     outline = imported.outline()
+    first = next(iter(imported.nodes.values()))
     differences: list[Difference] = []
     for guess in GUESSES:
         try:
             spec = guess(outline)
         except InputError as error:
-            raise InputError(f"{imported.source}: does not fit {FAMILIES}: {error}") from None
+            differences.append(Difference(0, first.layer, "a network of possible hyper-parameters", str(error)))
+            continue
         if spec is None:
             continue
         found = compare(imported, spec.network())
@@ -84,7 +86,6 @@ def _recognised(imported: Imported) -> Match:
             return Match(network, found.layers, imported.notes, imported.size)
         differences.append(found)
     if not differences:
-        first = next(iter(imported.nodes.values()))
         raise misfit(imported.source, first.layer, "a convolution of the stem", "another layer")
     furthest = max(differences, key=lambda difference: difference.reached)
     raise misfit(imported.source, furthest.layer, furthest.expected, furthest.found)

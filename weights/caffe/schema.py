@@ -71,7 +71,7 @@ def _messages(paragraphs: list[str]) -> dict[str, dict[str, Field]]:
     return found
 
 
-_comment, _first, *_rest = files(__package__).joinpath("schema.txt").read_text().strip().split("\n\n")
+_comment, _first, *_rest = files("weights.caffe").joinpath("schema.txt").read_text().strip().split("\n\n")
 
 ENUMS: dict[str, dict[str, int]] = _enums(_first)
 """Names and numbers of each enum."""

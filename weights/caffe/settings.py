@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from math import prod
 from typing import Any
 
 from weights.caffe.net import Layer
@@ -163,13 +164,17 @@ def _activation(layer: Layer, shapes: tuple[Shape, ...], axes: tuple[int, ...]) 
 
 
 def _batch_norm(layer: Layer, shapes: tuple[Shape, ...], axes: tuple[int, ...]) -> Reading:
-    del shapes, axes
+    del axes
+    if len(shapes[0]) == 1:
+        return Reading(None, "a map before it", "pooled features")
     return Reading(BatchNorm(layer.settings.get("batch_norm_param", {}).get("eps", EPS)))
 
 
 def _scale(layer: Layer, shapes: tuple[Shape, ...], axes: tuple[int, ...]) -> Reading:
     p = param(layer, "scale_param")
     if len(shapes) == 1:  # on its own; one after a BatchNorm is a part of that
+        if len(shapes[0]) == 1:
+            return Reading(None, "a map before it", "pooled features")
         return _held(BatchNorm(EPS), "a Scale of the channels", p, {"axis": 1, "num_axes": 1})
     x, gate = shapes
     if len(x) == 1 or len(gate) > 1:
@@ -188,6 +193,8 @@ def _eltwise(layer: Layer, shapes: tuple[Shape, ...], axes: tuple[int, ...]) -> 
         case "SUM":
             unequal = set(p.get("coeff", [1.0])) - {1.0}
             return Reading(Add(), *(("a sum without coefficients", f"coeff {p['coeff']}") if unequal else ()))
+        case "PROD" if len(shapes[0]) == 1:
+            return Reading(None, "a product of maps", "one of pooled features")
         case "PROD":
             return Reading(Scale())
         case other:
@@ -225,6 +232,10 @@ _READERS: Mapping[str, Callable[[Layer, tuple[Shape, ...], tuple[int, ...]], Rea
 }
 
 
+TYPES = (*_READERS, "Reshape", "Flatten", "Split")
+"""The types of layers that are operations, or pass one on."""
+
+
 def reshaped(layer: Layer, shape: Shape) -> int | Reading:
     """The axes of a pooled map after a Reshape or Flatten layer; a reading that says why it is not one of those."""
     if len(shape) > 1:
@@ -237,9 +248,10 @@ def reshaped(layer: Layer, shape: Shape) -> int | Reading:
     if held.expected:
         return held
     dims = p.get("shape", {}).get("dim", [])
-    keeps = dims[:1] in ([0], [-1]) and dims[1:2] in ([0], [-1], [shape[0]]) and set(dims[2:]) <= {0, 1}
+    channels = prod(shape)
+    keeps = dims[:1] in ([0], [-1]) and dims[1:2] in ([0], [-1], [channels]) and set(dims[2:]) <= {0, 1}
     if not keeps or dims.count(-1) > 1 or len(dims) > 4:
-        return Reading(None, f"a Reshape to (N, {shape[0]})", f"dims {', '.join(map(str, dims))}")
+        return Reading(None, f"a Reshape to (N, {channels})", f"dims {', '.join(map(str, dims))}")
     return 2 if len(dims) == 2 else 4
 
 

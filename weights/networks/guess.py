@@ -10,7 +10,7 @@ from typing import Any
 
 from weights.networks.network import Network, Node
 from weights.networks.operations import Act, Add, BatchNorm, Concat, Conv, Dropout, GlobalPool, Linear, Pool, Scale
-from weights.networks.se import GATES, SE, Excitation, Position
+from weights.networks.se import GATES, SE, SQUEEZES, Excitation, Gate, Position, Squeeze
 from weights.networks.spec import EPS
 
 
@@ -46,12 +46,13 @@ def _excitation(path: list[Node]) -> Excitation:
     """From the gate back to the squeeze."""
     ops = [node.op for node in path]
     matrices = [op for op in ops if isinstance(op, Linear | Conv)]
-    gates = {act.function: gate for gate, act in GATES.items()}
+    squeezes: list[Squeeze] = [squeeze for squeeze, pool in SQUEEZES.items() if pool in ops]
+    gates: list[Gate] = [gate for gate, act in GATES.items() if act == ops[0]]
     return Excitation(
         channels=matrices[0].out if matrices else 1,
         hidden=matrices[-1].out if matrices else 1,
-        squeeze=next((op.what for op in ops if isinstance(op, GlobalPool)), "none"),
-        gate=gates[ops[0].function] if isinstance(ops[0], Act) else "sigmoid",
+        squeeze=squeezes[0] if squeezes else "none",
+        gate=gates[0] if gates else "sigmoid",
         bias=any(op.bias for op in matrices),
     )
 

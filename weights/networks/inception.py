@@ -164,24 +164,24 @@ def guess(network: Network) -> InceptionSpec | None:
 
 def _found_branches(network: Network, concat: Node, x: str, name: str) -> Branches:
     """The widths of a module; branches are told apart by their pooling and by the number of their convolutions."""
-    widths: dict[int, tuple[int, ...]] = {}
+    conv1x1, conv3x3, double3x3 = None, (1, 1), (1, 1, 1)
     pool, project = "max", None
     for branch in concat.inputs:
         nodes = trail(network, branch, lambda node: node.name == x)
-        out = tuple(conv.out for conv in convolutions(nodes))
         pools = [node.op for node in nodes if isinstance(node.op, Pool)]
-        if pools:
-            pool, project = pools[0].what, out[0] if out else None
-        else:
-            widths[len(out)] = out
-    return Branches(
-        name=name,
-        conv1x1=widths[1][0] if 1 in widths and project is not None else None,
-        conv3x3=widths.get(2, (1, 1)),
-        double3x3=widths.get(3, (1, 1, 1)),
-        pool=pool,
-        project=project,
-    )
+        match [conv.out for conv in convolutions(nodes)]:
+            case out if pools:
+                pool, project = pools[0].what, out[0] if out else None
+            case [out]:
+                conv1x1 = out
+            case [reduce, out]:
+                conv3x3 = reduce, out
+            case [reduce, first, second]:
+                double3x3 = reduce, first, second
+            case _:
+                pass  # no branch of such a module: the comparison with the guess will say so
+    conv1x1 = conv1x1 if project else None  # there is none in a module of stride 2
+    return Branches(name=name, conv1x1=conv1x1, conv3x3=conv3x3, double3x3=double3x3, pool=pool, project=project)
 
 
 def _module_names(network: Network, concats: list[Node]) -> list[str]:

@@ -137,7 +137,7 @@ def guess(network: Network) -> ResNetSpec | None:
         return None
     units = [_found_unit(network, node) for node in network.nodes if _is_sum(network, node)]
     starts = [i for i, unit in enumerate(units) if unit.projection or not i] or [0]
-    heads = [units[i] for i in starts] if units else [_FoundUnit((Conv(256, 1),) * 3, None, None, "standard")]
+    heads = [units[i] for i in starts] if units else [_FoundUnit(_ANY, None, None, "standard")]
     later = heads[1] if len(heads) > 1 else None
     stages = tuple(i for i, head in enumerate(heads, 1) if head.se)
     blocks = [unit.se for unit in units if unit.se]
@@ -155,6 +155,10 @@ def guess(network: Network) -> ResNetSpec | None:
         se=se_record(blocks, position, None if len(stages) == len(heads) else stages) if stages else None,
         **common(network),
     )
+
+
+_ANY = (Conv(256, 1),) * 3
+"""Convolutions in the place of those that a network does not have: the comparison with the guess will say so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +185,7 @@ def _found_unit(network: Network, add: Node) -> _FoundUnit:
     while branch and shortcut and branch[0] is shortcut[0]:  # what follows the sum before
         branch, shortcut = branch[1:], shortcut[1:]
     branch, shortcut = sorted((branch, shortcut), key=lambda path: -len(convolutions(path)))
-    convs = (*convolutions(branch), Conv(1, 1), Conv(1, 1), Conv(1, 1))[:3]
+    convs = (*convolutions(branch), *_ANY)[:3]
     places: list[tuple[Node, Position]] = []
     for i, node in enumerate(branch):
         raw = i > 0 and isinstance(branch[i - 1].op, Conv)
@@ -195,9 +199,11 @@ def _found_unit(network: Network, add: Node) -> _FoundUnit:
             block = block_at(network, node) if isinstance(node.op, Scale) else None
             if block and all(reader is node or reader.name in block.nodes for reader in readers):
                 places.append((node, "post"))
-    found = ((block_at(network, node), place) for node, place in places if isinstance(node.op, Scale))
-    se, position = next(((block, place) for block, place in found if block), (None, "standard"))
-    return _FoundUnit(convs, next(iter(convolutions(shortcut)), None), se, position)
+    projection = next(iter(convolutions(shortcut)), None)
+    for node, place in places:
+        if isinstance(node.op, Scale) and (block := block_at(network, node)):
+            return _FoundUnit(convs, projection, block, place)
+    return _FoundUnit(convs, projection, None, "standard")
 
 
 def _published() -> Iterator[ResNetSpec]:
