@@ -13,9 +13,10 @@ from conformance.reference import forward as reference
 from weights import EPS, MODELS, InceptionSpec, InputError, Params, graph
 from weights.caffe import checkpoint as caffe
 from weights.caffe import file as caffe_file
+from weights.caffe.as_written import as_written
 from weights.caffe.blobs import blobs
-from weights.caffe.file import Layer, Net
-from weights.caffe.layers import as_written, layers
+from weights.caffe.layers import layers
+from weights.caffe.net import Layer, Net
 from weights.caffe.recognise import recognise
 from weights.networks.operations import BatchNorm
 
@@ -365,7 +366,7 @@ def test_a_network_without_classifier_has_no_classes(tmp_path):
 @pytest.mark.parametrize("model", MODELS)
 def test_published_networks_keep_their_names_whatever_the_net_is_called(model):
     found = tuple(as_written(definition.layer for definition in layers(MODELS[model])))
-    assert recognise(Net("anything", found)).spec == MODELS[model]
+    assert recognise(Net("anything", found)).network.spec == MODELS[model]
 
 
 def test_recognition_costs_milliseconds():
@@ -406,15 +407,20 @@ def left_out(*prefixes: str) -> Callable[[Layers], Layers]:
 RESNET, RESNEXT, PLAIN, INCEPTION = "tiny-se-resnet", "tiny-se-resnext", "tiny-resnet", "tiny-se-bn-inception"
 CONV, POOL = "convolution_param", "pooling_param"
 MISFITS: dict[str, tuple[str, Callable[[Layers], Layers], str, str]] = {
-    "stride in the stem": (RESNET, param("conv1/7x7_s2", CONV, stride=[4]), "conv1/7x7_s2", "stride 1 or 2"),
+    "stride in the stem": (RESNET, param("conv1/7x7_s2", CONV, stride=[4]), "conv1/7x7_s2", "stride 2, found stride 4"),
     "padding of the stem": (RESNET, param("conv1/7x7_s2", CONV, pad=[2]), "conv1/7x7_s2", "pad 3"),
-    "even kernel": (RESNET, param("conv1/7x7_s2", CONV, kernel_size=[6]), "conv1/7x7_s2", "odd size"),
+    "even kernel": (RESNET, param("conv1/7x7_s2", CONV, kernel_size=[6]), "conv1/7x7_s2", "kernel 7, found kernel 6"),
     "oblong kernel": (RESNET, param("conv2_1_3x3", CONV, kernel_size=[3, 5]), "conv2_1_3x3", "square"),
     "padded pooling": (RESNET, param("pool1/3x3_s2", POOL, pad=1), "pool1/3x3_s2", "pad 0, found pad 1"),
     "pooling rounds down": (RESNET, param("pool1/3x3_s2", POOL, round_mode="FLOOR"), "pool1/3x3_s2", "round_mode CEIL"),
     "average pooling": (RESNET, param("pool1/3x3_s2", POOL, pool="AVE"), "pool1/3x3_s2", "pool MAX"),
     "dilation": (RESNET, param("conv5_1_3x3", CONV, pad=[2], dilation=[2]), "conv5_1_3x3", "dilation 1"),
-    "two strides": (RESNET, param("conv3_1_3x3", CONV, stride=[2]), "conv3_1_3x3", "stride 1, found stride 2"),
+    "two strides": (
+        RESNET,
+        param("conv3_1_3x3", CONV, stride=[2]),
+        "conv3_1_3x3",
+        "stride 1 as in layer 'conv2_1_3x3', found stride 2",
+    ),
     "stride elsewhere": (
         RESNET,
         lambda x: param("conv4_1_3x3", CONV, stride=[2])(param("conv4_1_1x1_reduce", CONV, stride=[1])(x)),
@@ -425,7 +431,12 @@ MISFITS: dict[str, tuple[str, Callable[[Layers], Layers], str, str]] = {
     "grouped 1x1": (RESNET, param("conv3_1_1x1_reduce", CONV, group=2), "conv3_1_1x1_reduce", "group 1"),
     "groups elsewhere": (RESNEXT, param("conv4_1_3x3", CONV, group=2), "conv4_1_3x3", "group 4"),
     "width in a stage": (RESNET, param("conv3_2_3x3", CONV, num_output=6), "conv3_2_3x3", "num_output 8"),
-    "another width": (RESNET, param("conv3_2_1x1_increase", CONV, num_output=48), "conv3_2_1x1_up", "48 outputs"),
+    "another width": (
+        RESNET,
+        param("conv3_2_1x1_increase", CONV, num_output=48),
+        "conv3_2_1x1_increase",
+        "num_output 32 as in layer 'conv3_1_1x1_increase', found num_output 48",
+    ),
     "leaky ReLU": (RESNET, param("conv4_1/relu", "relu_param", negative_slope=0.1), "conv4_1/relu", "negative_slope 0"),
     "PReLU": (RESNET, at("conv4_1/relu", lambda x: replace(x, type="PReLU")), "conv4_1/relu", "a ReLU"),
     "eps": (RESNET, param("conv4_1_3x3/bn", "batch_norm_param", eps=1e-3), "conv4_1_3x3/bn", "eps 9.99999975e-06"),
@@ -439,7 +450,12 @@ MISFITS: dict[str, tuple[str, Callable[[Layers], Layers], str, str]] = {
         "whole map, which is 8x8",
     ),
     "gate by TanH": (RESNET, at("conv3_2_prob", lambda x: replace(x, type="TanH")), "conv3_2_prob", "Sigmoid"),
-    "another reduction": (RESNET, param("conv3_2_1x1_down", CONV, num_output=2), "conv3_2_1x1_down", "reduction 4"),
+    "another reduction": (
+        RESNET,
+        param("conv3_2_1x1_down", CONV, num_output=2),
+        "conv3_2_1x1_down",
+        "num_output 8 as in layer 'conv3_1_1x1_down', found num_output 2",
+    ),
     "one block without SE": (
         RESNET,
         lambda found: [
@@ -486,7 +502,7 @@ MISFITS: dict[str, tuple[str, Callable[[Layers], Layers], str, str]] = {
         RESNET,
         inserted("pool1/3x3_s2", Layer("norm", "LRN", ("pool1/3x3_s2",), ("pool1/3x3_s2",))),
         "norm",
-        "residual unit",
+        "a 1x1 convolution (stage1.0.conv1), found a layer of type LRN",
     ),
     "a second head": (
         RESNET,
@@ -519,7 +535,7 @@ MISFITS: dict[str, tuple[str, Callable[[Layers], Layers], str, str]] = {
             for x in left_out("conv2_1_1x1_proj")(found)
         ],
         "conv2_1",
-        "16 channels",
+        "a 1x1 convolution (stage1.0.shortcut.conv), found a sum",
     ),
     "a missing ReLU": (RESNET, left_out("conv3_2_1x1_reduce/relu"), "conv3_2_3x3", "a ReLU"),
     "a missing pooling": (
