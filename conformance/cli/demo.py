@@ -13,6 +13,9 @@ from conformance.report.table import HEADER, aligned, rows
 from conformance.report.table import write as write_report
 from weights.storage.whole import reason, replacing
 
+PHOTO = Path(__file__).with_name("balloon.jpg")
+"""A picture that benchmarks/balloon.py draws."""
+
 SEED = 1001  # of the weights, where there is no checkpoint
 
 
@@ -37,9 +40,9 @@ def demo(
         note = "seeded weights"
         say("No checkpoint given: writing a Caffe pair of SE-ResNet-50 with seeded weights. Its classes mean nothing.")
     _folder(output)
-    photo = output / "grace_hopper.jpg"
+    photo = output / PHOTO.name
     with replacing(photo) as file:
-        file.write(_photograph().read_bytes())
+        file.write(PHOTO.read_bytes())
     if caffemodel is None:
         caffemodel = output / "SE-ResNet-50.caffemodel"
         _seeded(caffemodel)
@@ -72,13 +75,6 @@ def demo(
     if note:
         say("          make demo CAFFEMODEL=path/to/SE-ResNet-50.caffemodel, with a real checkpoint")
     return run
-
-
-def _photograph() -> Path:
-    """A real one, that Matplotlib ships."""
-    from matplotlib.cbook import get_sample_data
-
-    return Path(str(get_sample_data("grace_hopper.jpg", asfileobj=False)))
 
 
 def _seeded(path: Path) -> None:
