@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from conformance.adapters.protocol import Adapter
-    from conformance.judge.compare import Result
+    from conformance.judge.compare import Verdict
     from weights.networks.spec import Spec
 
 SIZE = 67, 63
@@ -57,7 +57,7 @@ class Conformance:
         *,
         dtype: str | None = None,
         size: tuple[int, int] | None = None,
-    ) -> "Result":
+    ) -> "Verdict":
         """Passes if every tap of the port is the reference's, within the bound of the precision.
 
         Where the port has gradients, they are compared as well: of a seeded functional of the logits with respect to

@@ -7,8 +7,9 @@ import sys
 
 from conformance.adapters import KNOWN
 from conformance.cases import image, seeded, top_diff
-from conformance.judge.compare import Result, compare, compare_gradients
+from conformance.judge.compare import compare, compare_gradients
 from conformance.judge.port import network
+from conformance.judge.verdict import Verdict
 from conformance.report.table import markdown, title_of
 from weights.networks.network import graph
 
@@ -37,7 +38,7 @@ def main(names: list[str]) -> int:
     return int(not agreed)
 
 
-def _error(result: Result) -> str:
+def _error(result: Verdict) -> str:
     if result.errors and result.status == "agreed":
         return f"{max(result.errors.values()):.1e}"
     return "none" if result.status == "absent" and result.version else f"{result.status}: {result.message}"

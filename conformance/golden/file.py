@@ -32,7 +32,7 @@ import weights
 from conformance import cases
 from conformance.adapters import FRAMEWORKS
 from conformance.judge.bounds import BOUNDS
-from conformance.judge.compare import Comparison, Result, judge, judged
+from conformance.judge.compare import Comparison, Verdict, judge, judged
 from conformance.judge.port import network
 from conformance.judge.process import Answer, Job
 from weights import CAFFE, InputError, Params, Spec, graph, schema, shapes
@@ -155,7 +155,7 @@ def against(
     if whole:
         truth[whole] = golden.output
 
-    def judged_by_samples(name: str, answer: Answer) -> Result:
+    def judged_by_samples(name: str, answer: Answer) -> Verdict:
         found, wrong = {}, []
         for tap, array in answer.taps.items():
             sampled = recorded.get(tap)

@@ -4,16 +4,16 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
 
 import numpy as np
 
 from conformance.adapters import DIFFERENTIABLE, FRAMEWORKS, adapter, known
 from conformance.judge import process as worker
-from conformance.judge.bounds import BOUNDS, ROUNDING, TAPS
+from conformance.judge.bounds import BOUNDS, TAPS
+from conformance.judge.verdict import Comparison, Status, Verdict
 from conformance.progress import step
 from conformance.reference.training import Batch, Recipe
 from weights.errors import InputError
@@ -21,93 +21,6 @@ from weights.networks.network import graph
 from weights.networks.parameters import check
 from weights.networks.sizes import shapes
 from weights.networks.spec import Spec
-
-Status = Literal["agreed", "disagreed", "absent", "failed"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """What became of one framework."""
-
-    framework: str
-    status: Status
-    version: str = ""
-    dtype: str = ""  # that it computed in
-    bound: float = 0.0
-    message: str = ""  # what is missing, or the last words of what failed
-    errors: Mapping[str, float] = field(default_factory=dict)
-    """Of taps in the order of the graph, or gradients in the order of the backward pass: relative errors. inf: NaN."""
-    top1: int | None = None  # of the first image
-    seconds: float = 0.0
-
-    @property
-    def worst(self) -> tuple[str, float] | None:
-        """The tap with the largest error, and that error."""
-        return max(self.errors.items(), key=lambda item: item[1], default=None)
-
-    @property
-    def first_divergent(self) -> str | None:
-        """The first tap, in the order of the computation, whose error is above the bound."""
-        return next((tap for tap, error in self.errors.items() if not error <= self.bound), None)
-
-    @property
-    def roundings(self) -> dict[str, float]:
-        """The errors in units of the rounding of one number in the precision: what is a few thousand is not plain."""
-        return {tap: error / ROUNDING[self.dtype] for tap, error in self.errors.items()}
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain data; errors that are no numbers are inf."""
-        worst = self.worst
-        return {
-            "status": self.status,
-            "version": self.version,
-            "dtype": self.dtype,
-            "bound": self.bound,
-            "message": self.message,
-            "taps": dict(self.errors),
-            "roundings": self.roundings,
-            "worst": worst and {"tap": worst[0], "error": worst[1]},
-            "first_divergent": self.first_divergent,
-            "logits_error": self.errors.get("logits"),
-            "top1": self.top1,
-            "seconds": self.seconds,
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """Several frameworks against the reference, on one network and input."""
-
-    network: str
-    dtype: str  # asked for; a framework that cannot says its own
-    shape: tuple[int, ...]  # of the input
-    results: Mapping[str, Result]
-    truth: Mapping[str, np.ndarray] = field(compare=False)  # what the reference has in float64
-    what: str = "taps"  # or "gradients", "training"
-
-    @property
-    def output(self) -> np.ndarray:
-        """The last of the truth. Of taps: the logits, or the pooled features."""
-        return list(self.truth.values())[-1]
-
-    @property
-    def agreed(self) -> bool:
-        """Whether every framework that is installed agreed, and at least one was."""
-        found = [r.status for r in self.results.values() if r.status != "absent"]
-        return bool(found) and all(status == "agreed" for status in found)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain data."""
-        return {
-            "what": self.what,
-            "network": self.network,
-            "dtype": self.dtype,
-            "bound": BOUNDS[self.what][self.dtype],
-            "eps": 2 * ROUNDING[self.dtype],
-            "shape": list(self.shape),
-            "agreed": self.agreed,
-            "frameworks": {name: result.to_dict() for name, result in self.results.items()},
-        }
 
 
 def run(
@@ -256,7 +169,7 @@ def _compare(frameworks: Iterable[str], job: worker.Job, isolated: bool, timeout
     with step("the reference"):
         truth = truth_of(job)
 
-    def judged_by_truth(name: str, answer: worker.Answer) -> Result:
+    def judged_by_truth(name: str, answer: worker.Answer) -> Verdict:
         return judge(name, answer, truth, BOUNDS[job.what])
 
     return Comparison(
@@ -272,10 +185,10 @@ def _compare(frameworks: Iterable[str], job: worker.Job, isolated: bool, timeout
 def judged(
     job: worker.Job,
     frameworks: Iterable[str],
-    judge: Callable[[str, worker.Answer], Result],
+    judge: Callable[[str, worker.Answer], Verdict],
     isolated: bool = True,
     timeout: float = 600.0,
-) -> dict[str, Result]:
+) -> dict[str, Verdict]:
     """What a judge, who is told a framework's name and answer, makes of each; the rest is as of ``compare``.
 
     Raises:
@@ -285,7 +198,7 @@ def judged(
     for name in names:
         known(name)
 
-    def in_this_process(name: str) -> Result:
+    def in_this_process(name: str) -> Verdict:
         with step(name):
             return judge(name, worker.answer(name, job))
 
@@ -294,7 +207,7 @@ def judged(
     with TemporaryDirectory(prefix="senet-") as folder, ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
         job.save(Path(folder))
 
-        def result(name: str) -> Result:
+        def result(name: str) -> Verdict:
             with step(name), worker.isolated(name, Path(folder), timeout) as answer:
                 return judge(name, answer)
 
@@ -357,11 +270,11 @@ def _checked(spec: Spec, params: Mapping[str, np.ndarray], x: np.ndarray, dtype:
 
 def judge(
     name: str, answer: worker.Answer, truth: Mapping[str, np.ndarray], bounds: Mapping[str, float] = TAPS
-) -> Result:
+) -> Verdict:
     """Every tensor of an answer against the truth, in its order. All must be there; of taps only the last one."""
     if answer.message:
         status: Status = "absent" if answer.absent else "failed"
-        return Result(framework=name, status=status, version=answer.version, message=answer.message)
+        return Verdict(adapter=name, status=status, version=answer.version, message=answer.message)
     taps, output = answer.taps, list(truth)[-1]
     errors, notes, top1 = {}, [], None
     for tap, b in truth.items():
@@ -382,8 +295,8 @@ def judge(
     agreed = all(error <= bound for error in errors.values()) and not notes
     if not agreed and (bad := next((tap for tap, b in truth.items() if not np.isfinite(b).all()), None)):
         notes.insert(0, f"the reference itself is not finite from {bad} on")
-    return Result(
-        framework=name,
+    return Verdict(
+        adapter=name,
         status="agreed" if agreed else "disagreed",
         version=answer.version,
         dtype=answer.dtype,
@@ -405,3 +318,17 @@ def relative_error(a: np.ndarray, b: np.ndarray) -> float:
     if not math.isfinite(largest) or not math.isfinite(off):
         return math.inf
     return off / largest if largest else (math.inf if off else 0.0)
+
+
+def logits(name: str, spec: Spec, params: Mapping[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    """The logits (N, classes) of one adapter in float32; in a process of its own, whose chatter is not ours.
+
+    Raises:
+        InputError: the adapter's framework is not installed, or it failed.
+    """
+    with TemporaryDirectory(prefix="senet-") as folder:
+        worker.Job(spec, params, x, "float32").save(Path(folder))
+        with worker.isolated(name, Path(folder), timeout=600) as answer:
+            if answer.message:
+                raise InputError(answer.message)
+            return answer.taps["logits"]

@@ -10,7 +10,7 @@ from conformance import cases
 from conformance.adapters.protocol import Adapter
 from conformance.judge import process as worker
 from conformance.judge.bounds import BOUNDS
-from conformance.judge.compare import Result, judge, truth_of
+from conformance.judge.compare import Verdict, judge, truth_of
 from weights.errors import InputError
 from weights.networks.models import MODELS
 from weights.networks.network import graph
@@ -40,7 +40,7 @@ def results(
     x: np.ndarray,
     cotangent: np.ndarray,
     dtype: str,
-) -> Iterator[Result]:
+) -> Iterator[Verdict]:
     """What becomes of the port's taps; then of its gradients, where it has them, as if they were taps.
 
     Args:
@@ -61,14 +61,14 @@ def results(
         yield judge(port.NAME, worker.ask(port, job), truth_of(job), BOUNDS[what])
 
 
-def explain(result: Result, spec: Spec, what: str = "tap") -> str:
+def explain(result: Verdict, spec: Spec, what: str = "tap") -> str:
     """Why a port does not agree: the first tap that is off, what it computes, and the errors around it."""
     from conformance.report.table import aligned
 
     first, worst = result.first_divergent, result.worst
     where = f", first at {first}" if first else ""
     lines = [
-        f"{result.framework} ({result.version}) disagrees with the reference on {spec.name} in {result.dtype}{where}"
+        f"{result.adapter} ({result.version}) disagrees with the reference on {spec.name} in {result.dtype}{where}"
     ]
     lines += [result.message] if result.message else []
     node = next((node for node in graph(spec) if node.name == first), None)
@@ -86,7 +86,7 @@ def explain(result: Result, spec: Spec, what: str = "tap") -> str:
     return "\n".join(lines)
 
 
-def _agreed(name: str, result: Result) -> str:
+def _agreed(name: str, result: Verdict) -> str:
     if name == "data":
         return "the input"
     if name not in result.errors:
