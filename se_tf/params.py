@@ -13,7 +13,7 @@ from se_tf.models import build
 from se_tf.resnet import ResNet
 from weights import Info, Params, Spec, schema
 from weights.change.classifier import with_classes
-from weights.names.dialect import KERAS
+from weights.names.frameworks import KERAS
 from weights.networks.parameters import check
 from weights.params import info_of
 

@@ -8,10 +8,12 @@ from networks import INCEPTION, SENET, same, seeded
 
 from weights import MODELS, InputError, Params, schema
 from weights.files.state_dict import IMAGENET, from_state, to_state
-from weights.names.dialect import FLAX, KERAS, STATE_DICTS, TIMM
+from weights.names.frameworks import FLAX, KERAS, KERAS_ON_TORCH, TORCH
+from weights.names.resnet import CADENE, TIMM
 from weights.networks.spec import EPS
 
-DIALECTS = [*STATE_DICTS.values(), KERAS, FLAX]
+STATE_DICTS = {d.name: d for d in (TORCH, TIMM, CADENE)}
+DIALECTS = [*STATE_DICTS.values(), KERAS, KERAS_ON_TORCH, FLAX]
 SE_RESNETS = [name for name in MODELS if name.startswith(("se-resn", "senet"))]
 
 

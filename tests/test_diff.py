@@ -208,7 +208,7 @@ def test_what_is_left_out_is_told_in_a_line(write, monkeypatch):
         warnings.warn(f"{path}: a layer is left out", InputWarning, stacklevel=1)
         return read(path)
 
-    monkeypatch.setattr(weights, "read", warned)
+    monkeypatch.setattr("weights.files.diff.read", warned)
     path = write("a.safetensors")
     done = CliRunner().invoke(main, ["diff", str(path), str(path)])
     assert done.exit_code == 0

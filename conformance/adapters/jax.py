@@ -12,7 +12,7 @@ from flax import nnx
 
 import se_jax
 from conformance.reference.training import Batch, Recipe
-from weights.names.dialect import FLAX
+from weights.names.frameworks import FLAX
 from weights.networks.network import graph
 from weights.networks.parameters import schema
 from weights.networks.spec import Spec

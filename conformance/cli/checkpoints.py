@@ -5,7 +5,7 @@ import warnings
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +14,7 @@ from conformance.cli.options import FILE, FRAMEWORKS
 from conformance.cli.progress import Bars
 
 if TYPE_CHECKING:
+    from weights.change.first_convolution import Convention
     from weights.params import Labels
 
 
@@ -74,7 +75,7 @@ class Changes:
     """What a conversion changes in a network; None: nothing."""
 
     labels: "Labels | None"
-    convention: Literal["rgb01", "bgr255"] | None
+    convention: "Convention | None"
 
 
 @click.command()
@@ -97,27 +98,23 @@ def convert(src: Path, dst: Path, prototxt: Path | None, dialect: str | None, ch
     Keras: .keras, .weights.h5; Flax: .orbax (a folder); .onnx.
     """
     import weights
+    from weights.change import reorder, rewrite
     from weights.files import format_of
 
-    state_dicts = ("pytorch", "safetensors")
-    to_state_dict = format_of(dst).name in state_dicts
-    if dialect and not to_state_dict and format_of(src).name not in state_dicts:
+    written = "dialect" in format_of(dst).writes_with
+    if dialect and not written and "dialect" not in format_of(src).reads_with:
         raise weights.InputError(f"--dialect: neither {src} nor {dst} is a PyTorch state dict")
     if src.exists() and dst.exists() and src.samefile(dst):
         raise weights.InputError(f"{dst}: is the source itself; name another file")
     bars = Bars()
     with bars.busy(f"Reading {src.name}"):
-        spec, params = options.checkpoint(src, prototxt, None if to_state_dict else dialect)
+        spec, params = options.checkpoint(src, prototxt, None if written else dialect)
     if changes.labels:
-        from weights.images.labels import reorder
-
-        params = reorder(params, changes.labels)
+        params = reorder(spec, params, changes.labels)
     if changes.convention:
-        from weights.images.prepare import rewrite
-
-        params = rewrite(params, changes.convention)
+        params = rewrite(spec, params, changes.convention)
     with bars.busy(f"Writing {dst.name}"):
-        weights.write(dst, spec, params, **({"dialect": dialect} if dialect and to_state_dict else {}))
+        weights.write(dst, spec, params, dialect=dialect if written else None)
     learnable = sum(p.size for p in weights.schema(spec) if p.learnable)
     click.echo(f"{src} -> {dst}: {spec.name}, {learnable:,} parameters, {spec.classes} classes")
     if params.info.assumed:
@@ -135,11 +132,12 @@ def diff(a: Path, b: Path, rounding: bool, as_json: bool) -> None:
     Says of each tensor whether it is identical, equal but stored in another layout or dtype, different (by how much) or
     missing. Exits with 0 if the checkpoints are the same network with the same numbers, else with 1.
     """
+    from conformance.report.difference import text
     from weights.files.diff import diff as difference
-    from weights.files.diff import text
 
     with options.warnings_in_a_line():
         found = difference(a, b)
-    click.echo(json.dumps(found.to_dict(), indent=1) if as_json else text(found, rounding))
+    shown = json.dumps(found.to_dict(), indent=1) if as_json else text(found, rounding, options.terminal_width())
+    click.echo(shown)
     if not found.same(rounding):
         click.get_current_context().exit(1)

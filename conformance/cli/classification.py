@@ -30,7 +30,7 @@ def classify(photo: Path, file: Path, prototxt: Path | None, framework: str, cou
     from conformance.report.run import top
     from conformance.report.table import aligned
     from weights import InputError
-    from weights.images.prepare import prepare
+    from weights.images import prepare
 
     options.check_adapters([framework])
     bars = Bars()

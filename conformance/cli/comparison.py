@@ -132,7 +132,7 @@ def freeze(source: str, golden: Path, prototxt: Path | None, seed: int, size: tu
     from conformance.golden.file import freeze as keep
 
     with Bars().busy(f"Freezing {source}"), options.warnings_in_a_line():
-        kept = keep(source, golden, seed=seed, size=size, **({"prototxt": prototxt} if prototxt else {}))
+        kept = keep(source, golden, seed=seed, size=size, prototxt=prototxt)
     n, _, h, w = kept.x.shape
     click.echo(
         f"{golden}: {kept.spec.name} at {n}x3x{h}x{w}, samples of {len(kept.taps)} taps and {len(kept.gradients)} "

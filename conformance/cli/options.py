@@ -15,7 +15,7 @@ import click
 
 if TYPE_CHECKING:
     from conformance.report.run import Run
-    from weights import Checkpoint
+    from weights.params import Checkpoint
 
 FRAMEWORKS = ("torch", "jax", "tf", "onnx")
 """The adapters that commands run, beside the NumPy reference, where none is named."""
@@ -132,14 +132,10 @@ def checkpoint(file: Path, prototxt: Path | None = None, dialect: str | None = N
     Raises:
         InputError: the file cannot be read, or does not take the options.
     """
-    from weights import InputError, read
-    from weights.files import format_of
+    from weights import read
 
-    given = {"prototxt": prototxt, "dialect": dialect}
-    if prototxt is not None and format_of(file).name != "caffemodel":
-        raise InputError(f"--prototxt: {file} is no Caffe file and takes none")
     with warnings_in_a_line():
-        return read(file, **{name: value for name, value in given.items() if value is not None})
+        return read(file, prototxt=prototxt, dialect=dialect)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from weights.networks.cost import cost
 from weights.networks.models import MODELS
 from weights.networks.se import SE
 from weights.networks.spec import EPS, Spec, field_names
-from weights.params import Checkpoint, Info, Preprocessing
+from weights.params import Checkpoint, Info
 
 _FIELDS = {
     "depths": "bottlenecks by stage",
@@ -84,7 +84,7 @@ def describe(file: Path, checkpoint: Checkpoint, width: int | None = None) -> st
         ("format", _format(file)),
         *_network(checkpoint.spec),
         *_arrays(checkpoint.spec, checkpoint.params),
-        ("input", preprocessing(info.preprocessing) + mark.get("preprocessing", "")),
+        ("input", str(info.preprocessing or "not known") + mark.get("preprocessing", "")),
         ("label order", (info.labels or "not known") + mark.get("labels", "")),
         *_provenance(info),
     ]
@@ -107,16 +107,6 @@ def foreign(file: Path, prototxt: Path | None, width: int | None = None) -> str:
         ("arrays", f"{found.blobs} blobs, {found.scalars:,} scalars, {' and '.join(found.dtypes) or 'no numbers'}"),
     ]
     return listed(facts, width)
-
-
-def preprocessing(p: Preprocessing | None) -> str:
-    """An input convention in one line."""
-    if p is None:
-        return "not known"
-    mean = ", ".join(f"{m:.7g}" for m in p.mean)
-    std = "" if set(p.std) == {1.0} else f", divided by ({', '.join(f'{s:.7g}' for s in p.std)})"
-    where = f"short side {p.resize}, centre {p.crop}x{p.crop}"
-    return f"{p.channels.upper()} 0..{p.range:g}, minus ({mean}){std}; {where}"
 
 
 def _format(file: Path) -> str:
