@@ -1,4 +1,4 @@
-"""Makes the record of a run: compares adapters with the reference or with a golden file, in every precision asked for."""
+"""Makes the record of a run: compares adapters with the reference or a golden file, in every precision asked for."""
 
 import hashlib
 import os
@@ -11,11 +11,14 @@ from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
 from pathlib import Path
 
-import conformance.golden.file as golden_file
 from conformance import cases
+from conformance.adapters import ADAPTERS
+from conformance.golden.against import against
+from conformance.golden.file import read
 from conformance.judge.bounds import BOUNDS
-from conformance.judge.compare import compare, compare_gradients
+from conformance.judge.compare import Conditions, compared
 from conformance.judge.progress import SILENT, Progress
+from conformance.judge.question import Backward, Forward, Given
 from conformance.judge.verdict import Comparison
 from conformance.report.run import Compared, Input, Machine, Run, Weights, top
 from weights.images import prepare
@@ -99,7 +102,8 @@ def record(source: Source, asked: Asked, progress: Progress = SILENT) -> Run:
 
 
 def _with_the_reference(source: Checkpoint, asked: Asked, progress: Progress) -> Run:
-    spec, params = source.spec, source.params
+    spec, params, network = source.spec, source.params, source.spec.network()
+    conditions = Conditions(isolated=asked.isolated, progress=progress)
     expected = params.info.preprocessing or CAFFE
     if source.photo is None:
         x = cases.image(SEED, 1, *(source.size or (expected.crop, expected.crop)))
@@ -115,31 +119,30 @@ def _with_the_reference(source: Checkpoint, asked: Asked, progress: Progress) ->
         done = {name for c in forward for name, verdict in c.results.items() if verdict.dtype == dtype}
         left = [name for name in asked.adapters if name not in done]
         with progress.busy(f"Comparing in {dtype}", 1 + len(left)):
-            taps = compare(spec, params, x, left, dtype, isolated=asked.isolated)
+            taps = compared(Given(network, params, dtype, Forward(x)), left, conditions)
         forward.append(taps)
         if source.gradients:
             cotangent = cases.top_diff(SEED, *taps.output.shape)
             names = list(_agreed(taps))
             with progress.busy(f"Comparing gradients in {dtype}", 1 + len(names)):
-                found = compare_gradients(spec, params, x, cotangent, names, dtype, isolated=asked.isolated)
+                found = compared(Given(network, params, dtype, Backward(x, cotangent)), names, conditions)
             backward.append(_present(found))
     weights = _weights(params.info, source.file, source.note)
     return _run(spec, params.info, weights, seen, (*forward, *backward), asked)
 
 
 def _with_a_golden_file(source: Golden, asked: Asked, progress: Progress) -> Run:
-    kept = golden_file.read(source.golden)
+    kept = read(source.golden)
+    conditions = Conditions(isolated=asked.isolated, progress=progress)
     comparisons: list[Comparison] = []
     for dtype in asked.dtypes:
         with progress.busy(f"Comparing in {dtype}", len(asked.adapters)):
-            taps = golden_file.against(source.golden, source.params, asked.adapters, dtype, isolated=asked.isolated)
+            taps = against(source.golden, source.params, asked.adapters, dtype, conditions=conditions)
         comparisons.append(taps)
         if dtype in BOUNDS["gradients"]:
             names = list(_agreed(taps))
             with progress.busy(f"Comparing gradients in {dtype}", len(names)):
-                found = golden_file.against(
-                    source.golden, source.params, names, dtype, "gradients", isolated=asked.isolated
-                )
+                found = against(source.golden, source.params, names, dtype, "gradients", conditions)
             comparisons.append(_present(found))
     versions = ", ".join(f"{name} {found}" for name, found in kept.versions.items())
     note = f"against {source.golden.name}, frozen with {versions}"
@@ -205,7 +208,7 @@ def _thumbnail(photo: Path) -> str:
 
 
 def _machine() -> Machine:
-    packages = ("senet", "numpy", "torch", "tensorflow", "keras", "jax", "flax", "onnx", "onnxruntime")
+    packages = ("senet", "numpy", *(name for row in ADAPTERS.values() if row.standard for name in row.packages))
     return Machine(
         system=f"{platform.system()} {platform.machine()}",
         cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),

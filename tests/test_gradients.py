@@ -11,9 +11,10 @@ import conformance
 from conformance import cases
 from conformance.adapters import DIFFERENTIABLE
 from conformance.judge.bounds import GRADIENTS
-from conformance.judge.compare import relative_error
+from conformance.judge.measure import relative_error
 from conformance.reference import backward
 from conformance.reference import forward as reference
+from conformance.report.run import comparison_to_dict
 from weights import MODELS, InputError, schema
 
 FRAMEWORKS = [name for name in DIFFERENTIABLE if name != "numpy"]
@@ -196,7 +197,7 @@ def test_without_gradients_a_framework_is_absent():
 
 def test_gradients_are_isolated_like_taps():
     found = conformance.compare_gradients(*_problem("tiny-se-resnet", True), ["torch"], training=True)
-    data = found.to_dict()
+    data = comparison_to_dict(found)
     assert (data["what"], data["bound"], data["frameworks"]["torch"]["status"]) == ("gradients", 1e-12, "agreed")
 
 

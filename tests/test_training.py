@@ -10,9 +10,10 @@ import conformance
 from conformance import Recipe, cases
 from conformance.adapters import DIFFERENTIABLE, adapter
 from conformance.judge.bounds import TRAINING
-from conformance.judge.compare import relative_error
+from conformance.judge.measure import relative_error
 from conformance.reference import forward as reference
 from conformance.reference.training import caffe_rules
+from conformance.report.run import comparison_to_dict
 from weights import graph
 from weights.networks.operations import BatchNorm
 from weights.networks.parameters import STATISTICS
@@ -122,7 +123,7 @@ def test_training_is_isolated_like_taps():
     params = cases.seeded(spec, 40)
     rules = caffe_rules(params.info.factors, 2)
     found = conformance.compare_training(spec, params, _batches(2), Recipe(statistics=rules), ["torch", "onnx"])
-    data = found.to_dict()
+    data = comparison_to_dict(found)
     assert (data["what"], data["bound"]) == ("training", TRAINING["float64"])
     assert {n: (r.status, r.message) for n, r in found.results.items()} == {
         "torch": ("agreed", ""),
