@@ -16,10 +16,11 @@ from click.testing import CliRunner
 from PIL import Image
 
 import weights
+from conformance.adapters import STANDARD
 from conformance.cases import TINY, seeded
 from conformance.cli import main
 from conformance.cli.demonstration import PHOTO
-from conformance.cli.options import DTYPES
+from conformance.cli.options import DTYPES, FRAMEWORKS
 from conformance.judge.bounds import BOUNDS
 from weights import CAFFE, MODELS, SE, Checkpoint, Info, Params, Spec
 from weights.caffe import file as caffe_file
@@ -298,6 +299,10 @@ def test_picture_of_the_demo_is_what_the_program_draws():
     drawn, shipped = draw().astype(float), np.asarray(Image.open(PHOTO), float)
     assert drawn.shape == shipped.shape
     assert np.abs(drawn - shipped).mean() < 4  # JPEG at quality 90 loses 2.9, most of it grain
+
+
+def test_frameworks_of_the_commands_are_the_standard_adapters():
+    assert ("numpy", *FRAMEWORKS) == STANDARD
 
 
 def test_help_imports_nothing_heavy():

@@ -162,31 +162,3 @@ def known(name: str) -> str:
             "or an adapter's module, 'package.module', that can be imported"
         )
     return path
-
-
-TITLES = {
-    "numpy": "NumPy reference",
-    "torch": "PyTorch",
-    "jax": "Flax (JAX)",
-    "tf": "Keras (TensorFlow)",
-    "onnx": "ONNX Runtime",
-    "torch_channels_last": "PyTorch, channels last",
-    "torch_compiled": "PyTorch, compiled",
-    "torch_exported": "PyTorch, exported",
-    "torch_scripted": "PyTorch, scripted",
-    "jax_eager": "Flax, eager",
-    "keras_jax": "Keras (JAX)",
-    "keras_torch": "Keras (PyTorch)",
-    "tf_eager": "Keras (TF), eager",
-    "tf_xla": "Keras (TF), XLA",
-    "tf_saved_model": "SavedModel",
-    "tf_lite": "TFLite",
-    "onnx_torch": "ONNX of torch.onnx",
-    "onnx_jax": "ONNX of jax2onnx",
-    "openvino": "OpenVINO",
-}
-
-
-def title_of(name: str) -> str:
-    """What people read instead of an adapter's name; a port's name as it is."""
-    return TITLES.get(name, name)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def models(as_json: bool) -> None:
     """List the networks, their costs at 224x224, and the frameworks that senet compare knows."""
-    from conformance.adapters import CONTESTANTS
+    from conformance.adapters import ADAPTERS
     from conformance.report.describe import models as published
     from conformance.report.table import aligned
 
@@ -44,8 +44,9 @@ def models(as_json: bool) -> None:
         for network in networks
     ]
     click.echo(aligned(header, lines, options.terminal_width()))
-    others = click.wrap_text(f"numpy, {', '.join(CONTESTANTS)}, or all", options.terminal_width() or 100)
-    click.echo(f"\nframeworks to compare: {', '.join(FRAMEWORKS)}; with --frameworks also\n{others}")
+    others = ", ".join(name for name in ADAPTERS if name not in FRAMEWORKS)
+    click.echo(f"\nframeworks to compare: {', '.join(FRAMEWORKS)}; with --frameworks also")
+    click.echo(click.wrap_text(f"{others}, or all", options.terminal_width() or 100))
 
 
 @click.command()

@@ -33,9 +33,9 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
     names = _listed(value) if value is not None else ()
     if "all" not in names:
         return names
-    from conformance.adapters import KNOWN
+    from conformance.adapters import ADAPTERS
 
-    return tuple(dict.fromkeys((*KNOWN, *(name for name in names if name != "all"))))
+    return tuple(dict.fromkeys((*ADAPTERS, *(name for name in names if name != "all"))))
 
 
 def _dtypes(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...]:
@@ -171,11 +171,11 @@ def exit_by(run: "Run", named: Sequence[str]) -> None:
     Raises:
         InputError: an adapter that was asked for by name is not installed, or none is.
     """
-    from conformance.adapters import KNOWN
+    from conformance.adapters import ADAPTERS
     from weights import InputError
 
     verdicts = [verdict for comparison in run.comparisons for verdict in comparison.results.values()]
-    required = set(named) - (set(KNOWN) if set(KNOWN) <= set(named) else set())
+    required = set(named) - (set(ADAPTERS) if set(ADAPTERS) <= set(named) else set())
     for verdict in verdicts:
         if verdict.status == "absent" and verdict.adapter in required:
             raise InputError(verdict.message)
