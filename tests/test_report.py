@@ -234,10 +234,23 @@ def test_top_classes_have_probabilities_and_names_by_label_order():
     assert not any(c.name for c in top(scores[:, :10], "devkit"))
 
 
-def test_table_on_a_terminal_is_not_wider_than_it():
-    text = aligned(HEADER, rows(run()), 80).splitlines()
-    assert max(map(len, text)) <= 80
-    assert len(text) > 5
+def test_terminal_table_wraps_between_words():
+    lines = [("one two three", "12"), ("four", "3")]
+    assert aligned(("name", "how many"), lines, 15).splitlines() == [
+        "            how",
+        "name       many",
+        "---------- ----",
+        "one two      12",
+        "three",
+        "four          3",
+    ]
+
+
+@pytest.mark.parametrize("width", [None, 9, 200])
+def test_table_that_fits_or_cannot_wrap_has_a_line_for_each_row(width: int | None):
+    text = aligned(HEADER, rows(run()), width).splitlines()
+    assert len(text) == 5
+    assert text == aligned(HEADER, rows(run())).splitlines()
 
 
 def test_table_in_a_pipe_has_a_line_for_each_row():

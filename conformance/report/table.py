@@ -58,16 +58,23 @@ def aligned(header: Sequence[str], lines: Iterable[Sequence[str]], width: int | 
     Args:
         header: the columns' titles.
         lines: the cells of each row.
-        width: characters in a line, beyond which cells are wrapped; None: no limit.
+        width: characters in a line, beyond which cells are wrapped, but not inside of words; None: no limit.
     """
     from rich.box import Box
     from rich.table import Table
 
     lines = list(lines)
+    numeric = _numeric(header, lines)
+    columns = list(zip(header, *lines, strict=True))
+    words = [max(len(word) for cell in column for word in cell.split() or [""]) for column in columns]
+    gaps = 2 * (len(header) - 1)
+    if width and not sum(words) + gaps <= width < sum(max(map(len, column)) for column in columns) + gaps:
+        width = None  # it fits; or words would be broken, which is harder to read than lines that the terminal breaks
     rule = Box("    \n    \n -  \n    \n    \n    \n    \n    \n", ascii=True)
     table = Table(box=rule, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for title, right in zip(header, _numeric(header, lines), strict=True):
-        table.add_column(_text(title), justify="right" if right else "left", overflow="fold")
+    for title, right, widest in zip(header, numeric, words, strict=True):
+        shown = title.replace(" ", "\n") if right and width else title
+        table.add_column(_text(shown), justify="right" if right else "left", no_wrap=right, min_width=widest)
     return _printed(table, lines, width)
 
 
@@ -94,7 +101,7 @@ def _printed(table: "Table", lines: Iterable[Sequence[str]], width: int | None) 
     # Without a limit: as wide as the widest row could be, for which a million characters are more than enough.
     console = Console(file=StringIO(), width=width or 10**6, color_system=None, legacy_windows=False)
     with console.capture() as captured:
-        console.print(table)
+        console.print(table, crop=False)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
