@@ -145,4 +145,6 @@ def _is_ours(name: str) -> bool:
         spec = find_spec(name)
     except ValueError:  # a module without a spec, made by hand
         return False
-    return bool(spec and spec.origin) and Path(str(spec.origin)).resolve().parents[1] == Path(_HOME).resolve()
+    if spec is None or spec.origin is None:
+        return False
+    return Path(spec.origin).resolve().parents[1] == Path(_HOME).resolve()

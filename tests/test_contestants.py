@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 import conformance
 from conformance import cases, cli
-from conformance.adapters import STANDARD, adapter
+from conformance.adapters import ADAPTERS, STANDARD, adapter
 from weights import InputError, graph
 from weights.networks.operations import Add
 

@@ -47,8 +47,8 @@ def test_three_lines_are_a_test(pytester):
         import pytest
 
         @pytest.mark.senet("tiny-se-resnext")
-        def test_port(conformance):
-            conformance.assert_agrees("conformance.adapters.numpy")
+        def test_port(senet):
+            senet.assert_agrees("conformance.adapters.numpy")
         """
     )
     pytester.runpytest_inprocess("--strict-markers").assert_outcomes(passed=1)
@@ -67,8 +67,8 @@ def test_a_wrong_port_fails_with_the_tap(pytester):
         test_mine="""
         import mine
 
-        def test_port(conformance):
-            conformance.assert_agrees(mine, "tiny-se-resnet")
+        def test_port(senet):
+            senet.assert_agrees(mine, "tiny-se-resnet")
         """,
     )
     result = pytester.runpytest_inprocess()
@@ -96,7 +96,7 @@ def test_starting_pytest_imports_nothing_of_the_suite():
 
 def test_what_agrees_is_returned():
     result = Conformance("tiny-se-bn-inception").assert_agrees(Port())
-    assert (result.status, result.framework) == ("agreed", "mine")
+    assert (result.status, result.adapter) == ("agreed", "mine")
     assert set(result.errors.values()) == {0.0}
 
 
