@@ -96,7 +96,7 @@ def test_float32_steps(a, b, ulp):
     assert difference(np.array([a]), np.array([b]))["ulp"] == ulp
 
 
-def test_values_that_are_no_numbers():
+def test_nan_and_infinity_differ():
     def found(a, b):
         return difference(np.array([a, 1.0], np.float32), np.array([b, 1.0], np.float32))
 

@@ -14,6 +14,7 @@ import weights
 from conformance.adapters.places import places
 from weights.errors import InputError
 from weights.names.frameworks import KERAS
+from weights.names.keras import flat
 from weights.networks.network import graph
 from weights.networks.parameters import schema
 from weights.networks.spec import Spec
@@ -40,9 +41,9 @@ def load(spec: Spec, params: Mapping[str, np.ndarray], dtype: str, backend: str)
 
 def canonical(model: Any, gradients: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
     """Gradients in the order of the model's trainable variables, by canonical name and in canonical layout."""
-    found = {_undotted(v.path): g for v, g in zip(model.trainable_variables, gradients, strict=True)}
+    found = {flat(v.path): g for v, g in zip(model.trainable_variables, gradients, strict=True)}
     learned = [p for p in schema(model.spec) if p.learnable]
-    return {p.name: KERAS.decode(p, found[_undotted(KERAS.key(p))]) for p in learned}
+    return {p.name: KERAS.decode(p, found[flat(KERAS.key(p))]) for p in learned}
 
 
 @contextmanager
@@ -52,8 +53,8 @@ def recording(model: Any) -> Iterator[dict[str, Any]]:
     for path, layer in list(layers.items()):
         layers |= {f"{path}.{inner.name}": inner for inner in layer._flatten_layers(include_self=False)}
     # PyTorch's modules may have no dots in their names.
-    undotted = {_undotted(path): layer for path, layer in layers.items()}
-    dotted = {path: undotted[_undotted(path)] for path in _paths(model.spec) if _undotted(path) in undotted}
+    undotted = {flat(path): layer for path, layer in layers.items()}
+    dotted = {path: undotted[flat(path)] for path in _paths(model.spec) if flat(path) in undotted}
     noted = {node.name: dotted[path] for path, node in places(model.spec.network(), dotted).items()}
     found: dict[str, Any] = {}
     for node, layer in noted.items():
@@ -68,10 +69,6 @@ def recording(model: Any) -> Iterator[dict[str, Any]]:
 def _paths(spec: Spec) -> set[str]:
     """All paths at which a node may be seen."""
     return {path for node in graph(spec) for path in (node.module, node.block) if path}
-
-
-def _undotted(path: str) -> str:
-    return path.replace("/", "_").replace(".", "_")
 
 
 def _noting(node: str, call: Any, found: dict[str, Any]) -> Any:

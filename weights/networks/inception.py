@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import count, pairwise, takewhile
+from itertools import pairwise, product
 from string import ascii_lowercase
 from typing import ClassVar, Literal
 
@@ -114,11 +114,10 @@ class InceptionSpec(Spec):
 
     @classmethod
     def from_shapes(cls, shape: ShapeOf) -> "InceptionSpec | None":
-        """Modules that are named as in the paper: 3a, 3b, ... 4a, ...; those without a projection have stride 2."""
+        """Modules of the names 3a, 3b, ... 9z, in this order; those without a projection have stride 2."""
         stem = tuple((weight[0], weight[2]) for weight in consecutive(shape, "stem.conv{}", 1))
-        modules = tuple(
-            module for row in takewhile(len, (list(_row(shape, number)) for number in count(3))) for module in row
-        )
+        names = (f"{number}{letter}" for number, letter in product("3456789", ascii_lowercase))
+        modules = tuple(module for name in names if (module := _module(shape, name)))
         if not modules:
             return None
         fc = shape("fc", "linear")
@@ -130,27 +129,26 @@ class InceptionSpec(Spec):
         return replace(plain, se=fitted([Found(1, fc1[1], fc1[0]) for _, fc1 in found], 1, bias))
 
 
-def _row(shape: ShapeOf, number: int) -> Iterator[Branches]:
-    """The modules 3a, 3b, ... of a number, as far as they follow each other."""
-    for letter in ascii_lowercase:
+def _module(shape: ShapeOf, name: str) -> Branches | None:
+    """The module of that name, as far as its shapes tell; None where there is none, or not all of it."""
 
-        def out(branch: str, name: str = f"{number}{letter}") -> int | None:
-            weight = shape(f"inception{name}.{branch}.conv", "conv")
-            return weight[0] if weight else None
+    def out(branch: str) -> int | None:
+        weight = shape(f"inception{name}.{branch}.conv", "conv")
+        return weight[0] if weight else None
 
-        widths = [out(b) for b in ("reduce3x3", "conv3x3", "reduce_double", "double1", "double2")]
-        reduce3x3, conv3x3, reduce_double, double1, double2 = (width or 0 for width in widths)
-        if None in widths:
-            return
-        project = out("project")
-        yield Branches(
-            name=f"{number}{letter}",
-            conv1x1=out("conv1x1"),
-            conv3x3=(reduce3x3, conv3x3),
-            double3x3=(reduce_double, double1, double2),
-            pool="avg" if project else "max",
-            project=project,
-        )
+    widths = [out(branch) for branch in ("reduce3x3", "conv3x3", "reduce_double", "double1", "double2")]
+    reduce3x3, conv3x3, reduce_double, double1, double2 = (width or 0 for width in widths)
+    if None in widths:
+        return None
+    project = out("project")
+    return Branches(
+        name=name,
+        conv1x1=out("conv1x1"),
+        conv3x3=(reduce3x3, conv3x3),
+        double3x3=(reduce_double, double1, double2),
+        pool="avg" if project else "max",
+        project=project,
+    )
 
 
 def inception_module(g: Builder, x: str, m: ModuleSpec) -> str:
