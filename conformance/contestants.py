@@ -6,11 +6,12 @@ python -m conformance.contestants > docs/contestants.md    # or name other netwo
 import sys
 
 from conformance.adapters import ADAPTERS as KNOWN
+from conformance.adapters import title_of
 from conformance.cases import find as network
 from conformance.cases import image, seeded, top_diff
 from conformance.judge.compare import compare, compare_gradients
 from conformance.judge.verdict import Verdict
-from conformance.report.table import markdown, title_of
+from conformance.report.table import markdown
 from weights.networks.network import graph
 
 NETWORKS = ("tiny-se-resnet", "tiny-se-bn-inception")

@@ -20,9 +20,8 @@ from conformance.judge.compare import Conditions, compared
 from conformance.judge.progress import SILENT, Progress
 from conformance.judge.question import Backward, Forward, Given
 from conformance.judge.verdict import Comparison
-from conformance.report.describe import preprocessing
 from conformance.report.run import Compared, Input, Machine, Run, Weights, top
-from weights.images.prepare import prepare
+from weights.images import prepare
 from weights.networks.cost import cost
 from weights.networks.spec import Spec
 from weights.params import CAFFE, Info, Params
@@ -111,8 +110,8 @@ def _with_the_reference(source: Checkpoint, asked: Asked, progress: Progress) ->
         seen = Input(what=f"noise of seed {SEED}", shape=x.shape)
     else:
         x = prepare(source.photo, expected, source.size)
-        what, words = f"the photograph {source.photo.name}", preprocessing(expected)
-        seen = Input(what=what, shape=x.shape, preprocessing=words, photo=_thumbnail(source.photo))
+        what = f"the photograph {source.photo.name}"
+        seen = Input(what=what, shape=x.shape, preprocessing=str(expected), photo=_thumbnail(source.photo))
     forward: list[Comparison] = []
     backward: list[Comparison] = []
     for dtype in asked.dtypes:

@@ -14,7 +14,7 @@ import se_jax
 from conformance.adapters import ADAPTERS
 from conformance.adapters.places import places
 from conformance.reference.training import Batch, Recipe
-from weights.names.dialect import FLAX
+from weights.names.frameworks import FLAX
 from weights.networks.parameters import schema
 from weights.networks.spec import Spec
 from weights.params import Params

@@ -13,11 +13,12 @@ import se_tf  # noqa: F401, its classes are in the file
 import weights
 from conformance.adapters.places import places
 from weights.errors import InputError
-from weights.names.dialect import KERAS
+from weights.names.frameworks import KERAS
 from weights.names.keras import by_flat, flat
 from weights.networks.network import graph
 from weights.networks.parameters import schema
 from weights.networks.spec import Spec
+from weights.params import info_of
 
 
 def load(spec: Spec, params: Mapping[str, np.ndarray], dtype: str, backend: str) -> Any:
@@ -33,7 +34,8 @@ def load(spec: Spec, params: Mapping[str, np.ndarray], dtype: str, backend: str)
         )
     with TemporaryDirectory() as folder:
         path = Path(folder, "model.keras")
-        weights.write(path, spec, {name: np.asarray(array, dtype) for name, array in params.items()})
+        cast = {name: np.asarray(array, dtype) for name, array in params.items()}
+        weights.write(path, spec, cast, info=info_of(params))
         return keras.saving.load_model(path)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from conformance.judge.bounds import ROUNDING
 from conformance.judge.verdict import Comparison, Verdict, all_agreed
-from weights.images.labels import names
+from weights.images import names
 from weights.params import Labels
 
 FORMAT = 1

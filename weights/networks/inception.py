@@ -2,16 +2,18 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from itertools import pairwise, product
+from string import ascii_lowercase
 from typing import ClassVar, Literal
 
 from weights.errors import InputError
 from weights.networks.check import check_fields
 from weights.networks.network import Builder
 from weights.networks.operations import Concat, Conv, Pool
+from weights.networks.recognition import Found, consecutive, fitted
 from weights.networks.se import Excitation, excite
-from weights.networks.spec import Spec, misfit
+from weights.networks.spec import ShapeOf, Spec, misfit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,11 @@ class InceptionSpec(Spec):
     family: ClassVar[str] = "inception"
     modules: tuple[Branches, ...]
     stem: tuple[tuple[int, int], ...] = ((64, 7), (64, 1), (192, 3))  # (out channels, kernel); pooled after 1 and 3
+
+    @property
+    def title(self) -> str:
+        """The name that its paper gives it."""
+        return "BN-Inception"
 
     def check(self) -> None:
         """The stem's length, names, and that every SE block stands after its module and has a hidden unit."""
@@ -104,6 +111,44 @@ class InceptionSpec(Spec):
             x = inception_module(g, x, block)
         ends = [b.name for b, after in pairwise(blocks) if after.stride == 2]
         return "stem.relu3", *ends, x
+
+    @classmethod
+    def from_shapes(cls, shape: ShapeOf) -> "InceptionSpec | None":
+        """Modules of the names 3a, 3b, ... 9z, in this order; those without a projection have stride 2."""
+        stem = tuple((weight[0], weight[2]) for weight in consecutive(shape, "stem.conv{}", 1))
+        names = (f"{number}{letter}" for number, letter in product("3456789", ascii_lowercase))
+        modules = tuple(module for name in names if (module := _module(shape, name)))
+        if not modules:
+            return None
+        fc = shape("fc", "linear")
+        plain = cls(name=cls.family, modules=modules, stem=stem, se=None, classes=fc[0] if fc else 0)
+        found = [(b, fc1) for b in plain.blocks() if (fc1 := shape(f"{b.name}.se.fc1", "linear"))]
+        if not found:
+            return plain
+        bias = shape(f"{found[0][0].name}.se.fc1", "linear", "bias") is not None
+        return replace(plain, se=fitted([Found(1, fc1[1], fc1[0]) for _, fc1 in found], 1, bias))
+
+
+def _module(shape: ShapeOf, name: str) -> Branches | None:
+    """The module of that name, as far as its shapes tell; None where there is none, or not all of it."""
+
+    def out(branch: str) -> int | None:
+        weight = shape(f"inception{name}.{branch}.conv", "conv")
+        return weight[0] if weight else None
+
+    widths = [out(branch) for branch in ("reduce3x3", "conv3x3", "reduce_double", "double1", "double2")]
+    reduce3x3, conv3x3, reduce_double, double1, double2 = (width or 0 for width in widths)
+    if None in widths:
+        return None
+    project = out("project")
+    return Branches(
+        name=name,
+        conv1x1=out("conv1x1"),
+        conv3x3=(reduce3x3, conv3x3),
+        double3x3=(reduce_double, double1, double2),
+        pool="avg" if project else "max",
+        project=project,
+    )
 
 
 def inception_module(g: Builder, x: str, m: ModuleSpec) -> str:

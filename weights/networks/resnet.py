@@ -1,7 +1,7 @@
 """Residual networks of bottlenecks: SE-ResNet, SE-ResNeXt, SENet-154 and their plain counterparts."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -9,8 +9,9 @@ import numpy as np
 from weights.errors import InputError
 from weights.networks.network import Builder
 from weights.networks.operations import Act, Add, BatchNorm, Conv, Pool
+from weights.networks.recognition import Found, consecutive, fitted
 from weights.networks.se import SE, Excitation, Position, excite
-from weights.networks.spec import Spec, misfit
+from weights.networks.spec import ShapeOf, Spec, misfit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,11 @@ class ResNetSpec(Spec):
     groups: int = 1
     stride_on_3x3: bool = False  # otherwise on the first 1x1, as in the original ResNet
     shortcut: int = 1  # projection kernel where the stride is 2; always 1 where it is 1
+
+    @property
+    def title(self) -> str:
+        """ResNeXt is a ResNet with groups."""
+        return "ResNeXt" if self.groups > 1 else "ResNet"
 
     def check(self) -> None:
         """Lengths of the lists, groups, stages, and that every SE block has a hidden unit."""
@@ -106,6 +112,46 @@ class ResNetSpec(Spec):
         for block in self.blocks():
             x = bottleneck(g, x, block)
         return tuple(stage[-1].name for stage in self.stages)
+
+    @classmethod
+    def from_shapes(cls, shape: ShapeOf) -> "ResNetSpec | None":
+        """Depths and widths by counting and measuring; the SE blocks' place by their channels."""
+        stem = tuple((weight[0], weight[2]) for weight in consecutive(shape, "stem.conv{}", 1))
+        depths: list[int] = []
+        first: list[tuple[int, ...]] = []  # of each stage, the out channels of the three convolutions
+        while depth := len(list(consecutive(shape, f"stage{len(depths) + 1}.{{}}.conv1", 0))):
+            depths.append(depth)
+            kernels = [shape(f"stage{len(depths)}.0.conv{i}", "conv") for i in (1, 2, 3)]
+            first.append(tuple(kernel[0] for kernel in kernels if kernel))
+        inner, shortcut, fc = (
+            shape("stage1.0.conv2", "conv"),
+            shape("stage2.0.shortcut.conv", "conv"),
+            shape("fc", "linear"),
+        )
+        if not stem or not inner or any(len(widths) < 3 for widths in first):
+            return None
+        reduce, width, out = zip(*first, strict=True)
+        plain = cls(
+            name=cls.family,
+            depths=tuple(depths),
+            stem=stem,
+            reduce=reduce,
+            width=width,
+            out_channels=out,
+            groups=reduce[0] // inner[1],
+            shortcut=shortcut[2] if shortcut else 1,
+            se=None,
+            classes=fc[0] if fc else 0,
+        )
+        units = [(stage, b) for stage, blocks in enumerate(plain.stages, 1) for b in blocks]
+        found = [(stage, b, fc1) for stage, b in units if (fc1 := shape(f"{b.name}.se.fc1", "linear"))]
+        places: dict[Position, str] = {"standard": "out_channels", "3x3": "width", "pre": "in_channels"}
+        for position, channels in places.items():
+            if found and all(fc1[1] == getattr(b, channels) for _, b, fc1 in found):
+                bias = shape(f"{found[0][1].name}.se.fc1", "linear", "bias") is not None
+                blocks = [Found(stage, fc1[1], fc1[0]) for stage, _, fc1 in found]
+                return replace(plain, se=fitted(blocks, len(depths), bias, position))
+        return plain
 
 
 def bottleneck(g: Builder, x: str, b: BottleneckSpec) -> str:
