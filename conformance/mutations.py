@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from conformance import cases
-from conformance.adapters import FRAMEWORKS
+from conformance.adapters import STANDARD as FRAMEWORKS
 from conformance.judge.bounds import TAPS
 from conformance.judge.compare import relative_error
 from conformance.reference import forward as reference

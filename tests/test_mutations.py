@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from conformance import mutations
-from conformance.adapters import FRAMEWORKS
+from conformance.adapters import STANDARD
 from conformance.mutations import MUTATIONS, Edit, Mutation, inject
 
 CASES = [(name, framework) for name, m in MUTATIONS.items() for framework in m.frameworks]
@@ -19,7 +19,7 @@ HARMLESS = Mutation(name="none", what="nothing is wrong", at="stem.conv1")
 def findings():
     """Of every bug in every framework, each framework in a process of its own."""
     with ThreadPoolExecutor(2) as pool:
-        return {(f.mutation, f.framework): f for found in pool.map(mutations.isolated, FRAMEWORKS) for f in found}
+        return {(f.mutation, f.framework): f for found in pool.map(mutations.isolated, STANDARD) for f in found}
 
 
 @pytest.mark.parametrize(("name", "framework"), CASES, ids=map("-".join, CASES))
@@ -33,7 +33,7 @@ def test_there_are_thirty_bugs_in_three_frameworks():
 
 
 @pytest.mark.parametrize("network", mutations.NETWORKS)
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("framework", STANDARD)
 def test_nothing_is_caught_where_nothing_is_wrong(framework, network):
     assert inject(replace(HARMLESS, network=network), framework).found is None
 

@@ -1,4 +1,4 @@
-"""What Keras' adapters share, whatever the backend: the file, what layers answer while a model runs, gradients."""
+"""What Keras' adapters share, whatever the backend: loading the file, recording the layers' outputs, gradients."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,9 +11,10 @@ import numpy as np
 
 import se_tf  # noqa: F401, its classes are in the file
 import weights
+from conformance.adapters.places import places
 from weights.errors import InputError
 from weights.names.frameworks import KERAS
-from weights.names.keras import flat
+from weights.names.keras import by_flat, flat
 from weights.networks.network import graph
 from weights.networks.parameters import schema
 from weights.networks.spec import Spec
@@ -47,13 +48,13 @@ def canonical(model: Any, gradients: Iterable[np.ndarray]) -> dict[str, np.ndarr
 
 @contextmanager
 def recording(model: Any) -> Iterator[dict[str, Any]]:
-    """Notes what each layer answers, by its node, without changing the model for good."""
+    """Records each layer's output, by its node, while the block runs; the model is then as before."""
     layers = {layer.name: layer for layer in model.layers}
     for path, layer in list(layers.items()):
         layers |= {f"{path}.{inner.name}": inner for inner in layer._flatten_layers(include_self=False)}
-    # PyTorch's modules may have no dots in their names.
-    node_of = {flat(node.module): node.name for node in graph(model.spec)}
-    noted = {node_of[flat(path)]: layer for path, layer in layers.items() if flat(path) in node_of}
+    names = by_flat(dict.fromkeys(path for node in graph(model.spec) for path in (node.module, node.block) if path))
+    dotted = {names[flat(path)]: layer for path, layer in layers.items() if flat(path) in names}
+    noted = {node.name: dotted[path] for path, node in places(model.spec.network(), dotted).items()}
     found: dict[str, Any] = {}
     for node, layer in noted.items():
         object.__setattr__(layer, "call", _noting(node, layer.call, found))

@@ -7,22 +7,23 @@ from conformance.report.table import aligned
 from weights.files.diff import Difference, Tensor
 
 
-def text(found: Difference, rounding: bool = False) -> str:
+def text(found: Difference, rounding: bool = False, width: int | None = None) -> str:
     """A difference as people read it: what differs, in tables, and one last line with the verdict.
 
     Args:
         found: the difference.
         rounding: whether tensors that differ only by rounding count as the same.
+        width: characters in a line; None: no limit.
     """
     lines = [f"A  {found.paths[0]} ({found.formats[0]})", f"B  {found.paths[1]} ({found.formats[1]})", ""]
     for title, pairs in (("network", found.spec), ("expected of the input", found.expects)):
         if pairs:
             rows = [(field, _shown(x), _shown(y)) for field, (x, y) in pairs.items()]
-            lines += [aligned((title, "A", "B"), rows), ""]
+            lines += [aligned((title, "A", "B"), rows, width), ""]
     shown = [t for t in found.tensors if t.verdict not in ("identical", "equal")]
     if shown:
         header = ("tensor", "verdict", "values", "max abs", "relative", "float32 ulp", "A", "B")
-        lines += [aligned(header, [_row(t) for t in shown]), ""]
+        lines += [aligned(header, [_row(t) for t in shown], width), ""]
     verdicts = ("identical", "equal", "rounded", "different", "missing")
     counts = [f"{n} {verdict}" for verdict in verdicts if (n := found.count(verdict))]
     summary = f"{'the same' if found.same(rounding) else 'different'}: {len(found.tensors)} tensors, "

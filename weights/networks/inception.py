@@ -57,6 +57,11 @@ class InceptionSpec(Spec):
     modules: tuple[Branches, ...]
     stem: tuple[tuple[int, int], ...] = ((64, 7), (64, 1), (192, 3))  # (out channels, kernel); pooled after 1 and 3
 
+    @property
+    def title(self) -> str:
+        """The name that its paper gives it."""
+        return "BN-Inception"
+
     def check(self) -> None:
         """The stem's length, names, and that every SE block stands after its module and has a hidden unit."""
         if len(self.stem) != 3:

@@ -46,6 +46,11 @@ class ResNetSpec(Spec):
     stride_on_3x3: bool = False  # otherwise on the first 1x1, as in the original ResNet
     shortcut: int = 1  # projection kernel where the stride is 2; always 1 where it is 1
 
+    @property
+    def title(self) -> str:
+        """ResNeXt is a ResNet with groups."""
+        return "ResNeXt" if self.groups > 1 else "ResNet"
+
     def check(self) -> None:
         """Lengths of the lists, groups, stages, and that every SE block has a hidden unit."""
         for field in ("reduce", "width", "out_channels"):

@@ -56,6 +56,11 @@ class Spec:
         check_fields(self, self.name)
         self.check()
 
+    @property
+    def title(self) -> str:
+        """What people call networks of this kind, apart from the SE blocks."""
+        return self.family
+
     def check(self) -> None:
         """What no annotation says.
 
