@@ -57,7 +57,8 @@ def keras_tanh_in_float64() -> float:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     of_jax, dtype = done.stdout.split()
     assert dtype == "float64"
-    assert float(keras.ops.tanh(tf.constant(1.0, tf.float64))) == pytest.approx(np.tanh(1), rel=1e-15)
+    of_tf: Any = keras.ops.tanh(tf.constant(1.0, tf.float64))
+    assert of_tf.numpy() == pytest.approx(np.tanh(1), rel=1e-15)
     return abs(float(of_jax) / np.tanh(1) - 1)
 
 
@@ -79,7 +80,8 @@ def tensor_float_32() -> float:
     assert tf.config.experimental.tensor_float_32_execution_enabled()
     assert torch.backends.cudnn.allow_tf32
     assert not torch.backends.cuda.matmul.allow_tf32
-    assert jax.config.read("jax_default_matmul_precision") is None
+    config: Any = jax.config
+    assert config.jax_default_matmul_precision is None
     return 2.0 ** -(10 + 1)  # ten bits after the point are kept
 
 
