@@ -27,8 +27,8 @@ from se_jax.models import (
 )
 from se_jax.params import dump, from_pretrained, load, restore
 from se_jax.resnet import ResNet
+from se_jax.running_statistics import set_statistics_rule
 from se_jax.se_block import SEBlock
-from se_jax.statistics import set_statistics_rule
 
 __all__ = [
     "Inception",

@@ -3,23 +3,19 @@
 from flax import nnx
 from jax import Array
 
-from se_jax.layers import AvgPool, BatchNorm, Concat, GlobalAvgPool, MaxPool, ReLU, conv, linear
+from se_jax.layers import AvgPool, BatchNorm, Concat, GlobalAvgPool, Identity, MaxPool, ReLU, conv, linear
+from se_jax.network import Network
 from se_jax.se_block import SEBlock
-from weights import InceptionSpec as Spec
-from weights import Preprocessing, feature_nodes
-from weights.networks.inception import ModuleSpec as Block
-from weights.params import Labels
+from weights import InceptionSpec, feature_nodes
+from weights.networks.inception import ModuleSpec
 
 
-class Inception(nnx.Module):
+class Inception(Network):
     """Images (N, H, W, 3) to logits (N, classes), or to pooled features (N, C) where the spec has no classes."""
 
-    def __init__(self, spec: Spec, *, dtype: str = "float32", rngs: nnx.Rngs | None = None) -> None:
+    def __init__(self, spec: InceptionSpec, *, dtype: str = "float32", rngs: nnx.Rngs | None = None) -> None:
+        super().__init__(spec)
         rngs = rngs or nnx.Rngs(0)
-        self.spec = spec
-        self.preprocessing: Preprocessing | None = None
-        self.labels: Labels | None = None
-        self.assumed: tuple[str, ...] = ()
         self.stem = Stem(spec, dtype=dtype, rngs=rngs)
         blocks = tuple(spec.blocks())
         self.names, self.ends = tuple(block.name for block in blocks), feature_nodes(spec)
@@ -49,7 +45,7 @@ class Inception(nnx.Module):
 class Stem(nnx.Module):
     """(N, H, W, 3) to (N, H / 4, W / 4, C), which ``pool2`` halves once more."""
 
-    def __init__(self, spec: Spec, *, dtype: str, rngs: nnx.Rngs) -> None:
+    def __init__(self, spec: InceptionSpec, *, dtype: str, rngs: nnx.Rngs) -> None:
         (out1, kernel1), (out2, kernel2), (out3, kernel3) = spec.stem
         self.conv1 = conv(3, out1, kernel1, 2, dtype=dtype, rngs=rngs)
         self.bn1 = BatchNorm(out1, spec.eps, dtype=dtype, rngs=rngs)
@@ -73,7 +69,7 @@ class Stem(nnx.Module):
 class InceptionModule(nnx.Module):
     """Up to four branches side by side: 1x1; 3x3; 3x3 twice; pooling."""
 
-    def __init__(self, m: Block, *, dtype: str, rngs: nnx.Rngs) -> None:
+    def __init__(self, m: ModuleSpec, *, dtype: str, rngs: nnx.Rngs) -> None:
         reduce, out = m.conv3x3
         reduce_double, out_double1, out_double2 = m.double3x3
         # In a module of stride 2 the windows of the pooling hang over the edge, of odd sizes too, which Caffe refuses;
@@ -87,9 +83,9 @@ class InceptionModule(nnx.Module):
         self.double1 = Unit(reduce_double, out_double1, 3, **to)
         self.double2 = Unit(out_double1, out_double2, 3, m.stride, **to)
         self.pool = MaxPool(m.stride, pad, after) if m.pool == "max" else AvgPool(m.stride, pad)
-        self.project = Unit(m.in_channels, m.project, 1, **to) if m.project else nnx.identity
+        self.project = Unit(m.in_channels, m.project, 1, **to) if m.project else Identity()
         self.concat = Concat()
-        self.se = SEBlock(m.out_channels, m.reduction, dtype=dtype, rngs=rngs) if m.reduction else nnx.identity
+        self.se = SEBlock.of(m.se, dtype=dtype, rngs=rngs) if m.se else Identity()
 
     def __call__(self, x: Array) -> Array:
         branches = [] if self.conv1x1 is None else [self.conv1x1(x)]

@@ -36,11 +36,12 @@ def conv(
     )
 
 
-def linear(channels: int, out: int, *, dtype: str, rngs: nnx.Rngs) -> nnx.Linear:
-    """A fully connected layer with bias."""
+def linear(channels: int, out: int, bias: bool = True, *, dtype: str, rngs: nnx.Rngs) -> nnx.Linear:
+    """A fully connected layer: a matrix along the channels, of (N, C) or of every pixel of (N, H, W, C)."""
     return nnx.Linear(
         channels,
         out,
+        use_bias=bias,
         kernel_init=HE,
         bias_init=nnx.initializers.zeros,
         dtype=jnp.dtype(dtype),
@@ -56,7 +57,8 @@ class BatchNorm(nnx.BatchNorm):
     output has the dtype of the input.
 
     Attributes:
-        unbiased: whether the running variance takes in the unbiased variance, as PyTorch's and Caffe's own rules do.
+        unbiased: whether updates use the unbiased variance of the batch, M / (M - 1) times the biased one, as PyTorch's
+            and Caffe's own rules do.
     """
 
     def __init__(self, channels: int, eps: float, *, dtype: str, rngs: nnx.Rngs) -> None:
@@ -77,7 +79,7 @@ class BatchNorm(nnx.BatchNorm):
     def __call__(self, x: Array) -> Array:  # (N, H, W, C)
         y = super().__call__(x)
         if not self.use_running_average and self.unbiased:
-            # Flax took in v; v M / (M - 1) is more by v / (M - 1).
+            # Flax added the biased variance v; the unbiased one, v M / (M - 1), is larger by v / (M - 1).
             v = jax.lax.stop_gradient(x.astype(self.var.dtype).var((0, 1, 2)))
             self.var[...] += (1 - self.momentum) * v / max(x.size // x.shape[-1] - 1, 1)
         return y.astype(x.dtype)
@@ -95,6 +97,20 @@ class Sigmoid(nnx.Module):
 
     def __call__(self, x: Array) -> Array:
         return nnx.sigmoid(x)
+
+
+class Tanh(nnx.Module):
+    """(exp(x) - exp(-x)) / (exp(x) + exp(-x))."""
+
+    def __call__(self, x: Array) -> Array:
+        return nnx.tanh(x)
+
+
+class HardSigmoid(nnx.Module):
+    """min(max(x + 3, 0), 6) / 6."""
+
+    def __call__(self, x: Array) -> Array:
+        return nnx.hard_sigmoid(x)
 
 
 class MaxPool(nnx.Module):
@@ -135,6 +151,21 @@ class GlobalAvgPool(nnx.Module):
 
     def __call__(self, x: Array) -> Array:
         return x.mean((1, 2))
+
+
+class GlobalMaxPool(nnx.Module):
+    """(N, H, W, C) to (N, C). Of equal values the first one takes the whole gradient, as in Caffe."""
+
+    def __call__(self, x: Array) -> Array:
+        # x.max would share the gradient out among equal values.
+        return nnx.max_pool(x, window_shape=x.shape[1:3])[:, 0, 0]
+
+
+class Identity(nnx.Module):
+    """The value itself."""
+
+    def __call__(self, x: Array) -> Array:
+        return x
 
 
 class Concat(nnx.Module):

@@ -3,24 +3,22 @@
 from flax import nnx
 from jax import Array
 
-from se_jax.layers import BatchNorm, GlobalAvgPool, MaxPool, ReLU, conv, linear
+from se_jax.layers import BatchNorm, GlobalAvgPool, Identity, MaxPool, ReLU, conv, linear
+from se_jax.network import Network
 from se_jax.se_block import SEBlock
-from weights import Preprocessing
-from weights import ResNetSpec as Spec
-from weights.networks.resnet import BottleneckSpec as Block
-from weights.params import Labels
+from weights import ResNetSpec
+from weights.networks.resnet import BottleneckSpec
+from weights.networks.se import Position
 
 
-class ResNet(nnx.Module):
+class ResNet(Network):
     """Images (N, H, W, 3) to logits (N, classes), or to pooled features (N, C) where the spec has no classes."""
 
-    def __init__(self, spec: Spec, *, dtype: str = "float32", rngs: nnx.Rngs | None = None) -> None:
+    def __init__(self, spec: ResNetSpec, *, dtype: str = "float32", rngs: nnx.Rngs | None = None) -> None:
+        super().__init__(spec)
         rngs = rngs or nnx.Rngs(0)
-        self.spec = spec
-        self.preprocessing: Preprocessing | None = None
-        self.labels: Labels | None = None
-        self.assumed: tuple[str, ...] = ()
         self.stem = Stem(spec, dtype=dtype, rngs=rngs)
+        self.depth = len(spec.stages)
         for i, blocks in enumerate(spec.stages, 1):
             setattr(self, f"stage{i}", nnx.List([Bottleneck(block, dtype=dtype, rngs=rngs) for block in blocks]))
         self.pool = GlobalAvgPool()
@@ -36,7 +34,7 @@ class ResNet(nnx.Module):
         """The feature maps (N, h, w, C) at strides 4, 8, 16 and 32: the outputs of the stages."""
         x = self.stem(x)
         maps = []
-        for i in range(1, len(self.spec.depths) + 1):
+        for i in range(1, self.depth + 1):
             for block in getattr(self, f"stage{i}"):
                 x = block(x)
             maps.append(x)
@@ -46,7 +44,7 @@ class ResNet(nnx.Module):
 class Stem(nnx.Module):
     """(N, H, W, 3) to (N, H / 4, W / 4, C)."""
 
-    def __init__(self, spec: Spec, *, dtype: str, rngs: nnx.Rngs) -> None:
+    def __init__(self, spec: ResNetSpec, *, dtype: str, rngs: nnx.Rngs) -> None:
         channels = 3
         self.depth = len(spec.stem)
         for i, (out, kernel) in enumerate(spec.stem, 1):
@@ -65,9 +63,9 @@ class Stem(nnx.Module):
 
 
 class Bottleneck(nnx.Module):
-    """relu(se(residual(x)) + shortcut(x)), the residual being 1x1, 3x3, 1x1."""
+    """relu(se(residual(x)) + shortcut(x)), the residual being 1x1, 3x3, 1x1; or the SE block at another position."""
 
-    def __init__(self, b: Block, *, dtype: str, rngs: nnx.Rngs) -> None:
+    def __init__(self, b: BottleneckSpec, *, dtype: str, rngs: nnx.Rngs) -> None:
         self.conv1 = conv(b.in_channels, b.reduce, 1, b.strides[0], dtype=dtype, rngs=rngs)
         self.bn1 = BatchNorm(b.reduce, b.eps, dtype=dtype, rngs=rngs)
         self.relu1 = ReLU()
@@ -76,20 +74,28 @@ class Bottleneck(nnx.Module):
         self.relu2 = ReLU()
         self.conv3 = conv(b.width, b.out_channels, 1, dtype=dtype, rngs=rngs)
         self.bn3 = BatchNorm(b.out_channels, b.eps, dtype=dtype, rngs=rngs)
-        self.se = SEBlock(b.out_channels, b.reduction, dtype=dtype, rngs=rngs) if b.reduction else nnx.identity
-        self.shortcut = Shortcut(b, b.shortcut, dtype=dtype, rngs=rngs) if b.shortcut else nnx.identity
+        self.se = SEBlock.of(b.se, dtype=dtype, rngs=rngs) if b.se else Identity()
+        self.position = b.position
+        self.shortcut = Shortcut(b, b.shortcut, dtype=dtype, rngs=rngs) if b.shortcut else Identity()
+        self.relu3 = ReLU()
 
     def __call__(self, x: Array) -> Array:
-        y = self.relu1(self.bn1(self.conv1(x)))
-        y = self.relu2(self.bn2(self.conv2(y)))
-        y = self.se(self.bn3(self.conv3(y)))
-        return nnx.relu(y + self.shortcut(x))
+        y = self.relu1(self.bn1(self.conv1(self.at("pre", x))))
+        y = self.at("3x3-raw", self.conv2(y))
+        y = self.at("3x3", self.relu2(self.bn2(y)))
+        y = self.at("standard", self.bn3(self.conv3(y)))
+        x = self.at("identity", self.shortcut(self.at("identity-before", x)))
+        return self.at("post", self.relu3(y + x))
+
+    def at(self, position: Position, x: Array) -> Array:
+        """Through the SE block, if this is its place; otherwise the value itself."""
+        return self.se(x) if position == self.position else x
 
 
 class Shortcut(nnx.Module):
     """The projection of a block that changes its shape."""
 
-    def __init__(self, b: Block, kernel: int, *, dtype: str, rngs: nnx.Rngs) -> None:
+    def __init__(self, b: BottleneckSpec, kernel: int, *, dtype: str, rngs: nnx.Rngs) -> None:
         self.conv = conv(b.in_channels, b.out_channels, kernel, max(b.strides), dtype=dtype, rngs=rngs)
         self.bn = BatchNorm(b.out_channels, b.eps, dtype=dtype, rngs=rngs)
 

@@ -1,38 +1,83 @@
 """The Squeeze-and-Excitation block (Hu et al., https://arxiv.org/abs/1709.01507), in Flax."""
 
+from collections.abc import Callable, Mapping
+from typing import Self
+
 from flax import nnx
 from jax import Array
 
-from se_jax.layers import GlobalAvgPool, ReLU, Sigmoid, linear
+from se_jax.layers import GlobalAvgPool, GlobalMaxPool, HardSigmoid, Identity, ReLU, Sigmoid, Tanh, linear
+from weights import SE
+from weights.networks.se import Excitation, Gate, Rounding, Squeeze
+
+Layer = Callable[[Array], Array]
+
+SQUEEZES: Mapping[Squeeze, Callable[[], Layer]] = {
+    "avg": GlobalAvgPool,
+    "max": GlobalMaxPool,
+    "none": Identity,
+}
+GATES: Mapping[Gate, Callable[[], Layer]] = {
+    "sigmoid": Sigmoid,
+    "tanh": Tanh,
+    "relu": ReLU,
+    "hard-sigmoid": HardSigmoid,
+}
 
 
 class SEBlock(nnx.Module):
     """Rescales each channel by a gate computed from the means of all channels.
 
-    s = sigmoid(W2 relu(W1 mean_hw(x) + b1) + b2)    equations 2 and 3 of the paper; the released networks add biases
-    y = s * x                                        equation 4
+    s = gate(W2 relu(W1 squeeze(x) + b1) + b2)    equations 2 and 3 of the paper; the released networks add biases
+    y = s * x                                     equation 4
 
     Args:
         channels: of the input, and of the output.
-        reduction: the hidden layer has channels // reduction units.
+        reduction: the hidden layer has channels / reduction units.
+        width: the units of the hidden layer, instead of a reduction.
+        rounding: of channels / reduction: "down" to a whole number, or "to 8", to a multiple of 8.
+        squeeze: "avg" or "max" over the map; "none": the two matrices work on every pixel, and each pixel has its gate.
+        gate: "sigmoid", "tanh", "relu" or "hard-sigmoid", min(max(x + 3, 0), 6) / 6.
+        bias: whether the two matrices have biases b1 and b2; the equations of the paper have none.
+        dtype: of parameters and computation.
+        rngs: for initialisation; by default ``nnx.Rngs(0)``.
 
     Shape:
         (N, H, W, C) to the same; any floating dtype.
+
+    Raises:
+        InputError: a choice that does not exist, or a reduction that leaves no hidden unit.
     """
 
     def __init__(
-        self, channels: int, reduction: int = 16, *, dtype: str = "float32", rngs: nnx.Rngs | None = None
+        self,
+        channels: int,
+        reduction: int = 16,
+        *,
+        width: int | None = None,
+        rounding: Rounding = "down",
+        squeeze: Squeeze = "avg",
+        gate: Gate = "sigmoid",
+        bias: bool = True,
+        dtype: str = "float32",
+        rngs: nnx.Rngs | None = None,
     ) -> None:
         rngs = rngs or nnx.Rngs(0)
-        hidden = channels // reduction
-        self.pool = GlobalAvgPool()
-        self.fc1 = linear(channels, hidden, dtype=dtype, rngs=rngs)
+        se = SE(reduction=reduction, width=width, rounding=rounding, squeeze=squeeze, gate=gate, bias=bias)
+        hidden = se.hidden(channels)
+        self.pool = SQUEEZES[squeeze]()
+        self.fc1 = linear(channels, hidden, bias, dtype=dtype, rngs=rngs)
         self.relu = ReLU()
-        self.fc2 = linear(hidden, channels, dtype=dtype, rngs=rngs)
-        self.gate = Sigmoid()
+        self.fc2 = linear(hidden, channels, bias, dtype=dtype, rngs=rngs)
+        self.gate = GATES[gate]()
 
     def __call__(self, x: Array) -> Array:  # (N, H, W, C)
-        s = self.pool(x)  # (N, C)
+        s = self.pool(x)  # (N, C), or without a squeeze (N, H, W, C)
         s = self.relu(self.fc1(s))  # (N, C / reduction)
         s = self.gate(self.fc2(s))  # (N, C)
-        return x * s[:, None, None, :]
+        return x * (s[:, None, None, :] if s.ndim == 2 else s)
+
+    @classmethod
+    def of(cls, e: Excitation, *, dtype: str = "float32", rngs: nnx.Rngs | None = None) -> Self:
+        """The block of a record."""
+        return cls(e.channels, width=e.hidden, squeeze=e.squeeze, gate=e.gate, bias=e.bias, dtype=dtype, rngs=rngs)

@@ -29,8 +29,8 @@ from se_tf.models import (
 )
 from se_tf.params import dump, from_pretrained, load, restore
 from se_tf.resnet import ResNet
+from se_tf.running_statistics import set_statistics_rule
 from se_tf.se_block import SEBlock
-from se_tf.statistics import set_statistics_rule
 
 __all__ = [
     "Inception",

@@ -8,15 +8,15 @@ from keras import layers
 from se_tf.layers import CHANNELS, AvgPool, GlobalAveragePooling2D, MaxPool, batch_norm, conv, layer_name, linear, relu
 from se_tf.network import Network
 from se_tf.se_block import SEBlock
-from weights import InceptionSpec as Spec
-from weights.networks.inception import ModuleSpec as Block
+from weights import InceptionSpec
+from weights.networks.inception import ModuleSpec
 
 
 @keras.saving.register_keras_serializable("senet")
 class Inception(Network):
     """Images (N, H, W, 3) to logits (N, classes), or to pooled features (N, C) where the spec has no classes."""
 
-    def __init__(self, spec: Spec, *, dtype: Any = "float32", **kwargs: Any) -> None:
+    def __init__(self, spec: InceptionSpec, *, dtype: Any = "float32", **kwargs: Any) -> None:
         policy = keras.dtype_policies.get(dtype)
         images = keras.Input((None, None, 3), dtype=policy.compute_dtype, name="data")
         x = stem(images, spec, dtype=policy)
@@ -29,7 +29,7 @@ class Inception(Network):
         super().__init__(spec, images, x, policy, **kwargs)
 
 
-def stem(x: Any, spec: Spec, *, dtype: Any) -> Any:
+def stem(x: Any, spec: InceptionSpec, *, dtype: Any) -> Any:
     """(N, H, W, 3) to (N, H / 8, W / 8, C)."""
     for i, (out, kernel) in enumerate(spec.stem, 1):
         x = conv(x, out, kernel, 2 if i == 1 else 1, name=f"stem.conv{i}", dtype=dtype)
@@ -40,7 +40,7 @@ def stem(x: Any, spec: Spec, *, dtype: Any) -> Any:
     return x
 
 
-def inception_module(x: Any, m: Block, *, dtype: Any) -> Any:
+def inception_module(x: Any, m: ModuleSpec, *, dtype: Any) -> Any:
     """Up to four branches side by side: 1x1; 3x3; 3x3 twice; pooling."""
     reduce, out = m.conv3x3
     reduce_double, out_double1, out_double2 = m.double3x3
@@ -58,8 +58,8 @@ def inception_module(x: Any, m: Block, *, dtype: Any) -> Any:
     y = (MaxPool(m.stride, pad, after, **pooled) if m.pool == "max" else AvgPool(m.stride, pad, **pooled))(x)
     branches.append(unit(y, m.project, 1, name=f"{m.name}.project", **to) if m.project else y)
     y = layers.Concatenate(-1, name=layer_name(f"{m.name}.concat"), dtype=dtype)(branches)
-    if m.reduction:
-        y = SEBlock(m.out_channels, m.reduction, name=layer_name(f"{m.name}.se"), dtype=dtype)(y)
+    if m.se:
+        y = SEBlock.of(m.se, name=layer_name(f"{m.name}.se"), dtype=dtype)(y)
     return layers.Identity(name=m.name, dtype=dtype)(y)  # the whole module's output, by its name
 
 

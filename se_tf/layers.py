@@ -6,13 +6,15 @@ from typing import Any, cast
 import keras
 from keras import layers, ops
 
+from weights.names.keras import flat
+
 CHANNELS = "channels_last"
 """Whatever the user's ``image_data_format`` is."""
 
 
 def layer_name(node: str) -> str:
     """The layer that computes a node of ``weights.graph``: it has the node's name, where PyTorch has no say in it."""
-    return node.replace(".", "_") if keras.backend.backend() == "torch" else node
+    return flat(node) if keras.backend.backend() == "torch" else node
 
 
 def conv(x: Any, out: int, kernel: int, stride: int = 1, groups: int = 1, *, name: str, dtype: Any) -> Any:
@@ -44,13 +46,13 @@ def relu(x: Any, *, name: str, dtype: Any) -> Any:
     return layers.ReLU(name=layer_name(name), dtype=dtype)(x)
 
 
-def linear(out: int, *, name: str, dtype: Any) -> layers.Dense:
-    """A fully connected layer with bias."""
-    return Dense(out, kernel_initializer="he_normal", name=name, dtype=dtype)
+def linear(out: int, bias: bool = True, *, name: str, dtype: Any) -> layers.Dense:
+    """A fully connected layer: a matrix along the channels, of (N, C) or of every pixel of (N, H, W, C)."""
+    return Dense(out, use_bias=bias, kernel_initializer="he_normal", name=name, dtype=dtype)
 
 
-# Keras' own normalisation, mean and product round float64 to float32 on JAX and PyTorch, whatever the layer's dtype is.
-# The three layers below are Keras', but for that.
+# Keras' own normalisation, mean and product round float64 to float32 on JAX and PyTorch, whatever the layer's dtype is;
+# so does its tanh on JAX. The three layers and the function below are Keras', but for that.
 
 
 def _wide(dtype: str) -> str:
@@ -68,7 +70,8 @@ class BatchNorm(layers.BatchNormalization):
     """Keras' BatchNormalization, with a choice of what training makes of the running variance.
 
     Attributes:
-        unbiased: whether the running variance takes in the unbiased variance, as PyTorch's and Caffe's own rules do.
+        unbiased: whether updates use the unbiased variance of the batch, M / (M - 1) times the biased one, as PyTorch's
+            and Caffe's own rules do.
     """
 
     def __init__(self, unbiased: bool = False, **kwargs: Any) -> None:
@@ -96,12 +99,21 @@ class BatchNorm(layers.BatchNormalization):
 
 @keras.saving.register_keras_serializable("senet")
 class Dense(layers.Dense):
-    """Keras' layer for (N, C)."""
+    """Keras' layer: a matrix along the last axis."""
 
     def call(self, x: Any, training: bool | None = None) -> Any:
         del training
-        kernel, bias = ops.convert_to_tensor(self.kernel), ops.convert_to_tensor(self.bias)
-        return x @ kernel + bias
+        x = x @ ops.convert_to_tensor(self.kernel)
+        return x + ops.convert_to_tensor(self.bias) if self.use_bias else x
+
+
+def tanh(x: Any) -> Any:
+    """(exp(x) - exp(-x)) / (exp(x) + exp(-x)), in the dtype of x."""
+    dtype = x.dtype
+    # Near 0 this is a difference of two numbers near 1: too coarse in half precision.
+    x = ops.cast(x, _wide(keras.backend.standardize_dtype(dtype)))
+    s: Any = ops.sigmoid(2 * x)
+    return ops.cast(2 * s - 1, dtype)
 
 
 @keras.saving.register_keras_serializable("senet")
@@ -112,6 +124,18 @@ class GlobalAveragePooling2D(layers.GlobalAveragePooling2D):
         x = ops.cast(x, _wide(self.compute_dtype))
         total: Any = ops.sum(x, (1, 2))
         return ops.cast(total / _count(x, (1, 2)), self.compute_dtype)
+
+
+@keras.saving.register_keras_serializable("senet")
+class GlobalMaxPooling2D(layers.GlobalMaxPooling2D):
+    """Keras' layer: (N, H, W, C) to (N, C). Of equal values the first one takes the whole gradient, as in Caffe."""
+
+    def call(self, x: Any) -> Any:
+        size: Any = ops.shape(x)
+        x = ops.reshape(x, (-1, size[1] * size[2], size[3]))
+        # ops.max would share the gradient out among equal values.
+        first = ops.expand_dims(ops.argmax(x, 1), 1)
+        return ops.squeeze(ops.take_along_axis(x, first, 1), 1)
 
 
 @keras.saving.register_keras_serializable("senet")

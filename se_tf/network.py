@@ -1,4 +1,4 @@
-"""What every network is in Keras: a functional model that carries its spec, also through ``.keras`` files."""
+"""What every network is in Keras: a functional model that carries its record and its info, also in ``.keras`` files."""
 
 from dataclasses import asdict
 from typing import Any, Self
@@ -6,28 +6,43 @@ from typing import Any, Self
 import keras
 
 from se_tf.layers import layer_name
-from weights import Preprocessing, Spec, feature_nodes
+from weights import Info, Preprocessing, Spec, feature_nodes
 from weights.networks.models import from_dict, to_dict
 from weights.params import Labels
 
 
 class Network(keras.Model):
-    """A functional model from images to logits; its layers are named as the nodes of ``weights.graph``."""
+    """Images (N, H, W, 3) to logits (N, classes), or to pooled features (N, C) where the spec has no classes.
+
+    Its layers are named as the nodes of ``weights.graph``.
+
+    Attributes:
+        spec: the record that the network was built from.
+        info: what the parameters expect and where they come from; empty until parameters are loaded.
+    """
 
     def __init__(self, spec: Spec, images: Any, outputs: Any, policy: Any, **kwargs: Any) -> None:
         super().__init__(images, outputs, **{"name": spec.name, **kwargs})
         self.dtype_policy = policy
         self.spec = spec
-        self.preprocessing: Preprocessing | None = None
-        self.labels: Labels | None = None
-        self.assumed: tuple[str, ...] = ()
+        self.info = Info()
         # A bound method, which Keras does not take for a layer of this model.
         self._features = keras.Model(
             images, [self.get_layer(layer_name(node)).output for node in feature_nodes(spec)]
         ).__call__
 
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """How images are prepared for these parameters; None if it is not known."""
+        return self.info.preprocessing
+
+    @property
+    def labels(self) -> Labels | None:
+        """The order of the classes; None if it is not known."""
+        return self.info.labels
+
     def features(self, x: Any, training: bool | None = None) -> list[Any]:
-        """The feature maps (N, h, w, C) at strides 4, 8, 16 and 32: the last ones of each stride."""
+        """The feature maps (N, h, w, C): the last ones of each stride, from the largest to the smallest."""
         return self._features(x, training=training)
 
     def get_config(self) -> dict[str, Any]:
@@ -37,7 +52,7 @@ class Network(keras.Model):
             "spec": to_dict(self.spec),
             "preprocessing": asdict(self.preprocessing) if self.preprocessing else None,
             "labels": self.labels,
-            "assumed": self.assumed,
+            "assumed": self.info.assumed,
         }
 
     @classmethod
@@ -45,10 +60,8 @@ class Network(keras.Model):
         del custom_objects  # the layers are made here, not deserialised
         make: Any = cls  # a network's own constructor takes the spec alone
         model = make(from_dict(config["spec"]), dtype=config["dtype"], name=config["name"])
-        if config["preprocessing"]:
-            stated = config["preprocessing"]
-            model.preprocessing = Preprocessing(
-                **{**stated, "mean": tuple(stated["mean"]), "std": tuple(stated["std"])}
-            )
-        model.labels, model.assumed = config["labels"], tuple(config["assumed"])
+        stated = config["preprocessing"]
+        if stated:
+            stated = Preprocessing(**{**stated, "mean": tuple(stated["mean"]), "std": tuple(stated["std"])})
+        model.info = Info(preprocessing=stated, labels=config["labels"], assumed=tuple(config["assumed"]))
         return model

@@ -1,4 +1,4 @@
-"""Parameters into and out of the networks, in Keras. Compare se_torch/params.py and se_tf/params.py."""
+"""Parameters into and out of the networks, in Keras. Compare se_torch/params.py and se_jax/params.py."""
 
 from collections.abc import Mapping
 from os import PathLike
@@ -8,30 +8,31 @@ import keras
 import numpy as np
 
 import weights
-from se_tf.inception import Inception
 from se_tf.models import build
-from se_tf.resnet import ResNet
-from weights import Info, Params, Spec, schema
+from se_tf.network import Network
+from weights import Params, Spec, schema
 from weights.change.classifier import with_classes
 from weights.names.dialect import KERAS
+from weights.names.keras import by_flat, flat
 from weights.networks.parameters import check
 from weights.params import info_of
 
 
 def from_pretrained(
     path: str | PathLike[str], dtype: str = "float32", classes: int | None = None, **options: Any
-) -> ResNet | Inception:
+) -> Network:
     """The network in a checkpoint of any format that ``weights.read`` knows, ready for inference.
 
     Args:
         path: .caffemodel, .safetensors, ...
         dtype: as of ``build``.
-        classes: how many, if others than the checkpoint's: a new classifier takes the place of its own, to fine-tune
-            with; 0 for none.
+        classes: number of classes, if it differs from the checkpoint's: a new classifier, to be trained, replaces its
+            own; 0 for none.
         options: of the format, as of ``weights.read``.
 
     Returns:
-        The model; ``.spec``, ``.preprocessing`` and ``.labels`` say what it is, expects and answers.
+        The model; ``.spec`` says what it is, ``.info`` what it expects and where it comes from, ``.preprocessing`` and
+        ``.labels`` what is needed most of that.
 
     Raises:
         InputError: the file cannot be used, or float64 is switched off.
@@ -42,7 +43,7 @@ def from_pretrained(
     return restore(spec, params, dtype)
 
 
-def restore(spec: Spec, params: Mapping[str, np.ndarray], dtype: str = "float32") -> ResNet | Inception:
+def restore(spec: Spec, params: Mapping[str, np.ndarray], dtype: str = "float32") -> Network:
     """The network of a spec with these parameters (canonical names), ready for inference.
 
     Raises:
@@ -53,8 +54,8 @@ def restore(spec: Spec, params: Mapping[str, np.ndarray], dtype: str = "float32"
     return model
 
 
-def load(model: ResNet | Inception, params: Mapping[str, np.ndarray]) -> None:
-    """Copies canonical parameters into a model, cast to its dtype.
+def load(model: Network, params: Mapping[str, np.ndarray]) -> None:
+    """Copies canonical parameters into a model, cast to its dtype, and sets its info to theirs.
 
     Raises:
         InputError: lists every missing, unexpected and mis-shaped array; the model is then as before.
@@ -65,24 +66,21 @@ def load(model: ResNet | Inception, params: Mapping[str, np.ndarray]) -> None:
     for p in schema(model.spec):
         array = KERAS.encode(p, params[p.name])
         # Of a dtype that every backend knows.
-        variables[_path(KERAS.key(p))].assign(array.astype(np.promote_types(array.dtype, np.float32)))
-    model.preprocessing, model.labels, model.assumed = info.preprocessing, info.labels, info.assumed
+        variables[KERAS.key(p)].assign(array.astype(np.promote_types(array.dtype, np.float32)))
+    model.info = info
 
 
-def dump(model: ResNet | Inception) -> Params:
-    """Copies of a model's parameters by canonical name (OIHW, OI, C), at least in float32."""
+def dump(model: Network) -> Params:
+    """Copies of a model's parameters by canonical name (OIHW, OI, C), at least in float32, with the model's info."""
     variables = _variables(model)
-    params = Params(info=Info(preprocessing=model.preprocessing, labels=model.labels, assumed=model.assumed))
+    params = Params(info=model.info)
     for p in schema(model.spec):
-        array = np.asarray(keras.ops.convert_to_numpy(variables[_path(KERAS.key(p))]))
+        array = np.asarray(keras.ops.convert_to_numpy(variables[KERAS.key(p)]))
         params[p.name] = np.array(KERAS.decode(p, array), np.promote_types(array.dtype, np.float32), order="C")
     return params
 
 
-def _variables(model: ResNet | Inception) -> dict[str, keras.Variable]:
-    return {_path(variable.path): variable for variable in model.variables}
-
-
-def _path(name: str) -> str:
-    """'stage1.0.se/fc1/kernel' and 'stage1.0.se.fc1.kernel' as the same: what parts a name depends on the backend."""
-    return name.replace("/", "_").replace(".", "_")
+def _variables(model: Network) -> dict[str, keras.Variable]:
+    """The model's variables by dotted path, "stage1.0.conv1.kernel"."""
+    names = by_flat(KERAS.key(p) for p in schema(model.spec))
+    return {names[flat(v.path)]: v for v in model.variables if flat(v.path) in names}

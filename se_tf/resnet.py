@@ -8,15 +8,16 @@ from keras import layers
 from se_tf.layers import CHANNELS, GlobalAveragePooling2D, MaxPool, batch_norm, conv, layer_name, linear, relu
 from se_tf.network import Network
 from se_tf.se_block import SEBlock
-from weights import ResNetSpec as Spec
-from weights.networks.resnet import BottleneckSpec as Block
+from weights import ResNetSpec
+from weights.networks.resnet import BottleneckSpec
+from weights.networks.se import Position
 
 
 @keras.saving.register_keras_serializable("senet")
 class ResNet(Network):
     """Images (N, H, W, 3) to logits (N, classes), or to pooled features (N, C) where the spec has no classes."""
 
-    def __init__(self, spec: Spec, *, dtype: Any = "float32", **kwargs: Any) -> None:
+    def __init__(self, spec: ResNetSpec, *, dtype: Any = "float32", **kwargs: Any) -> None:
         policy = keras.dtype_policies.get(dtype)
         images = keras.Input((None, None, 3), dtype=policy.compute_dtype, name="data")
         x = stem(images, spec, dtype=policy)
@@ -29,7 +30,7 @@ class ResNet(Network):
         super().__init__(spec, images, x, policy, **kwargs)
 
 
-def stem(x: Any, spec: Spec, *, dtype: Any) -> Any:
+def stem(x: Any, spec: ResNetSpec, *, dtype: Any) -> Any:
     """(N, H, W, 3) to (N, H / 4, W / 4, C)."""
     for i, (out, kernel) in enumerate(spec.stem, 1):
         x = conv(x, out, kernel, 2 if i == 1 else 1, name=f"stem.conv{i}", dtype=dtype)
@@ -38,25 +39,33 @@ def stem(x: Any, spec: Spec, *, dtype: Any) -> Any:
     return MaxPool(stride=2, pad=0, name=layer_name("stem.pool"), dtype=dtype)(x)
 
 
-def bottleneck(x: Any, b: Block, *, dtype: Any) -> Any:
-    """relu(se(residual(x)) + shortcut(x)), the residual being 1x1, 3x3, 1x1."""
-    y = conv(x, b.reduce, 1, b.strides[0], name=f"{b.name}.conv1", dtype=dtype)
+def bottleneck(x: Any, b: BottleneckSpec, *, dtype: Any) -> Any:
+    """relu(se(residual(x)) + shortcut(x)), the residual being 1x1, 3x3, 1x1; or the SE block at another position."""
+
+    def at(position: Position, x: Any) -> Any:
+        """Through the SE block, if this is its place; otherwise the value itself."""
+        if not (b.se and b.position == position):
+            return x
+        return SEBlock.of(b.se, name=layer_name(f"{b.name}.se"), dtype=dtype)(x)
+
+    y = conv(at("pre", x), b.reduce, 1, b.strides[0], name=f"{b.name}.conv1", dtype=dtype)
     y = batch_norm(y, b.eps, name=f"{b.name}.bn1", dtype=dtype)
     y = relu(y, name=f"{b.name}.relu1", dtype=dtype)
     y = conv(y, b.width, 3, b.strides[1], b.groups, name=f"{b.name}.conv2", dtype=dtype)
-    y = batch_norm(y, b.eps, name=f"{b.name}.bn2", dtype=dtype)
-    y = relu(y, name=f"{b.name}.relu2", dtype=dtype)
+    y = batch_norm(at("3x3-raw", y), b.eps, name=f"{b.name}.bn2", dtype=dtype)
+    y = at("3x3", relu(y, name=f"{b.name}.relu2", dtype=dtype))
     y = conv(y, b.out_channels, 1, name=f"{b.name}.conv3", dtype=dtype)
-    y = batch_norm(y, b.eps, name=f"{b.name}.bn3", dtype=dtype)
-    if b.reduction:
-        y = SEBlock(b.out_channels, b.reduction, name=layer_name(f"{b.name}.se"), dtype=dtype)(y)
-    if b.shortcut:
-        x = shortcut(x, b, b.shortcut, dtype=dtype)
+    y = at("standard", batch_norm(y, b.eps, name=f"{b.name}.bn3", dtype=dtype))
+    x = at("identity-before", x)
+    x = at("identity", shortcut(x, b, b.shortcut, dtype=dtype) if b.shortcut else x)
     y = layers.Add(name=layer_name(f"{b.name}.add"), dtype=dtype)([y, x])
-    return relu(y, name=b.name, dtype=dtype)
+    if not (b.se and b.position == "post"):
+        return relu(y, name=b.name, dtype=dtype)
+    y = at("post", relu(y, name=f"{b.name}.relu3", dtype=dtype))
+    return layers.Identity(name=layer_name(b.name), dtype=dtype)(y)  # the whole unit's output, by its name
 
 
-def shortcut(x: Any, b: Block, kernel: int, *, dtype: Any) -> Any:
+def shortcut(x: Any, b: BottleneckSpec, kernel: int, *, dtype: Any) -> Any:
     """The projection of a block that changes its shape."""
     x = conv(x, b.out_channels, kernel, max(b.strides), name=f"{b.name}.shortcut.conv", dtype=dtype)
     return batch_norm(x, b.eps, name=f"{b.name}.shortcut.bn", dtype=dtype)

@@ -26,8 +26,8 @@ from se_torch.models import (
 )
 from se_torch.params import dump, from_pretrained, load, restore
 from se_torch.resnet import ResNet
+from se_torch.running_statistics import set_statistics_rule
 from se_torch.se_block import SEBlock
-from se_torch.statistics import set_statistics_rule
 
 __all__ = [
     "Inception",

@@ -4,22 +4,17 @@ import torch
 from torch import Tensor, nn
 
 from se_torch.layers import BatchNorm, Concat, GlobalAvgPool, avg_pool, conv, linear, max_pool
+from se_torch.network import Network
 from se_torch.se_block import SEBlock
-from weights import InceptionSpec as Spec
-from weights import Preprocessing, feature_nodes
-from weights.networks.inception import ModuleSpec as Block
-from weights.params import Labels
+from weights import InceptionSpec, feature_nodes
+from weights.networks.inception import ModuleSpec
 
 
-class Inception(nn.Module):
+class Inception(Network):
     """Images (N, 3, H, W) to logits (N, classes), or to pooled features (N, C) where the spec has no classes."""
 
-    def __init__(self, spec: Spec) -> None:
-        super().__init__()
-        self.spec = spec
-        self.preprocessing: Preprocessing | None = None
-        self.labels: Labels | None = None
-        self.assumed: tuple[str, ...] = ()
+    def __init__(self, spec: InceptionSpec) -> None:
+        super().__init__(spec)
         self.stem = Stem(spec)
         blocks = tuple(spec.blocks())
         self.names, self.ends = tuple(block.name for block in blocks), feature_nodes(spec)
@@ -49,7 +44,7 @@ class Inception(nn.Module):
 class Stem(nn.Module):
     """(N, 3, H, W) to (N, C, H / 4, W / 4), which ``pool2`` halves once more."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: InceptionSpec) -> None:
         super().__init__()
         (out1, kernel1), (out2, kernel2), (out3, kernel3) = spec.stem
         self.conv1 = conv(3, out1, kernel1, stride=2)
@@ -74,7 +69,7 @@ class Stem(nn.Module):
 class InceptionModule(nn.Module):
     """Up to four branches side by side: 1x1; 3x3; 3x3 twice; pooling."""
 
-    def __init__(self, m: Block) -> None:
+    def __init__(self, m: ModuleSpec) -> None:
         super().__init__()
         reduce, out = m.conv3x3
         reduce_double, out_double1, out_double2 = m.double3x3
@@ -90,7 +85,7 @@ class InceptionModule(nn.Module):
         self.pool = max_pool(m.stride, pad, after) if m.pool == "max" else avg_pool(m.stride, pad)
         self.project = Unit(m.in_channels, m.project, 1, eps=m.eps) if m.project else nn.Identity()
         self.concat = Concat()
-        self.se = SEBlock(m.out_channels, m.reduction) if m.reduction else nn.Identity()
+        self.se = SEBlock.of(m.se) if m.se else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         branches = [] if self.conv1x1 is None else [self.conv1x1(x)]

@@ -19,7 +19,8 @@ class BatchNorm(nn.BatchNorm2d):
     """Caffe's BatchNorm and Scale. Training keeps 0.9 of the running statistics (PyTorch's momentum is what is new).
 
     Attributes:
-        unbiased: whether the running variance takes in the unbiased variance, as PyTorch's and Caffe's own rules do.
+        unbiased: whether updates use the unbiased variance of the batch, M / (M - 1) times the biased one, as PyTorch's
+            and Caffe's own rules do.
     """
 
     def __init__(self, channels: int, eps: float) -> None:
@@ -30,7 +31,7 @@ class BatchNorm(nn.BatchNorm2d):
         y = super().forward(x)
         if self.training and not self.unbiased and self.running_var is not None:
             with torch.no_grad():
-                # PyTorch took in v M / (M - 1); that is v and v / (M - 1).
+                # PyTorch added the unbiased variance v M / (M - 1); without the excess v / (M - 1) it is v.
                 v = x.to(self.running_var.dtype).var((0, 2, 3), correction=0)
                 excess = (self.momentum or 0.0) * v / max(x.numel() // x.shape[1] - 1, 1)
                 # Not in place: autograd keeps the tensor for the way back, and insists that it has not changed.
@@ -38,11 +39,19 @@ class BatchNorm(nn.BatchNorm2d):
         return y
 
 
-def linear(channels: int, out: int) -> nn.Linear:
-    """A fully connected layer with bias."""
-    layer = nn.Linear(channels, out)
+class Linear(nn.Linear):
+    """A matrix along the channels: of (N, C), or of every pixel of (N, C, H, W)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x.movedim(1, -1), self.weight, self.bias).movedim(-1, 1)
+
+
+def linear(channels: int, out: int, bias: bool = True) -> Linear:
+    """A fully connected layer, initialised as by He et al."""
+    layer = Linear(channels, out, bias)
     nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu")
-    nn.init.zeros_(layer.bias)
+    if bias:
+        nn.init.zeros_(layer.bias)
     return layer
 
 
@@ -64,6 +73,14 @@ class GlobalAvgPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.mean((2, 3))
+
+
+class GlobalMaxPool(nn.Module):
+    """(N, C, H, W) to (N, C). Of equal values the first one takes the whole gradient, as in Caffe."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        # amax would share the gradient out among equal values.
+        return nn.functional.adaptive_max_pool2d(x, 1).flatten(1)
 
 
 class Concat(nn.Module):

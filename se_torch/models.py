@@ -1,99 +1,82 @@
-"""One constructor per published network, in PyTorch. Compare se_jax/models.py and se_tf/models.py.
+"""All networks by name or by record, in PyTorch. Compare se_jax/models.py and se_tf/models.py."""
 
-``classes=0`` leaves out the classifier: the output is the pooled features (N, C). ``overrides`` are any other fields of
-the spec (``reduction=8``, ``dropout=0.5``, ...). Published weights come by ``from_pretrained``.
-"""
-
-from dataclasses import replace
-from typing import Any, cast
+import re
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 import torch
 
-import weights
 from se_torch.inception import Inception
+from se_torch.network import Network
 from se_torch.resnet import ResNet
-from weights import MODELS, Spec
+from weights import InceptionSpec, InputError, ResNetSpec, Spec
+from weights.networks.models import changed, find
+
+N = TypeVar("N", bound=Network)
+N_co = TypeVar("N_co", bound=Network, covariant=True)
+
+DTYPES = {name: getattr(torch, name) for name in ("float64", "float32", "bfloat16", "float16")}
+
+NETWORKS: dict[str, Callable[..., Network]] = {
+    ResNetSpec.family: ResNet,
+    InceptionSpec.family: Inception,
+}
+"""The network of each family by the family's name."""
 
 
-def build(spec: Spec, dtype: str = "float32") -> ResNet | Inception:
-    """The network of a spec, in training mode, randomly initialised.
+def build(spec: Spec | str, dtype: str = "float32", **changes: Any) -> Network:
+    """The network of a record or of a name, in training mode, randomly initialised.
 
     Args:
-        spec: ``weights.MODELS[name]``, or ``dataclasses.replace`` of one.
+        spec: the name of a published network ("se-resnet-50"), or a record.
         dtype: of parameters, statistics and computation: "float64", "float32", "bfloat16" or "float16".
+        changes: any fields of the record: ``classes=10``, ``dropout=0.5``, ``se=SE(reduction=8)``. With ``classes=0``
+            there is no classifier: the output is the pooled features (N, C).
+
+    Raises:
+        InputError: a name, a field, a value or a dtype that does not exist.
     """
-    model = ResNet(spec) if isinstance(spec, weights.ResNetSpec) else Inception(spec)
-    return model.to(getattr(torch, dtype))
+    if not isinstance(spec, Spec | str):
+        raise InputError(f"build: expected the name of a network or its record, found {spec!r:.100}")
+    spec = find(spec, **changes) if isinstance(spec, str) else changed(spec, **changes)
+    if spec.family not in NETWORKS:
+        raise InputError(f"se_torch has no networks of the family {spec.family!r}; it has {', '.join(NETWORKS)}")
+    return _made(NETWORKS[spec.family], spec, dtype)
 
 
-def _resnet(name: str, classes: int, dtype: str, overrides: dict[str, Any]) -> ResNet:
-    return cast(ResNet, build(replace(MODELS[name], classes=classes, **overrides), dtype))
+def _made(network: Callable[..., N], spec: Spec, dtype: str) -> N:
+    if dtype not in DTYPES:
+        raise InputError(f"{spec.name} in {dtype!r:.100}: expected one of {', '.join(DTYPES)}")
+    return network(spec).to(DTYPES[dtype])
 
 
-def _inception(name: str, classes: int, dtype: str, overrides: dict[str, Any]) -> Inception:
-    return cast(Inception, build(replace(MODELS[name], classes=classes, **overrides), dtype))
+class Constructor(Protocol[N_co]):
+    """Builds one published network, randomly initialised; trained parameters come by ``from_pretrained``."""
+
+    def __call__(self, classes: int = 1000, *, dtype: str = "float32", **changes: Any) -> N_co:
+        """As ``build``, with its arguments."""
+        ...
 
 
-def se_resnet50(classes: int = 1000, *, dtype: str = "float32", **overrides: Any) -> ResNet:
-    """SE-ResNet-50."""
-    return _resnet("se-resnet-50", classes, dtype, overrides)
+def _constructor(network: Callable[..., N], name: str, title: str) -> Constructor[N]:
+    def construct(classes: int = 1000, *, dtype: str = "float32", **changes: Any) -> N:
+        return _made(network, find(name, classes=classes, **changes), dtype)
+
+    construct.__doc__ = f"{title}: ``build({name!r}, classes=classes, ...)``."
+    construct.__name__ = construct.__qualname__ = re.sub(r"-(\d)", r"\1", name).replace("-", "_")
+    return construct
 
 
-def se_resnet101(classes: int = 1000, *, dtype: str = "float32", **overrides: Any) -> ResNet:
-    """SE-ResNet-101."""
-    return _resnet("se-resnet-101", classes, dtype, overrides)
-
-
-def se_resnet152(classes: int = 1000, *, dtype: str = "float32", **overrides: Any) -> ResNet:
-    """SE-ResNet-152."""
-    return _resnet("se-resnet-152", classes, dtype, overrides)
-
-
-def se_resnext50(classes: int = 1000, *, dtype: str = "float32", **overrides: Any) -> ResNet:
-    """SE-ResNeXt-50 (32x4d)."""
-    return _resnet("se-resnext-50", classes, dtype, overrides)
-
-
-def se_resnext101(classes: int = 1000, *, dtype: str = "float32", **overrides: Any) -> ResNet:
-    """SE-ResNeXt-101 (32x4d)."""
-    return _resnet("se-resnext-101", classes, dtype, overrides)
-
-
-def senet154(classes: int = 1000, *, dtype: str = "float32", **overrides: Any) -> ResNet:
-    """SENet-154."""
-    return _resnet("senet-154", classes, dtype, overrides)
-
-
-def resnet50(classes: int = 1000, *, dtype: str = "float32", **overrides: Any) -> ResNet:
-    """SE-ResNet-50 without its SE blocks."""
-    return _resnet("resnet-50", classes, dtype, overrides)
-
-
-def resnet101(classes: int = 1000, *, dtype: str = "float32", **overrides: Any) -> ResNet:
-    """SE-ResNet-101 without its SE blocks."""
-    return _resnet("resnet-101", classes, dtype, overrides)
-
-
-def resnet152(classes: int = 1000, *, dtype: str = "float32", **overrides: Any) -> ResNet:
-    """SE-ResNet-152 without its SE blocks."""
-    return _resnet("resnet-152", classes, dtype, overrides)
-
-
-def resnext50(classes: int = 1000, *, dtype: str = "float32", **overrides: Any) -> ResNet:
-    """SE-ResNeXt-50 without its SE blocks."""
-    return _resnet("resnext-50", classes, dtype, overrides)
-
-
-def resnext101(classes: int = 1000, *, dtype: str = "float32", **overrides: Any) -> ResNet:
-    """SE-ResNeXt-101 without its SE blocks."""
-    return _resnet("resnext-101", classes, dtype, overrides)
-
-
-def se_bn_inception(classes: int = 1000, *, dtype: str = "float32", **overrides: Any) -> Inception:
-    """SE-BN-Inception."""
-    return _inception("se-bn-inception", classes, dtype, overrides)
-
-
-def bn_inception(classes: int = 1000, *, dtype: str = "float32", **overrides: Any) -> Inception:
-    """SE-BN-Inception without its SE blocks."""
-    return _inception("bn-inception", classes, dtype, overrides)
+se_resnet50 = _constructor(ResNet, "se-resnet-50", "SE-ResNet-50")
+se_resnet101 = _constructor(ResNet, "se-resnet-101", "SE-ResNet-101")
+se_resnet152 = _constructor(ResNet, "se-resnet-152", "SE-ResNet-152")
+se_resnext50 = _constructor(ResNet, "se-resnext-50", "SE-ResNeXt-50 (32x4d)")
+se_resnext101 = _constructor(ResNet, "se-resnext-101", "SE-ResNeXt-101 (32x4d)")
+senet154 = _constructor(ResNet, "senet-154", "SENet-154")
+resnet50 = _constructor(ResNet, "resnet-50", "SE-ResNet-50 without its SE blocks")
+resnet101 = _constructor(ResNet, "resnet-101", "SE-ResNet-101 without its SE blocks")
+resnet152 = _constructor(ResNet, "resnet-152", "SE-ResNet-152 without its SE blocks")
+resnext50 = _constructor(ResNet, "resnext-50", "SE-ResNeXt-50 without its SE blocks")
+resnext101 = _constructor(ResNet, "resnext-101", "SE-ResNeXt-101 without its SE blocks")
+se_bn_inception = _constructor(Inception, "se-bn-inception", "SE-BN-Inception")
+bn_inception = _constructor(Inception, "bn-inception", "SE-BN-Inception without its SE blocks")

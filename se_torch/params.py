@@ -8,10 +8,9 @@ import numpy as np
 import torch
 
 import weights
-from se_torch.inception import Inception
 from se_torch.models import build
-from se_torch.resnet import ResNet
-from weights import Info, Params, Spec, schema
+from se_torch.network import Network
+from weights import Params, Spec, schema
 from weights.change.classifier import with_classes
 from weights.networks.parameters import check
 from weights.params import info_of
@@ -19,18 +18,19 @@ from weights.params import info_of
 
 def from_pretrained(
     path: str | PathLike[str], dtype: str = "float32", classes: int | None = None, **options: Any
-) -> ResNet | Inception:
+) -> Network:
     """The network in a checkpoint of any format that ``weights.read`` knows, in inference mode.
 
     Args:
         path: .caffemodel, .safetensors, ...
         dtype: as of ``build``.
-        classes: how many, if others than the checkpoint's: a new classifier takes the place of its own, to fine-tune
-            with; 0 for none.
+        classes: number of classes, if it differs from the checkpoint's: a new classifier, to be trained, replaces its
+            own; 0 for none.
         options: of the format, as of ``weights.read``.
 
     Returns:
-        The model; ``.spec``, ``.preprocessing`` and ``.labels`` say what it is, expects and answers.
+        The model; ``.spec`` says what it is, ``.info`` what it expects and where it comes from, ``.preprocessing`` and
+        ``.labels`` what is needed most of that.
 
     Raises:
         InputError: the file cannot be used.
@@ -41,7 +41,7 @@ def from_pretrained(
     return restore(spec, params, dtype)
 
 
-def restore(spec: Spec, params: Mapping[str, np.ndarray], dtype: str = "float32") -> ResNet | Inception:
+def restore(spec: Spec, params: Mapping[str, np.ndarray], dtype: str = "float32") -> Network:
     """The network of a spec with these parameters (canonical names), in inference mode.
 
     Raises:
@@ -52,8 +52,8 @@ def restore(spec: Spec, params: Mapping[str, np.ndarray], dtype: str = "float32"
     return model.eval()
 
 
-def load(model: ResNet | Inception, params: Mapping[str, np.ndarray]) -> None:
-    """Copies canonical parameters into a model, cast to its dtype.
+def load(model: Network, params: Mapping[str, np.ndarray]) -> None:
+    """Copies canonical parameters into a model, cast to its dtype, and sets its info to theirs.
 
     Raises:
         InputError: lists every missing, unexpected and mis-shaped array; the model is then as before.
@@ -66,13 +66,13 @@ def load(model: ResNet | Inception, params: Mapping[str, np.ndarray]) -> None:
         # A copy, because PyTorch takes no read-only arrays; of a dtype that it knows.
         array = np.array(array, np.promote_types(array.dtype, np.float32))
         variables[p.name].copy_(torch.from_numpy(array))
-    model.preprocessing, model.labels, model.assumed = info.preprocessing, info.labels, info.assumed
+    model.info = info
 
 
-def dump(model: ResNet | Inception) -> Params:
-    """Copies of a model's parameters by canonical name (OIHW, OI, C), at least in float32."""
+def dump(model: Network) -> Params:
+    """Copies of a model's parameters by canonical name (OIHW, OI, C), at least in float32, with the model's info."""
     variables = model.state_dict()
-    params = Params(info=Info(preprocessing=model.preprocessing, labels=model.labels, assumed=model.assumed))
+    params = Params(info=model.info)
     for p in schema(model.spec):
         tensor = variables[p.name].cpu()
         params[p.name] = tensor.to(torch.promote_types(tensor.dtype, torch.float32), copy=True).numpy()

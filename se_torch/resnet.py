@@ -1,26 +1,22 @@
 """SE-ResNet, SE-ResNeXt, SENet-154 and plain networks, in PyTorch. Compare se_jax/resnet.py and se_tf/resnet.py."""
 
-import torch
 from torch import Tensor, nn
 
 from se_torch.layers import BatchNorm, GlobalAvgPool, conv, linear, max_pool
+from se_torch.network import Network
 from se_torch.se_block import SEBlock
-from weights import Preprocessing
-from weights import ResNetSpec as Spec
-from weights.networks.resnet import BottleneckSpec as Block
-from weights.params import Labels
+from weights import ResNetSpec
+from weights.networks.resnet import BottleneckSpec
+from weights.networks.se import Position
 
 
-class ResNet(nn.Module):
+class ResNet(Network):
     """Images (N, 3, H, W) to logits (N, classes), or to pooled features (N, C) where the spec has no classes."""
 
-    def __init__(self, spec: Spec) -> None:
-        super().__init__()
-        self.spec = spec
-        self.preprocessing: Preprocessing | None = None
-        self.labels: Labels | None = None
-        self.assumed: tuple[str, ...] = ()
+    def __init__(self, spec: ResNetSpec) -> None:
+        super().__init__(spec)
         self.stem = Stem(spec)
+        self.depth = len(spec.stages)
         for i, blocks in enumerate(spec.stages, 1):
             self.add_module(f"stage{i}", nn.Sequential(*(Bottleneck(block) for block in blocks)))
         self.pool = GlobalAvgPool()
@@ -36,7 +32,7 @@ class ResNet(nn.Module):
         """The feature maps (N, C, h, w) at strides 4, 8, 16 and 32: the outputs of the stages."""
         x = self.stem(x)
         maps = []
-        for i in range(1, len(self.spec.depths) + 1):
+        for i in range(1, self.depth + 1):
             x = self.get_submodule(f"stage{i}")(x)
             maps.append(x)
         return tuple(maps)
@@ -45,7 +41,7 @@ class ResNet(nn.Module):
 class Stem(nn.Module):
     """(N, 3, H, W) to (N, C, H / 4, W / 4)."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: ResNetSpec) -> None:
         super().__init__()
         channels = 3
         self.depth = len(spec.stem)
@@ -65,9 +61,9 @@ class Stem(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """relu(se(residual(x)) + shortcut(x)), the residual being 1x1, 3x3, 1x1."""
+    """relu(se(residual(x)) + shortcut(x)), the residual being 1x1, 3x3, 1x1; or the SE block at another position."""
 
-    def __init__(self, b: Block) -> None:
+    def __init__(self, b: BottleneckSpec) -> None:
         super().__init__()
         self.conv1 = conv(b.in_channels, b.reduce, 1, b.strides[0])
         self.bn1 = BatchNorm(b.reduce, b.eps)
@@ -77,20 +73,28 @@ class Bottleneck(nn.Module):
         self.relu2 = nn.ReLU()
         self.conv3 = conv(b.width, b.out_channels, 1)
         self.bn3 = BatchNorm(b.out_channels, b.eps)
-        self.se = SEBlock(b.out_channels, b.reduction) if b.reduction else nn.Identity()
+        self.se = SEBlock.of(b.se) if b.se else nn.Identity()
+        self.position = b.position
         self.shortcut = Shortcut(b, b.shortcut) if b.shortcut else nn.Identity()
+        self.relu3 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.relu1(self.bn1(self.conv1(x)))
-        y = self.relu2(self.bn2(self.conv2(y)))
-        y = self.se(self.bn3(self.conv3(y)))
-        return torch.relu(y + self.shortcut(x))
+        y = self.relu1(self.bn1(self.conv1(self.at("pre", x))))
+        y = self.at("3x3-raw", self.conv2(y))
+        y = self.at("3x3", self.relu2(self.bn2(y)))
+        y = self.at("standard", self.bn3(self.conv3(y)))
+        x = self.at("identity", self.shortcut(self.at("identity-before", x)))
+        return self.at("post", self.relu3(y + x))
+
+    def at(self, position: Position, x: Tensor) -> Tensor:
+        """Through the SE block, if this is its place; otherwise the value itself."""
+        return self.se(x) if position == self.position else x
 
 
 class Shortcut(nn.Module):
     """The projection of a block that changes its shape."""
 
-    def __init__(self, b: Block, kernel: int) -> None:
+    def __init__(self, b: BottleneckSpec, kernel: int) -> None:
         super().__init__()
         self.conv = conv(b.in_channels, b.out_channels, kernel, max(b.strides))
         self.bn = BatchNorm(b.out_channels, b.eps)

@@ -1,35 +1,72 @@
 """The Squeeze-and-Excitation block (Hu et al., https://arxiv.org/abs/1709.01507), in PyTorch."""
 
+from collections.abc import Callable, Mapping
+from typing import Self
+
 from torch import Tensor, nn
 
-from se_torch.layers import GlobalAvgPool, linear
+from se_torch.layers import GlobalAvgPool, GlobalMaxPool, linear
+from weights import SE
+from weights.networks.se import Excitation, Gate, Rounding, Squeeze
+
+SQUEEZES: Mapping[Squeeze, Callable[[], nn.Module]] = {"avg": GlobalAvgPool, "max": GlobalMaxPool, "none": nn.Identity}
+GATES: Mapping[Gate, Callable[[], nn.Module]] = {
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "hard-sigmoid": nn.Hardsigmoid,
+}
 
 
 class SEBlock(nn.Module):
     """Rescales each channel by a gate computed from the means of all channels.
 
-    s = sigmoid(W2 relu(W1 mean_hw(x) + b1) + b2)    equations 2 and 3 of the paper; the released networks add biases
-    y = s * x                                        equation 4
+    s = gate(W2 relu(W1 squeeze(x) + b1) + b2)    equations 2 and 3 of the paper; the released networks add biases
+    y = s * x                                     equation 4
 
     Args:
         channels: of the input, and of the output.
-        reduction: the hidden layer has channels // reduction units.
+        reduction: the hidden layer has channels / reduction units.
+        width: the units of the hidden layer, instead of a reduction.
+        rounding: of channels / reduction: "down" to a whole number, or "to 8", to a multiple of 8.
+        squeeze: "avg" or "max" over the map; "none": the two matrices work on every pixel, and each pixel has its gate.
+        gate: "sigmoid", "tanh", "relu" or "hard-sigmoid", min(max(x + 3, 0), 6) / 6.
+        bias: whether the two matrices have biases b1 and b2; the equations of the paper have none.
 
     Shape:
         (N, C, H, W) to the same; any floating dtype.
+
+    Raises:
+        InputError: a choice that does not exist, or a reduction that leaves no hidden unit.
     """
 
-    def __init__(self, channels: int, reduction: int = 16) -> None:
+    def __init__(
+        self,
+        channels: int,
+        reduction: int = 16,
+        *,
+        width: int | None = None,
+        rounding: Rounding = "down",
+        squeeze: Squeeze = "avg",
+        gate: Gate = "sigmoid",
+        bias: bool = True,
+    ) -> None:
         super().__init__()
-        hidden = channels // reduction
-        self.pool = GlobalAvgPool()
-        self.fc1 = linear(channels, hidden)
+        se = SE(reduction=reduction, width=width, rounding=rounding, squeeze=squeeze, gate=gate, bias=bias)
+        hidden = se.hidden(channels)
+        self.pool = SQUEEZES[squeeze]()
+        self.fc1 = linear(channels, hidden, bias)
         self.relu = nn.ReLU()
-        self.fc2 = linear(hidden, channels)
-        self.gate = nn.Sigmoid()
+        self.fc2 = linear(hidden, channels, bias)
+        self.gate = GATES[gate]()
 
     def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W)
-        s = self.pool(x)  # (N, C)
+        s = self.pool(x)  # (N, C), or without a squeeze (N, C, H, W)
         s = self.relu(self.fc1(s))  # (N, C / reduction)
         s = self.gate(self.fc2(s))  # (N, C)
-        return x * s[:, :, None, None]
+        return x * (s[:, :, None, None] if s.ndim == 2 else s)
+
+    @classmethod
+    def of(cls, e: Excitation) -> Self:
+        """The block of a record."""
+        return cls(e.channels, width=e.hidden, squeeze=e.squeeze, gate=e.gate, bias=e.bias)

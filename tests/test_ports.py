@@ -316,14 +316,15 @@ def test_a_fresh_network_is_initialised_for_training(port: Port) -> None:
 
 def test_constructors_make_what_they_are_called(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
     models = import_module(f"{port.package.__name__}.models")
-    monkeypatch.setattr(models, "build", lambda spec, *_args, **_kwargs: spec)
+    monkeypatch.setattr(models, "_made", lambda network, spec, *_args: (network, spec))
     for name, spec in MODELS.items():
         constructor = getattr(
             models,
             name.replace("resnet-", "resnet").replace("resnext-", "resnext").replace("-154", "154").replace("-", "_"),
         )
-        assert constructor() == spec
-        assert constructor(7, dropout=0.5) == replace(spec, classes=7, dropout=0.5)
+        network = models.NETWORKS[spec.family]
+        assert constructor() == (network, spec)
+        assert constructor(7, dropout=0.5) == (network, replace(spec, classes=7, dropout=0.5))
 
 
 @pytest.mark.parametrize("name", ["se-resnet-50", "bn-inception"])
@@ -428,10 +429,10 @@ def test_keras_file(tmp_path: Any) -> None:
     keras = pytest.importorskip("keras")
     port = _tf()
     model, x = port.model(), image(1, 1, 40, 33).astype(np.float64)
-    model.labels = "sorted"
+    model.info = replace(model.info, labels="sorted")
     model.save(tmp_path / "m.keras")
     again: Any = keras.saving.load_model(tmp_path / "m.keras")
-    assert (again.spec, again.preprocessing, again.labels, again.assumed) == (SMALL, CAFFE, "sorted", ())
+    assert (again.spec, again.preprocessing, again.labels, again.info.assumed) == (SMALL, CAFFE, "sorted", ())
     assert again.dtype_policy.name == "float64"
     assert np.array_equal(port.call(again, x), port.call(model, x))
     lines: list[str] = []

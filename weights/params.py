@@ -39,7 +39,8 @@ class Info:
     source: str = ""  # file name
     format: str = ""  # "caffemodel", "safetensors", ...
     sha256: str = ""  # of the source file
-    factors: Mapping[str, float] = field(default_factory=dict)  # BatchNorm module -> Caffe's moving-average factor
+    # BatchNorm module -> Caffe's moving-average factor; not hashed, because dictionaries cannot be
+    factors: Mapping[str, float] = field(default_factory=dict, hash=False)
     blobs: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)  # raw Caffe blobs, where needed
     history: tuple[str, ...] = ()  # what was done to the values since, one line each
 

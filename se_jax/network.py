@@ -1,0 +1,37 @@
+"""What every network is in Flax: a module that carries its record and its info. Compare se_torch/network.py."""
+
+from flax import nnx
+from jax import Array
+
+from weights import Info, Preprocessing, Spec
+from weights.params import Labels
+
+
+class Network(nnx.Module):
+    """Images (N, H, W, 3) to logits (N, classes), or to pooled features (N, C) where the spec has no classes.
+
+    Attributes:
+        spec: the record that the network was built from.
+        info: what the parameters expect and where they come from; empty until parameters are loaded.
+        dropout: before the classifier.
+    """
+
+    dropout: nnx.Dropout
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self.info = Info()
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """How images are prepared for these parameters; None if it is not known."""
+        return self.info.preprocessing
+
+    @property
+    def labels(self) -> Labels | None:
+        """The order of the classes; None if it is not known."""
+        return self.info.labels
+
+    def features(self, x: Array) -> tuple[Array, ...]:
+        """The feature maps (N, h, w, C): the last ones of each stride, from the largest to the smallest."""
+        raise NotImplementedError

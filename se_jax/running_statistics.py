@@ -1,0 +1,23 @@
+"""How training moves the running statistics, in Flax. Compare the same file of se_torch and se_tf."""
+
+from collections.abc import Mapping
+
+from flax import nnx
+
+from se_jax.layers import BatchNorm
+from se_jax.network import Network
+from weights.networks.running_statistics import StatisticsRule
+
+
+def set_statistics_rule(model: Network, rule: StatisticsRule | Mapping[str, StatisticsRule]) -> None:
+    """Makes the BatchNorm layers of a model follow a rule from the next step on.
+
+    Args:
+        model: of this package.
+        rule: of ``weights.networks.running_statistics``: one for all layers, or one for each by its path
+            ("stage1.0.bn1"); Caffe's rule depends on the layer's factor.
+    """
+    for path, layer in nnx.iter_graph(model):
+        if isinstance(layer, BatchNorm):
+            chosen = rule if isinstance(rule, StatisticsRule) else rule[".".join(map(str, path))]
+            layer.momentum, layer.unbiased = chosen.keep, chosen.unbiased
