@@ -1,6 +1,7 @@
 """Training: running statistics as Caffe's and by each framework's own rule, SGD in step, and dropout."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -198,7 +199,7 @@ def test_in_training_the_classifier_does_not_see_what_is_dropped(framework):
     spec = replace(cases.TINY["tiny-senet"], dropout=0.5)
     params = cases.seeded(spec, 1)
     x = cases.image(44, 1, 64, 64).astype(np.float64)
-    port = adapter(framework)
+    port: Any = adapter(framework)  # those of the frameworks all train
     recipe = Recipe(momentum=0.0, weight_decay=0.0)
     after = port.train(port.build(spec, params, "float64"), [(x, np.array([3]))], recipe)
     seen = reference.run(spec, params, x, training=True)["pool"][0] > 0
