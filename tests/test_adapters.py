@@ -44,8 +44,8 @@ def test_row_says_what_the_module_has(name):
 @pytest.mark.parametrize("name", STANDARD)
 @pytest.mark.parametrize("position", get_args(Position))
 def test_every_node_is_seen_wherever_the_se_block_stands(position, name):
-    spec = replace(SPEC, depths=(1, 1), reduce=(4, 8), width=(4, 8), out_channels=(16, 32))
-    spec = replace(spec, se=SE(reduction=4, position=position))
+    small = replace(SPEC, depths=(1, 1), reduce=(4, 8), width=(4, 8), out_channels=(16, 32))
+    spec = replace(small, se=SE(reduction=4, position=position))
     found = conformance.compare(spec, cases.seeded(spec, 3), cases.image(4, 1, 32, 31), [name], isolated=False)
     verdict = found.results[name]
     assert (verdict.status, verdict.first_divergent, verdict.message) == ("agreed", None, "")

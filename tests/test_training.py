@@ -1,7 +1,7 @@
 """Training: running statistics as Caffe's and by each framework's own rule, SGD in step, and dropout."""
 
 from dataclasses import replace
-from typing import Any
+from typing import cast
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from within import assert_within
 import conformance
 from conformance import Recipe, cases
 from conformance.adapters import DIFFERENTIABLE, adapter
+from conformance.adapters.protocol import Trainable
 from conformance.judge.bounds import TRAINING
 from conformance.judge.measure import relative_error
 from conformance.reference import forward as reference
@@ -199,7 +200,7 @@ def test_in_training_the_classifier_does_not_see_what_is_dropped(framework):
     spec = replace(cases.TINY["tiny-senet"], dropout=0.5)
     params = cases.seeded(spec, 1)
     x = cases.image(44, 1, 64, 64).astype(np.float64)
-    port: Any = adapter(framework)  # those of the frameworks all train
+    port = cast(Trainable, adapter(framework))
     recipe = Recipe(momentum=0.0, weight_decay=0.0)
     after = port.train(port.build(spec, params, "float64"), [(x, np.array([3]))], recipe)
     seen = reference.run(spec, params, x, training=True)["pool"][0] > 0
