@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from caffe_dresses import DRESSES, with_blobs
 from caffe_variants import INPUTS, VARIANTS, image, params
 from numpy.typing import NDArray
 
@@ -191,6 +192,37 @@ def test_branches_of_equal_widths_are_told_apart_by_what_follows() -> None:
 def test_projection_of_the_width_of_its_branch_is_told_apart() -> None:
     spec = replace(VARIANTS["mix-3x3-none-resnext"], name="net", out_channels=(8, 12, 16, 24))
     assert recognise(Net("net", tuple(d.layer for d in layers(spec)))).network.spec == spec
+
+
+DRESSED = ("Split layers", "odd names", "nowhere in place", "no input layer", "convolutional classifier")
+
+
+@pytest.mark.parametrize("dress", DRESSED)
+@pytest.mark.parametrize("name", [name for name in VARIANTS if name.startswith(("mix", "position", "squeeze-none"))])
+def test_variant_in_another_dress_is_the_same_record(name: str, dress: str) -> None:
+    net = Net(name, tuple(DRESSES[dress](with_blobs(VARIANTS[name], params(name), (64, 64)))))
+    assert recognise(net).network.spec == VARIANTS[name]
+
+
+WRONG = {
+    "squeeze": SE(reduction=4, squeeze="max"),
+    "gate": SE(reduction=4, gate="relu"),
+    "position": SE(reduction=4, position="post"),
+    "bias": SE(reduction=4, bias=False),
+    "stages": SE(reduction=4, stages=(1, 2, 3)),
+    "reduction": SE(reduction=8),
+    "no block": None,
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_wrong_guess_cannot_pass(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = replace(VARIANTS["gate-tanh"], se=SE(reduction=4))
+    net = Net("net", tuple(d.layer for d in layers(spec, (64, 64))))
+    assert recognise(net).network.spec
+    monkeypatch.setattr("weights.caffe.recognise.GUESSES", (lambda _: replace(spec, se=WRONG[what]),))
+    with pytest.raises(InputError, match=r"layer '.*' .* expected .*, found "):
+        recognise(net)
 
 
 # --- blocks that are none of the variants

@@ -73,7 +73,7 @@ def _defaults(name: str) -> dict[str, Any]:
     return {key: f.default for key, f in MESSAGES[str(message)].items() if f.default is not None}
 
 
-def _held(op: Op, what: str, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> Reading:
+def _held(op: Op | None, what: str, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> Reading:
     """The operation, whose settings must be the wanted ones."""
     wrong = [key for key in wanted if found[key] != wanted[key]]
     if not wrong:
@@ -241,10 +241,10 @@ def reshaped(layer: Layer, shape: Shape) -> int | Reading:
     if len(shape) > 1:
         return Reading(None, "a map pooled as a whole before it", f"a map of {_by(shape)}")
     if layer.type == "Flatten":
-        held = _held(Dropout(0.0), "a Flatten", param(layer, "flatten_param"), {"axis": 1, "end_axis": -1})
+        held = _held(None, "a Flatten", param(layer, "flatten_param"), {"axis": 1, "end_axis": -1})
         return held if held.expected else 2
     p = param(layer, "reshape_param")
-    held = _held(Dropout(0.0), "a Reshape", p, {"axis": 0, "num_axes": -1})
+    held = _held(None, "a Reshape", p, {"axis": 0, "num_axes": -1})
     if held.expected:
         return held
     dims = p.get("shape", {}).get("dim", [])

@@ -10,7 +10,7 @@ from typing import NoReturn
 from weights.caffe.net import Layer, Net
 from weights.errors import InputError
 
-FAMILIES = "the SE-ResNet, SE-ResNeXt, SENet and BN-Inception families"
+KNOWN = "the SE-ResNet, SE-ResNeXt, SENet and BN-Inception families"
 _ENDS = re.compile(r".*Loss|(Log)?Softmax|Accuracy|Silence|ArgMax|HDF5Output")
 
 
@@ -46,7 +46,7 @@ class Steps:
 def misfit(source: str, layer: Layer, expected: str, found: str) -> InputError:
     """The error that names the first layer that cannot be part of a known network."""
     return InputError(
-        f"{source}: layer {layer.name!r} ({layer.type or 'of no type'}) does not fit {FAMILIES}: "
+        f"{source}: layer {layer.name!r} ({layer.type or 'of no type'}) does not fit {KNOWN}: "
         f"expected {expected}, found {found}"
     )
 
@@ -63,7 +63,7 @@ def steps_of(net: Net, source: str) -> Steps:
         for layer in net.layers:
             if layer.bottoms:
                 raise misfit(source, layer, "a convolution that reads the input", "none in the whole network")
-        raise InputError(f"{source}: no layer reads an input; expected a network of {FAMILIES}")
+        raise InputError(f"{source}: no layer reads an input; expected a network of {KNOWN}")
     if len(read) > 1:
         second = next(step.layer for step in found if _convolves(step, read[1]))
         raise misfit(source, second, "one input of the network", "a second one")
