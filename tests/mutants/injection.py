@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -81,7 +83,7 @@ def inject(mutant: Mutant, framework: str) -> Finding:
         of = _network(mutant, spec)
         changed = mutant.params(params) if mutant.params else params
         changed = {p.name: changed[p.name] for p in schema(of)}  # some changes leave parameters without a layer
-    with substituted(substitutes):
+    with substituted(substitutes), _compiled_anew(framework, bool(substitutes)):
         run = adapter(framework)
         taps = run.taps(run.build(of, changed, "float64"), x)
     errors = {tap: relative_error(taps[tap], b) for tap, b in truth.items() if tap in taps}
@@ -94,6 +96,20 @@ def inject(mutant: Mutant, framework: str) -> Finding:
         found=found,
         error=errors[found] if found else max(errors.values()),
     )
+
+
+@contextmanager
+def _compiled_anew(framework: str, changed: bool) -> Iterator[None]:
+    """JAX keeps what it has compiled, of functions as they were then: it forgets it before and after a change."""
+    if framework != "jax" or not changed:
+        yield
+        return
+    clear = import_module("jax").clear_caches
+    clear()
+    try:
+        yield
+    finally:
+        clear()
 
 
 def _network(mutant: Mutant, spec: Spec) -> Network | Spec:

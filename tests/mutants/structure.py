@@ -52,7 +52,7 @@ MUTANTS = (
         what="the projection has no BatchNorm",
         at="stage1.0.shortcut.bn",
         nodes=without(r".*\.shortcut\.bn"),
-        code=("torch", "jax"),
+        code=("torch", "jax", "tf"),
     ),
     Mutant(
         name="pool-of-the-wrong-kind",
@@ -67,6 +67,6 @@ MUTANTS = (
         at="inception3a.double1.conv",
         network="se-bn-inception",
         nodes=inputs(r".*double1\.conv", lambda names: (names[0].replace("reduce_double", "reduce3x3"),)),
-        code=("torch", "jax"),
+        code=("torch", "jax", "tf"),
     ),
 )
