@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 import conformance
+from benchmarks.precision import EVIDENCE, PAGE, page
 from conformance import cases
 from conformance.adapters import DIFFERENTIABLE, STANDARD
 from conformance.judge.answer import Answer
 from conformance.judge.bounds import BOUNDS, ROUNDING
 from conformance.judge.measure import judge
 from conformance.judge.question import Forward
-from conformance.precision import EVIDENCE, PAGE, page
 from conformance.reference import forward as reference
 
 SPEC = cases.TINY["tiny-se-resnet"]
@@ -21,7 +21,7 @@ MEASURED = [row for row in ROWS if "error" in row]
 
 
 def test_the_page_is_up_to_date():
-    assert PAGE.read_text() == page(json.loads(EVIDENCE.read_text())), "run python -m conformance.precision --render"
+    assert PAGE.read_text() == page(json.loads(EVIDENCE.read_text())), "run make docs"
 
 
 def test_every_measurement_is_within_its_bound():

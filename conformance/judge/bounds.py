@@ -1,7 +1,7 @@
 """The largest errors that agree, in one table: by what is compared and in which precision.
 
 An error is max |a - b| / max |b| of a tensor, b being the reference in float64. What was measured, for each framework
-and network, stands beside these bounds in docs/precision.md; ``python -m conformance.precision`` measures it again.
+and network, stands beside these bounds in docs/precision.md; ``python -m benchmarks.precision`` measures it again.
 """
 
 from collections.abc import Mapping

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal, assert_never
 
 import numpy as np
 
-from weights.caffe.wire import BYTES, Budget, Message
 from weights.errors import InputError
 from weights.files import metadata
 from weights.networks.network import Network, as_network
@@ -31,6 +30,7 @@ from weights.networks.parameters import check, schema
 from weights.networks.sizes import shapes
 from weights.networks.spec import Spec
 from weights.params import Checkpoint, Params, info_of
+from weights.protobuf import BYTES, Budget, Message
 from weights.storage.mapped import mapped
 from weights.storage.whole import replacing
 

@@ -96,6 +96,18 @@ class Spec:
         del shape
         return None
 
+    @classmethod
+    def from_network(cls, network: Network) -> "Spec | None":
+        """A guess at the record that these nodes were made from, whatever their names; None of another family.
+
+        A guess is not checked: compare ``network()`` of the guess with these nodes.
+
+        Raises:
+            InputError: no record can have these hyper-parameters.
+        """
+        del network
+        return None
+
     def network(self) -> Network:
         """The network of this record.
 

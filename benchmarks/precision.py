@@ -1,7 +1,7 @@
 """What each framework's arithmetic is off by, in every precision, beside the bounds: docs/precision.md.
 
-python -m conformance.precision            # measures, and writes precision.json beside this file and the page
-python -m conformance.precision --render   # writes the page only
+python -m benchmarks.precision            # measures, and writes precision.json beside this file and the page
+python -m benchmarks.precision --render   # writes the page only
 """
 
 import json
@@ -78,7 +78,7 @@ def page(evidence: dict[str, Any]) -> str:
     lines = [
         "# Precision: bounds and what was measured",
         "",
-        "Written by `python -m conformance.precision`; the bounds are those of `conformance/bounds.py`.",
+        "Made by `python -m benchmarks.precision`; the bounds are those of `conformance/judge/bounds.py`.",
         "",
         "An error is the largest difference from the NumPy reference in float64, relative to the largest value of the",
         "tensor. In units of the rounding of one number in that precision it is called roundings: a sum of a few",
@@ -135,7 +135,6 @@ def main(render: bool) -> None:
             "rows": found,
         }
         EVIDENCE.write_text(json.dumps(evidence, indent=1) + "\n")
-    PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(page(json.loads(EVIDENCE.read_text())))
 
 

@@ -1,6 +1,6 @@
 """Every way of running a small network of each family, against the reference: the table in docs/contestants.md.
 
-python -m conformance.contestants > docs/contestants.md    # or name other networks, which take longer
+python -m benchmarks.contestants > docs/contestants.md    # or name other networks, which take longer
 """
 
 import sys
@@ -14,8 +14,10 @@ from conformance.judge.verdict import Verdict
 from conformance.report.table import markdown
 from weights.networks.network import graph
 
-NETWORKS = ("tiny-se-resnet", "tiny-se-bn-inception")
-SEED, SIZE = 1, (2, 65, 64)
+NETWORKS = {"tiny-se-resnet": (2, 65, 64), "tiny-se-bn-inception": (2, 64, 32)}
+"""Those of the page, with the number and size of the images."""
+
+SEED, SIZE = 1, (2, 64, 64)
 HEADER = ("network", "framework", "name", "version", "precision", "taps", "worst", "gradients", "worst")
 
 
@@ -25,7 +27,7 @@ def main(names: list[str]) -> int:
     for name in names or NETWORKS:
         spec = network(name)
         params = seeded(spec, SEED)
-        x = image(SEED, *(SIZE if hasattr(spec, "depths") else (2, 64, 32)))
+        x = image(SEED, *NETWORKS.get(name, SIZE))
         taps = compare(spec, params, x, KNOWN)
         gradients = compare_gradients(spec, params, x, top_diff(SEED, *taps.output.shape), KNOWN)
         agreed &= taps.agreed and gradients.agreed
@@ -47,7 +49,7 @@ def _error(result: Verdict) -> str:
 
 INTRODUCTION = """# Every way of running the networks
 
-Each is an adapter in `conformance/frameworks/` that `senet compare --frameworks NAME,...` takes, or all of them with
+Each is an adapter in `conformance/adapters/` that `senet compare --frameworks NAME,...` takes, or all of them with
 `--frameworks all`; one that is not installed says what to install. Those that compile a network away leave its logits
 alone to compare. Errors are the largest of a tap (a gradient), relative to its largest value in the float64 reference.
 A gradient is of a seeded functional of the logits, with respect to the input and every parameter.
@@ -58,7 +60,7 @@ cannot compile the networks; tracing can. Each Keras backend needs a process of 
 
 The smallest image is 3x3, for Inception networks 7x7; the commands refuse smaller ones.
 
-Made by `python -m conformance.contestants > docs/contestants.md`.
+Made by `python -m benchmarks.contestants > docs/contestants.md`.
 """
 
 
