@@ -5,11 +5,13 @@ python -m benchmarks.contestants > docs/contestants.md    # or name other networ
 
 import sys
 
-from conformance.adapters import KNOWN
+from conformance.adapters import ADAPTERS as KNOWN
+from conformance.adapters import title_of
+from conformance.cases import find as network
 from conformance.cases import image, seeded, top_diff
-from conformance.judge.compare import Result, compare, compare_gradients
-from conformance.judge.port import network
-from conformance.report.table import markdown, title_of
+from conformance.judge.compare import compare, compare_gradients
+from conformance.judge.verdict import Verdict
+from conformance.report.table import markdown
 from weights.networks.network import graph
 
 NETWORKS = {"tiny-se-resnet": (2, 65, 64), "tiny-se-bn-inception": (2, 64, 32)}
@@ -39,7 +41,7 @@ def main(names: list[str]) -> int:
     return int(not agreed)
 
 
-def _error(result: Result) -> str:
+def _error(result: Verdict) -> str:
     if result.errors and result.status == "agreed":
         return f"{max(result.errors.values()):.1e}"
     return "none" if result.status == "absent" and result.version else f"{result.status}: {result.message}"

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from conformance import cases
-from conformance.adapters import FRAMEWORKS
+from conformance.adapters import STANDARD as FRAMEWORKS
 from conformance.judge.bounds import BOUNDS, ROUNDING
 from conformance.judge.compare import Comparison, compare, compare_gradients, compare_training
 from conformance.reference.training import Recipe

@@ -55,6 +55,14 @@ def linear(channels: int, out: int, bias: bool = True) -> Linear:
     return layer
 
 
+class HardSigmoid(nn.Module):
+    """min(max(x + 3, 0), 6) / 6."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        # PyTorch's own hardsigmoid has the slope float32(1/6) in float64 too.
+        return nn.functional.relu6(x + 3) / 6
+
+
 def max_pool(stride: int, pad: int, after: int = 0) -> nn.Module:
     """The largest in windows of 3x3; ``after`` is that much more padding at the end of each axis."""
     # Sizes round up, as Caffe's: the last window may hang over the edge. Padding is -inf: it never wins.

@@ -5,7 +5,7 @@ from typing import Self
 
 from torch import Tensor, nn
 
-from se_torch.layers import GlobalAvgPool, GlobalMaxPool, linear
+from se_torch.layers import GlobalAvgPool, GlobalMaxPool, HardSigmoid, linear
 from weights import SE
 from weights.networks.se import Excitation, Gate, Rounding, Squeeze
 
@@ -14,7 +14,7 @@ GATES: Mapping[Gate, Callable[[], nn.Module]] = {
     "sigmoid": nn.Sigmoid,
     "tanh": nn.Tanh,
     "relu": nn.ReLU,
-    "hard-sigmoid": nn.Hardsigmoid,
+    "hard-sigmoid": HardSigmoid,
 }
 
 

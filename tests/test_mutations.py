@@ -10,7 +10,7 @@ from mutants.injection import MUTANTS, NETWORKS, inject, isolated
 from mutants.mutant import Mutant, Substitute
 from mutants.substitution import StaleError, substituted
 
-from conformance.adapters import FRAMEWORKS
+from conformance.adapters import STANDARD
 from conformance.reference import forward
 
 CASES = [(name, framework) for name, m in MUTANTS.items() for framework in m.frameworks]
@@ -21,7 +21,7 @@ HARMLESS = Mutant(name="none", what="nothing is wrong", at="stem.conv1")
 def findings():
     """The finding for every bug in every framework, each framework in a process of its own."""
     with ThreadPoolExecutor(2) as pool:
-        return {(f.mutant, f.framework): f for found in pool.map(isolated, FRAMEWORKS) for f in found}
+        return {(f.mutant, f.framework): f for found in pool.map(isolated, STANDARD) for f in found}
 
 
 @pytest.mark.parametrize(("name", "framework"), CASES, ids=map("-".join, CASES))
@@ -35,7 +35,7 @@ def test_thirty_bugs_are_in_all_three_ports():
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("framework", STANDARD)
 def test_nothing_is_caught_where_nothing_is_wrong(framework, network):
     mutant = replace(HARMLESS, network=network)
     assert inject(mutant, framework).found is None

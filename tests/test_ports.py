@@ -1,5 +1,6 @@
 """The networks in PyTorch, Flax and Keras: the same to use, the same numbers, each in its framework's own idiom."""
 
+import inspect
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from conftest import golden_data, golden_image, golden_params
 
 from conformance.cases import TINY, image, seeded
-from weights import CAFFE, MODELS, InputError, cost, feature_nodes, graph, read, schema, shapes, write
+from weights import CAFFE, MODELS, SE, InputError, Spec, cost, feature_nodes, graph, read, schema, shapes, write
 from weights.networks.operations import Add
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -201,12 +202,20 @@ def test_computes_in_the_dtype_asked_for(port: Port, dtype: str) -> None:
 @pytest.mark.parametrize("name", ["tiny-senet", "tiny-se-bn-inception", "tiny-bn-inception"])
 def test_what_is_loaded_is_dumped_bit_for_bit(port: Port, name: str) -> None:
     params = seeded(TINY[name], 3)
-    params.info = replace(params.info, labels="sorted", assumed=("labels",))
+    params.info = replace(
+        params.info,
+        labels="sorted",
+        assumed=("labels",),
+        source="x.caffemodel",
+        sha256="ab" * 32,
+        history=("one line",),
+    )
     model = port.package.restore(TINY[name], params, "float64")
     found = port.package.dump(model)
     assert list(found) == list(params)
     assert all(np.array_equal(found[k], params[k]) for k in params)
-    assert (found.info.preprocessing, found.info.labels, found.info.assumed) == (CAFFE, "sorted", ("labels",))
+    assert (model.preprocessing, model.labels) == (CAFFE, "sorted")
+    assert found.info == params.info
 
 
 def test_a_dump_is_a_copy(port: Port) -> None:
@@ -233,9 +242,12 @@ def test_loading_lists_all_that_does_not_fit_and_changes_nothing(port: Port) -> 
     assert all(np.array_equal(a, seeded(SMALL, 1)[k]) for k, a in port.package.dump(model).items())
 
 
-@pytest.mark.parametrize("name", ["tiny-senet", "tiny-se-bn-inception"])
-def test_features_are_the_taps_of_the_whole_network(port: Port, name: str) -> None:
-    spec = TINY[name]
+@pytest.mark.parametrize(
+    "spec",
+    [TINY["tiny-senet"], TINY["tiny-se-bn-inception"], replace(SMALL, se=SE(reduction=4, position="post"))],
+    ids=["residual", "inception", "post"],
+)
+def test_features_are_the_taps_of_the_whole_network(port: Port, spec: Spec) -> None:
     model, x = port.model(spec), image(1, 1, 64, 96).astype(np.float64)
     names = feature_nodes(spec)
     features = port.features(model, x)
@@ -252,9 +264,12 @@ def test_the_four_strides_of_an_inception_network(port: Port) -> None:
     assert [m.shape for m in maps] == [(1, 192, 16, 16), (1, 320, 8, 8), (1, 608, 4, 4), (1, 1024, 2, 2)]
 
 
-@pytest.mark.parametrize("name", ["tiny-se-resnet", "tiny-bn-inception"])
-def test_every_node_is_a_module_of_that_name(port: Port, name: str) -> None:
-    spec = TINY[name]
+@pytest.mark.parametrize(
+    "spec",
+    [TINY["tiny-se-resnet"], TINY["tiny-bn-inception"], replace(SMALL, se=SE(reduction=4, position="post"))],
+    ids=["residual", "inception", "post"],
+)
+def test_every_node_is_a_module_of_that_name(port: Port, spec: Spec) -> None:
     model = port.model(spec)
     nodes = [n.module for n in graph(spec) if port.name == "tf" or not isinstance(n.op, Add)]
     for node in nodes:
@@ -327,6 +342,41 @@ def test_constructors_make_what_they_are_called(port: Port, monkeypatch: pytest.
         assert constructor(7, dropout=0.5) == (network, replace(spec, classes=7, dropout=0.5))
 
 
+def test_build_takes_a_name_or_a_record_and_changes(port: Port) -> None:
+    se = SE(reduction=4, position="pre", stages=(2,))
+    assert port.package.build(SMALL, classes=3, se=se).spec == replace(SMALL, classes=3, se=se)
+    changes: dict[str, Any] = {name: getattr(SMALL, name) for name in ("depths", "reduce", "width", "out_channels")}
+    expected = replace(MODELS["se-resnet-50"], **changes, classes=3)
+    assert port.package.build("se-resnet-50", classes=3, **changes).spec == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "changes", "message"),
+    [
+        ((50,), {}, "expected the name of a network or its record, found 50"),
+        (("se-resnet-51",), {}, "unknown network 'se-resnet-51': did you mean se-resnet-50"),
+        ((SMALL,), {"reduction": 8}, "tiny-senet has no field reduction; its fields are .* se"),
+        ((SMALL,), {"classes": "10"}, "tiny-senet: classes is '10', expected a whole number"),
+        ((SMALL,), {"se": SE(reduction=64)}, "tiny-senet: SE: reduction 64 leaves no hidden unit for 16 channels"),
+        ((SMALL, "int8"), {}, "tiny-senet in 'int8': expected one of float64, float32, bfloat16, float16"),
+        ((SMALL, 64), {}, "tiny-senet in 64: expected one of float64, float32, bfloat16, float16"),
+    ],
+)
+def test_invalid_arguments_of_build_are_one_clear_error(
+    port: Port, arguments: tuple[Any, ...], changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        port.package.build(*arguments, **changes)
+    assert "\n" not in str(caught.value)
+
+
+def test_constructors_show_their_name_and_arguments(port: Port) -> None:
+    constructor = port.package.se_resnext101
+    assert (constructor.__name__, constructor.__module__) == ("se_resnext101", f"{port.package.__name__}.models")
+    assert constructor.__doc__.startswith("SE-ResNeXt-101 (32x4d): ")
+    assert next(iter(inspect.signature(constructor).parameters.values())).default == 1000
+
+
 @pytest.mark.parametrize("name", ["se-resnet-50", "bn-inception"])
 def test_parameters_in_full_size(port: Port, name: str) -> None:
     if port.name == "torch":
@@ -342,6 +392,19 @@ def test_parameters_in_full_size(port: Port, name: str) -> None:
     else:
         learnable = sum(int(np.prod(v.shape)) for v in port.package.build(MODELS[name]).trainable_variables)
     assert learnable == cost(MODELS[name]).learnable
+
+
+def test_statistics_after_training_are_written_for_caffe_without_the_factors_of_before(
+    port: Port, tmp_path: Any
+) -> None:
+    model = port.model(replace(SMALL, dropout=0.0))
+    assert model.info.factors["stem.bn1"] == pytest.approx(999.98236)
+    port.call(model, image(1, 2, 40, 33).astype(np.float64), True)
+    trained = port.package.dump(model)
+    write(tmp_path / "trained.caffemodel", model.spec, trained)
+    found = read(tmp_path / "trained.caffemodel")[1]
+    assert all(np.array_equal(found[name], array) for name, array in trained.items())
+    assert set(found.info.factors.values()) == {1.0}
 
 
 def test_from_pretrained(port: Port, tmp_path: Any) -> None:
@@ -372,30 +435,47 @@ def test_fine_tuning_begins_with_a_new_classifier_on_the_trained_network(port: P
     assert np.array_equal(port.call(same, x), port.call(trained, x))
 
 
-def test_se_block_is_its_formula(port: Port) -> None:
+@pytest.mark.parametrize("bias", [True, False])
+def test_se_block_is_its_formula(port: Port, bias: bool) -> None:
     rng = np.random.default_rng(0)
-    x, w1, b1 = rng.normal(size=(2, 16, 5, 3)), rng.normal(size=(4, 16)), rng.normal(size=4)
-    w2, b2 = rng.normal(size=(16, 4)), rng.normal(size=16)
+    x, w1, b1 = rng.normal(size=(2, 16, 5, 3)), rng.normal(size=(4, 16)), rng.normal(size=4) * bias
+    w2, b2 = rng.normal(size=(16, 4)), rng.normal(size=16) * bias
     hidden = np.maximum(x.mean((2, 3)) @ w1.T + b1, 0)
     expected = x / (1 + np.exp(-(hidden @ w2.T + b2)))[:, :, None, None]
     if port.name == "torch":
         import torch
 
-        block = port.package.SEBlock(16, reduction=4).double()
+        block = port.package.SEBlock(16, reduction=4, bias=bias).double()
         state = {"fc1.weight": w1, "fc1.bias": b1, "fc2.weight": w2, "fc2.bias": b2}
-        block.load_state_dict({k: torch.from_numpy(a) for k, a in state.items()})
+        block.load_state_dict({k: torch.from_numpy(a) for k, a in state.items() if bias or "bias" not in k})
         found = block(torch.from_numpy(x)).detach().numpy()
     elif port.name == "jax":
-        block = port.package.SEBlock(16, reduction=4, dtype="float64")
+        block = port.package.SEBlock(16, reduction=4, bias=bias, dtype="float64")
         for layer, w, b in ((block.fc1, w1, b1), (block.fc2, w2, b2)):
-            layer.kernel[...], layer.bias[...] = w.T, b
+            layer.kernel[...] = w.T
+            if bias:
+                layer.bias[...] = b
         found = np.asarray(block(x.transpose(0, 2, 3, 1))).transpose(0, 3, 1, 2)
     else:
-        block = port.package.SEBlock(16, reduction=4, dtype="float64")
+        block = port.package.SEBlock(16, reduction=4, bias=bias, dtype="float64")
         block.build((None, None, None, 16))
-        block.set_weights([w1.T, b1, w2.T, b2])
+        block.set_weights([w1.T, b1, w2.T, b2] if bias else [w1.T, w2.T])
         found = np.asarray(block(x.transpose(0, 2, 3, 1))).transpose(0, 3, 1, 2)
     assert error(found, expected) < 1e-15
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({}, "reduction 16 leaves no hidden unit for 8 channels"),
+        ({"reduction": 0}, "SE: reduction is 0, expected a whole number"),
+        ({"squeeze": "mean"}, "SE: squeeze is 'mean', expected one of avg, max, none"),
+        ({"gate": "softmax"}, "SE: gate is 'softmax', expected one of sigmoid, tanh, relu, hard-sigmoid"),
+    ],
+)
+def test_se_block_refuses_invalid_choices(port: Port, choices: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        port.package.SEBlock(8, **choices)
 
 
 def test_torch_state_dict(tmp_path: Any) -> None:
@@ -440,14 +520,34 @@ def test_keras_file(tmp_path: Any) -> None:
     assert "stage1.0.se" in "\n".join(lines)
 
 
+@pytest.mark.parametrize(
+    ("choices", "stated"),
+    [
+        ({}, {"reduction": 16}),
+        ({"width": 4}, {"reduction": 16}),  # the same width: 64 / 16
+        ({"width": 5, "gate": "tanh"}, {"reduction": 16, "width": 5, "gate": "tanh"}),
+        ({"width": 4, "rounding": "to 8"}, {"reduction": 16, "width": 4, "rounding": "to 8"}),
+        ({"reduction": 4, "squeeze": "none", "bias": False}, {"reduction": 4, "squeeze": "none", "bias": False}),
+    ],
+)
+def test_keras_config_of_a_block_states_what_is_not_published(choices: dict[str, Any], stated: dict[str, Any]) -> None:
+    pytest.importorskip("keras")
+    block = import_module("se_tf").SEBlock(64, **choices, name="se")
+    config = block.get_config()
+    assert {k: v for k, v in config.items() if k not in ("name", "trainable", "dtype")} == {"channels": 64, **stated}
+    again = type(block).from_config(config)
+    assert (again.hidden, again.get_config()) == (block.hidden, config)
+
+
 _BACKEND = """
 import sys, keras, numpy as np, se_tf
 from conformance.cases import TINY, image, seeded
 from dataclasses import replace
+from weights import SE
 assert "tensorflow" not in sys.modules
 # JAX would compile the random numbers for every shape of a kernel, for them to be overwritten.
 keras.initializers.HeNormal.__call__ = lambda self, shape, dtype=None: keras.ops.zeros(shape, dtype)
-spec = replace(TINY["tiny-senet"], depths=(1, 1, 1, 1))
+spec = replace(TINY["tiny-senet"], depths=(1, 1, 1, 1), se=SE(reduction=4, **eval(sys.argv[3])))
 model = se_tf.restore(spec, seeded(spec, 1), "float64")
 x = image(1, 1, 40, 33).transpose(0, 2, 3, 1).astype("float64")
 np.savez(sys.argv[1], logits=keras.ops.convert_to_numpy(model(x)), **se_tf.dump(model))
@@ -455,16 +555,26 @@ model.save(sys.argv[2])
 """
 
 
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {},
+        {"squeeze": "max", "gate": "tanh", "position": "post"},
+        {"squeeze": "none", "gate": "hard-sigmoid", "bias": False},
+    ],
+    ids=["published", "max and tanh", "no squeeze"],
+)
 @pytest.mark.parametrize("backend", ["torch", "jax"])
-def test_the_keras_files_run_on_other_backends(backend: str, tmp_path: Any) -> None:
+def test_the_keras_files_run_on_other_backends(backend: str, choices: dict[str, Any], tmp_path: Any) -> None:
     pytest.importorskip("keras")
     pytest.importorskip(backend)
     pytest.importorskip("torch", reason="the numbers are compared with PyTorch's")
     environment = {**os.environ, "KERAS_BACKEND": backend, "JAX_ENABLE_X64": "1"}
     files = tmp_path / "m.npz", tmp_path / "m.keras"
-    subprocess.run([sys.executable, "-c", _BACKEND, *files], env=environment, check=True, timeout=300)
+    subprocess.run([sys.executable, "-c", _BACKEND, *files, repr(choices)], env=environment, check=True, timeout=300)
     found = dict(np.load(tmp_path / "m.npz"))
-    expected = _torch().call(_torch().model(), image(1, 1, 40, 33).astype(np.float64))
+    spec = replace(SMALL, se=SE(reduction=4, **choices))
+    expected = _torch().call(_torch().model(spec), image(1, 1, 40, 33).astype(np.float64))
     assert error(found["logits"], expected) < E["float64"]
     saved = read(tmp_path / "m.keras")[1]
-    assert all(np.array_equal(found[k], a) and np.array_equal(saved[k], a) for k, a in seeded(SMALL, 1).items())
+    assert all(np.array_equal(found[k], a) and np.array_equal(saved[k], a) for k, a in seeded(spec, 1).items())

@@ -9,7 +9,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
-from conformance.adapters import FRAMEWORKS
+from conformance.adapters import STANDARD
 
 from .injection import MUTANTS, findings, isolated
 from .mutant import Finding
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
         print(json.dumps([asdict(found) for found in findings(arguments[1])]))
         return 0
     with ThreadPoolExecutor(2) as pool:
-        found = [f for each in pool.map(isolated, FRAMEWORKS) for f in each]
+        found = [f for each in pool.map(isolated, STANDARD) for f in each]
     print(INTRODUCTION.format(bugs=len(MUTANTS), injections=len(found)))
     print(table(found))
     return int(any(f.found != f.expected for f in found))
@@ -41,10 +41,10 @@ def main(arguments: list[str]) -> int:
 def table(found: list[Finding]) -> str:
     """All bugs in Markdown: a line for each, and a column for each framework."""
     cells = {(f.mutant, f.framework): f for f in found}
-    header = ("bug", "what it is", "sits in", *FRAMEWORKS)
+    header = ("bug", "what it is", "sits in", *STANDARD)
     lines = ["| " + " | ".join(header) + " |", "| " + " | ".join("---" for _ in header) + " |"]
     for m in MUTANTS.values():
-        row = (m.name, m.what, f"`{m.at}`", *(_cell(cells.get((m.name, name))) for name in FRAMEWORKS))
+        row = (m.name, m.what, f"`{m.at}`", *(_cell(cells.get((m.name, name))) for name in STANDARD))
         lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines)
 

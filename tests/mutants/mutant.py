@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.adapters import FRAMEWORKS
+from conformance.adapters import STANDARD
 from weights.networks.network import Node
 from weights.networks.spec import Spec
 
@@ -40,8 +40,8 @@ class Mutant:
     def frameworks(self) -> tuple[str, ...]:
         """Where it can be put in."""
         everywhere = (self.params or self.spec) and not self.nodes
-        reached = FRAMEWORKS if everywhere else READS_NODES if self.nodes else ()
-        return tuple(f for f in FRAMEWORKS if f in (*reached, *self.code) and f not in self.impossible)
+        reached = STANDARD if everywhere else READS_NODES if self.nodes else ()
+        return tuple(f for f in STANDARD if f in (*reached, *self.code) and f not in self.impossible)
 
 
 @dataclass(frozen=True, slots=True)
