@@ -3,17 +3,23 @@
 Installing senet registers it. It is imported whenever pytest starts, so nothing is imported here before it is used.
 """
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import ModuleType
 
     import numpy as np
 
     from conformance.adapters.protocol import Adapter
-    from conformance.judge.compare import Result
+    from conformance.judge.verdict import Verdict
     from weights.networks.spec import Spec
 
 SIZE = 67, 63
@@ -23,22 +29,23 @@ SEED = 1  # of the weights; the image has the next one, the gradient on the logi
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """Describes the marker."""
     config.addinivalue_line(
         "markers",
-        "senet(network, dtype='float64', size=None, seed=1): what the fixture 'conformance' compares with: a name "
-        "such as 'se-resnet-50' or a weights.Spec, the precision, height and width of the input, seed of the weights.",
+        "senet(network, dtype='float64', size=None, seed=1): what the fixture 'senet' compares with: a name such as "
+        "'se-resnet-50' or a weights.Spec, the precision, height and width of the input, seed of the weights.",
     )
 
 
 @pytest.fixture
-def conformance(request: pytest.FixtureRequest) -> "Conformance":
-    """Judges ports of Squeeze-and-Excitation networks: ``conformance.assert_agrees(adapter)``."""
+def senet(request: pytest.FixtureRequest) -> "Conformance":
+    """Judges ports of Squeeze-and-Excitation networks: ``senet.assert_agrees(adapter)``."""
     marker = request.node.get_closest_marker("senet")
     return Conformance(*marker.args, **marker.kwargs) if marker else Conformance()
 
 
 class Conformance:
-    """Compares a port with the reference; its arguments are what a test does not say itself."""
+    """Compares a port with the reference; its arguments are the defaults of ``assert_agrees``."""
 
     def __init__(
         self,
@@ -46,7 +53,7 @@ class Conformance:
         dtype: str = "float64",
         size: tuple[int, int] | None = None,
         seed: int = SEED,
-    ):
+    ) -> None:
         self.network, self.dtype, self.size, self.seed = network, dtype, size, seed
 
     def assert_agrees(
@@ -57,38 +64,87 @@ class Conformance:
         *,
         dtype: str | None = None,
         size: tuple[int, int] | None = None,
-    ) -> "Result":
+    ) -> "Verdict":
         """Passes if every tap of the port is the reference's, within the bound of the precision.
 
-        Where the port has gradients, they are compared as well: of a seeded functional of the logits with respect to
-        the image and every parameter.
+        If the port has gradients, they are compared as well: of a seeded functional of the logits with respect to the
+        image and every parameter.
 
         Args:
-            adapter: a module (or any object) with the functions of ``conformance.adapter.Adapter``, or its name.
+            adapter: a module (or any object) with the functions of ``conformance.adapters.protocol.Adapter``, or its
+                name.
             network: one of ``weights.MODELS`` or ``conformance.cases.TINY`` by name, or a spec; else the marker's.
             params: by canonical name; else seeded ones.
-            dtype: "float64" or "float32".
-            size: height and width of the image; else small, odd and not square.
+            dtype: "float64" or "float32"; else the marker's.
+            size: height and width of the image; else the marker's, or small, odd and not square.
+
+        Returns:
+            The verdict on the taps.
 
         Raises:
             AssertionError: it does not agree; the message names the first tap that is off.
             InputError: there is no such network, or the parameters or the size do not fit it.
         """
         __tracebackhide__ = True
-        from conformance import cases
-        from conformance.judge import port
-        from weights import InputError, graph, shapes
+        with _our_packages():
+            from conformance import cases
+            from conformance.judge.compare import verdicts
+            from conformance.report.explain import explain
+            from weights import InputError, shapes
 
-        named = network or self.network
-        if named is None:
-            raise InputError("which network? assert_agrees(adapter, 'se-resnet-50'), or a marker senet('se-resnet-50')")
-        spec = port.network(named)
-        height, width = size or self.size or SIZE
-        params = params or cases.seeded(spec, self.seed)
-        x = cases.image(self.seed + 1, 1, height, width)
-        cotangent = cases.top_diff(self.seed + 2, 1, *shapes(spec)[graph(spec)[-1].name])
-        results = tuple(port.results(adapter, spec, params, x, cotangent, dtype or self.dtype))
-        for result, what in zip(results, ("tap", "gradient"), strict=False):
-            if result.status != "agreed":
-                raise AssertionError(port.explain(result, spec, what))
-        return results[0]
+            named = network or self.network
+            if named is None:
+                raise InputError(
+                    "which network? assert_agrees(adapter, 'se-resnet-50'), or a marker senet('se-resnet-50')"
+                )
+            found = cases.find(named).network()
+            height, width = size or self.size or SIZE
+            params = params or cases.seeded(found, self.seed)
+            x = cases.image(self.seed + 1, 1, height, width)
+            cotangent = cases.top_diff(self.seed + 2, 1, *shapes(found, height, width)[found.output.name])
+            both = tuple(verdicts(adapter, found, params, x, cotangent, dtype or self.dtype))
+            for verdict, what in zip(both, ("tap", "gradient"), strict=False):
+                if verdict.status != "agreed":
+                    raise AssertionError(explain(verdict, found, what))
+        return both[0]
+
+
+_HOME = str(Path(__file__).parent)
+_OURS = ("conformance", "weights")
+_set_aside: "dict[str, ModuleType]" = {}  # our modules, between two uses, where the project has packages of those names
+
+
+@contextmanager
+def _our_packages() -> Iterator[None]:
+    """While the block runs, ``conformance`` and ``weights`` are ours, also in a project with packages of those names.
+
+    Theirs are put back afterwards, and ours are kept for the next time.
+    """
+    if all(map(_is_ours, _OURS)):
+        yield
+        return
+    theirs = _taken()
+    sys.modules.update(_set_aside)
+    sys.path.insert(0, _HOME)
+    try:
+        yield
+    finally:
+        sys.path.remove(_HOME)
+        _set_aside.update(_taken())
+        sys.modules.update(theirs)
+
+
+def _taken() -> "dict[str, ModuleType]":
+    """The modules under those names, which are forgotten."""
+    return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in _OURS}
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a package of that name is, or would be, the one beside this file."""
+    try:
+        spec = find_spec(name)
+    except ValueError:  # a module without a spec, made by hand
+        return False
+    if spec is None or spec.origin is None:
+        return False
+    return Path(spec.origin).resolve().parents[1] == Path(_HOME).resolve()

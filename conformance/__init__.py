@@ -1,27 +1,19 @@
 """Proves networks equal, tap by tap, across frameworks and to the original Caffe. Importing it imports none of them."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from conformance.judge.compare import (
-        BOUNDS,
-        Comparison,
-        Recipe,
-        Result,
-        compare,
-        compare_gradients,
-        compare_training,
-        gradients,
-        run,
-        train,
-    )
+    from conformance.judge.bounds import BOUNDS
+    from conformance.judge.compare import compare, compare_gradients, compare_training, gradients, run, train
+    from conformance.judge.verdict import Comparison, Verdict
+    from conformance.reference.training import Recipe
 
 __all__ = [
     "BOUNDS",
     "Comparison",
     "Recipe",
-    "Result",
+    "Verdict",
     "compare",
     "compare_gradients",
     "compare_training",
@@ -31,8 +23,8 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    # Only when used, because the command line is in this package and its --help should not wait for NumPy.
+def __getattr__(name: str) -> object:
+    # Only when used: the command line is in this package, and its --help should not wait for NumPy.
     if name in __all__:
         return getattr(import_module("conformance.judge.compare"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

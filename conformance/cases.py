@@ -1,10 +1,12 @@
-"""Small networks, seeded weights and inputs: the numbers that the golden data was made with, on every machine."""
+"""Small networks, seeded weights and inputs: the same numbers on every machine, and those of the golden data."""
 
 from dataclasses import replace
 from typing import assert_never
 
 import numpy as np
 
+from weights.errors import InputError
+from weights.networks import models
 from weights.networks.inception import Branches, InceptionSpec
 from weights.networks.network import Network, as_network
 from weights.networks.operations import Act, Add, BatchNorm, Concat, Conv, Dropout, GlobalPool, Linear, Pool, Scale
@@ -65,6 +67,21 @@ TINY: dict[str, Spec] = {
     )
 }
 """One small network, of 10 classes, for every kind of network in ``weights.MODELS``."""
+
+
+def find(named: str | Spec) -> Spec:
+    """The record of a published network or of a small one of ``TINY``, by its name; a record as it is.
+
+    Raises:
+        InputError: there is no such network.
+    """
+    if not isinstance(named, str):
+        return named
+    try:
+        return TINY[named] if named in TINY else models.find(named)
+    except InputError as error:
+        raise InputError(f"{error}; small ones are {', '.join(TINY)}") from None
+
 
 _FACTOR = np.float32(999.98236)  # Caffe's BatchNorm factor after some thousand steps, as in the released files
 

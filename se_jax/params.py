@@ -13,7 +13,7 @@ from se_jax.models import build
 from se_jax.network import Network
 from weights import Params, Spec, schema
 from weights.change.classifier import with_classes
-from weights.names.dialect import FLAX
+from weights.names.frameworks import FLAX
 from weights.networks.parameters import check
 from weights.params import info_of
 

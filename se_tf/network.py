@@ -60,8 +60,6 @@ class Network(keras.Model):
         del custom_objects  # the layers are made here, not deserialised
         make: Any = cls  # a network's own constructor takes the spec alone
         model = make(from_dict(config["spec"]), dtype=config["dtype"], name=config["name"])
-        stated = config["preprocessing"]
-        if stated:
-            stated = Preprocessing(**{**stated, "mean": tuple(stated["mean"]), "std": tuple(stated["std"])})
+        stated = Preprocessing.from_data(config["preprocessing"]) if config["preprocessing"] else None
         model.info = Info(preprocessing=stated, labels=config["labels"], assumed=tuple(config["assumed"]))
         return model

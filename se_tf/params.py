@@ -12,7 +12,7 @@ from se_tf.models import build
 from se_tf.network import Network
 from weights import Params, Spec, schema
 from weights.change.classifier import with_classes
-from weights.names.dialect import KERAS
+from weights.names.frameworks import KERAS
 from weights.names.keras import by_flat, flat
 from weights.networks.parameters import check
 from weights.params import info_of

@@ -15,8 +15,8 @@ from weights import CAFFE, MODELS, Info, InputError, Params, Preprocessing, sche
 from weights.caffe import checkpoint as caffe
 from weights.caffe import file as caffe_file
 from weights.caffe import text as prototxt
-from weights.caffe.file import Layer, Net
-from weights.caffe.layers import as_written
+from weights.caffe.as_written import as_written
+from weights.caffe.net import Layer, Net
 from weights.errors import InputWarning
 
 WRITTEN_BY_CAFFE = {

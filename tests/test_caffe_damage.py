@@ -17,8 +17,8 @@ from protobuf_caffe import message_class
 
 from weights import InputError
 from weights.caffe.file import load
-from weights.caffe.wire import tag, to_varint
 from weights.errors import InputWarning
+from weights.protobuf import tag, to_varint
 
 LEGACY = Path(__file__).parent / "data/legacy"
 SOUND = [

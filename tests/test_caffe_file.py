@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from weights import InputError
-from weights.caffe.file import Layer, Net, fits, load, save, upgraded
-from weights.caffe.wire import tag, to_varint
+from weights.caffe.file import load, save, upgraded
+from weights.caffe.net import Layer, Net, fits
 from weights.errors import InputWarning
+from weights.protobuf import tag, to_varint
 
 LEGACY = Path(__file__).parent / "data/legacy"
 GOOD = sorted(p.name.removesuffix(".expected.npz") for p in LEGACY.glob("*.expected.npz"))

@@ -9,10 +9,12 @@ import pytest
 from conformance import cases
 from weights import MODELS, cost, graph
 from weights.caffe import text as prototxt
+from weights.caffe.as_written import as_written
 from weights.caffe.blobs import blob_count
-from weights.caffe.file import Layer
-from weights.caffe.layers import NET_NAMES, as_written, layer_of, layers
+from weights.caffe.layers import layer_of, layers
+from weights.caffe.net import Layer
 from weights.caffe.schema import MESSAGES
+from weights.names.caffe import NET_NAMES
 from weights.networks.operations import Scale
 
 PUBLISHED = {

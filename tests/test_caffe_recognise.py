@@ -7,30 +7,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from caffe_dresses import DRESSES, Layers, batch_statistics, dressed, twice_in_the_file, with_param
 from conftest import golden_params, golden_spec
 
 from conformance.reference import forward as reference
 from weights import EPS, MODELS, InceptionSpec, InputError, Params, graph
 from weights.caffe import checkpoint as caffe
 from weights.caffe import file as caffe_file
-from weights.caffe.blobs import blobs
-from weights.caffe.file import Layer, Net
-from weights.caffe.layers import as_written, layers
+from weights.caffe.as_written import as_written
+from weights.caffe.layers import layers
+from weights.caffe.net import Layer, Net
 from weights.caffe.recognise import recognise
 from weights.networks.operations import BatchNorm
 
-Layers = list[Layer]
 NETWORKS = ("tiny-se-resnet", "tiny-se-resnext", "tiny-senet", "tiny-se-bn-inception", "tiny-resnet")
-
-
-def dressed(name: str, size: tuple[int, int] = (64, 64)) -> Layers:
-    """A golden network as Caffe layers with blobs."""
-    spec, params = golden_spec(name), golden_params(name)
-    held = blobs(spec, params, params.info)
-    return [
-        replace(d.layer, blobs=held.get((d.node.module, d.layer.type), ())) if d.node else d.layer
-        for d in layers(spec, size)
-    ]
 
 
 def read_back(tmp_path, found: Sequence[Layer], name: str = "net"):
@@ -39,183 +29,7 @@ def read_back(tmp_path, found: Sequence[Layer], name: str = "net"):
     return caffe.read(path)
 
 
-def with_param(layer: Layer, param: str, **values) -> Layer:
-    return replace(layer, settings={**layer.settings, param: {**layer.settings.get(param, {}), **values}})
-
-
 # --- the same network, parameters and all
-
-
-def renamed(found: Layers) -> Layers:
-    def odd(name: str) -> str:
-        return f'Größe {name[::-1]}\n"/é%s'
-
-    return [
-        replace(x, name=f"{odd(x.name)} {i}", bottoms=tuple(map(odd, x.bottoms)), tops=tuple(map(odd, x.tops)))
-        for i, x in enumerate(found)
-    ]
-
-
-def nowhere_in_place(found: Layers) -> Layers:
-    now: dict[str, str] = {}
-    out = []
-    for i, layer in enumerate(found):
-        bottoms = tuple(now[blob] for blob in layer.bottoms)
-        now |= {blob: f"{blob} {i}" for blob in layer.tops}
-        out.append(replace(layer, bottoms=bottoms, tops=tuple(now[blob] for blob in layer.tops)))
-    return out
-
-
-def projection_first(found: Layers) -> Layers:
-    """Each projection with its BatchNorm right before the first 1x1 of the unit."""
-    out: Layers = []
-    for layer in found:
-        where = len(out)
-        if "_proj" in layer.name and "conv" in layer.name.split("/")[0]:
-            block = layer.name.partition("_1x1_proj")[0]
-            where = next(i for i, other in enumerate(out) if other.name == f"{block}_1x1_reduce")
-        out.insert(where, layer)
-    return out
-
-
-def training(found: Layers) -> Layers:
-    data = Layer("d", "Data", (), ("data", "label"), {"transform_param": {"crop_size": 64}})
-    loss = Layer("loss", "SoftmaxWithLoss", ("classifier", "label"), ("loss",))
-    top5 = Layer("top5", "Accuracy", ("classifier", "label"), ("top5",), {"accuracy_param": {"top_k": 5}})
-    scores = Layer("scores", "ArgMax", ("classifier",), ("scores",))
-    other = Layer("weights", "Slice", ("label",), ("w1", "w2"))
-    quiet = Layer("silence", "Silence", ("w1",), ())
-    return [data, other, *found[1:-1], loss, top5, scores, quiet]
-
-
-def without_input(found: Layers) -> Layers:
-    return found[1:]
-
-
-def without_softmax(found: Layers) -> Layers:
-    return found[:-1]
-
-
-def pooled_by_window(found: Layers) -> Layers:
-    size = 4 if any(x.type == "Concat" for x in found) else 2  # of the last map, the input being 64x64
-    return [
-        replace(x, settings={"pooling_param": {"pool": "AVE", "kernel_h": size, "kernel_w": size}})
-        if x.name == "pool5/7x7_s1"
-        else x
-        for x in found
-    ]
-
-
-def geometry_by_axis(found: Layers) -> Layers:
-    def stated(layer: Layer) -> Layer:
-        if layer.type == "Convolution":
-            p = dict(layer.settings["convolution_param"])
-            (k,), (s,), (pad,) = p.pop("kernel_size"), p.pop("stride", [1]), p.pop("pad", [0])
-            both = {"kernel_h": k, "kernel_w": k, "stride_h": s, "stride_w": s, "pad_h": pad, "pad_w": pad}
-            return replace(layer, settings={"convolution_param": p | both | {"dilation": [1, 1], "engine": "CUDNN"}})
-        return layer
-
-    return [stated(layer) for layer in found]
-
-
-def convolutional_classifier(found: Layers) -> Layers:
-    out = []
-    for x in found:
-        if x.type == "InnerProduct":
-            settings = {"convolution_param": {"num_output": x.blobs[0].shape[0], "kernel_size": [1]}}
-            weight = x.blobs[0][:, :, None, None]
-            out.append(replace(x, type="Convolution", settings=settings, blobs=(weight, x.blobs[1])))
-            out.append(Layer("flat", "Flatten", ("classifier",), ("classifier",)))
-        else:
-            out.append(x)
-    return out
-
-
-def transposed_classifier(found: Layers) -> Layers:
-    def turned(x: Layer) -> Layer:
-        return with_param(replace(x, blobs=(x.blobs[0].T, x.blobs[1])), "inner_product_param", transpose=True)
-
-    return [turned(x) if x.type == "InnerProduct" else x for x in found]
-
-
-def flattened_features(found: Layers) -> Layers:
-    return [*found[:-2], Layer("flat", "Flatten", ("pool5/7x7_s1",), ("pool5/7x7_s1",)), *found[-2:]]
-
-
-def inner_products(found: Layers) -> Layers:
-    """The SE blocks by InnerProduct, joined by a two-bottom Scale and, in residual networks, an Eltwise."""
-    out: Layers = []
-    for i, x in enumerate(found):
-        if x.name.endswith(("_1x1_down", "_1x1_up")):
-            settings = {"inner_product_param": {"num_output": x.blobs[0].shape[0]}}
-            weight = x.blobs[0][:, :, 0, 0]
-            out.append(replace(x, type="InnerProduct", settings=settings, blobs=(weight, x.blobs[1])))
-        elif x.type == "Axpy":
-            gate, y, shortcut = x.bottoms
-            scale = Layer(f"{x.name}_scale", "Scale", (y, gate), ("scaled",), {"scale_param": {"axis": 0}})
-            bottoms = ("scaled", shortcut) if i % 2 else (shortcut, "scaled")
-            out += [scale, Layer(x.name, "Eltwise", bottoms, x.tops)]
-        else:
-            out.append(x)
-    return out
-
-
-def scaled_by_convolutions(dims: Sequence[int] | None) -> Callable[[Layers], Layers]:
-    """The gate of four axes brought to two by a Reshape, or by a Flatten."""
-
-    def change(found: Layers) -> Layers:
-        out: Layers = []
-        for x in found:
-            if x.type == "Reshape":
-                flat = {"reshape_param": {"shape": {"dim": dims}}} if dims else {}
-                out.append(replace(x, type="Reshape" if dims else "Flatten", settings=flat))
-            elif x.type == "Axpy":
-                gate, y, shortcut = x.bottoms
-                flat = {"reshape_param": {"shape": {"dim": dims}}} if dims else {}
-                out.append(Layer(f"{x.name}_flat", "Reshape" if dims else "Flatten", (gate,), ("gate",), flat))
-                out.append(Layer(f"{x.name}_scale", "Scale", (y, "gate"), ("scaled",), {"scale_param": {"axis": 0}}))
-                out.append(Layer(x.name, "Eltwise", ("scaled", shortcut), x.tops))
-            else:
-                out.append(x)
-        return out
-
-    return change
-
-
-def twice_in_the_file(found: Layers) -> Layers:
-    wrong = [replace(x, blobs=tuple(np.zeros_like(blob) for blob in x.blobs)) for x in found]
-    return [x for pair in zip(wrong, found, strict=True) for x in pair]
-
-
-def unstated_statistics(found: Layers) -> Layers:
-    return [replace(x, settings={}) if x.type == "BatchNorm" else x for x in found]
-
-
-def batch_statistics(found: Layers) -> Layers:
-    return [with_param(x, "batch_norm_param", use_global_stats=False) if x.type == "BatchNorm" else x for x in found]
-
-
-DRESSES: dict[str, Callable[[Layers], Layers]] = {
-    "Split layers": as_written,
-    "odd names": renamed,
-    "nowhere in place": nowhere_in_place,
-    "projection first": projection_first,
-    "training net": training,
-    "no input layer": without_input,
-    "no softmax": without_softmax,
-    "7x7-like window": pooled_by_window,
-    "geometry by axis": geometry_by_axis,
-    "convolutional classifier": convolutional_classifier,
-    "transposed classifier": transposed_classifier,
-    "flattened features": flattened_features,
-    "InnerProduct, Scale, Eltwise": inner_products,
-    "Reshape 0,0": scaled_by_convolutions([0, 0]),
-    "Reshape 0,-1": scaled_by_convolutions([0, -1]),
-    "Flatten": scaled_by_convolutions(None),
-    "use_global_stats absent": unstated_statistics,
-    "use_global_stats false": batch_statistics,
-    "many at once": lambda x: as_written(renamed(nowhere_in_place(inner_products(projection_first(training(x)))))),
-}
 
 
 def expected(name: str, dress: str):
@@ -365,13 +179,13 @@ def test_a_network_without_classifier_has_no_classes(tmp_path):
 @pytest.mark.parametrize("model", MODELS)
 def test_published_networks_keep_their_names_whatever_the_net_is_called(model):
     found = tuple(as_written(definition.layer for definition in layers(MODELS[model])))
-    assert recognise(Net("anything", found)).spec == MODELS[model]
+    assert recognise(Net("anything", found)).network.spec == MODELS[model]
 
 
 def test_recognition_costs_milliseconds():
     net = Net("", tuple(as_written(definition.layer for definition in layers(MODELS["senet-154"]))))
     best = min(_seconds(lambda: recognise(net)) for _ in range(5))
-    assert best < 0.1  # 0.01 s of 930 layers on a free machine
+    assert best < 0.1  # 0.05 s of 930 layers, measured beside five other jobs on two cores
 
 
 def _seconds(call: Callable[[], object]) -> float:
@@ -406,15 +220,20 @@ def left_out(*prefixes: str) -> Callable[[Layers], Layers]:
 RESNET, RESNEXT, PLAIN, INCEPTION = "tiny-se-resnet", "tiny-se-resnext", "tiny-resnet", "tiny-se-bn-inception"
 CONV, POOL = "convolution_param", "pooling_param"
 MISFITS: dict[str, tuple[str, Callable[[Layers], Layers], str, str]] = {
-    "stride in the stem": (RESNET, param("conv1/7x7_s2", CONV, stride=[4]), "conv1/7x7_s2", "stride 1 or 2"),
+    "stride in the stem": (RESNET, param("conv1/7x7_s2", CONV, stride=[4]), "conv1/7x7_s2", "stride 2, found stride 4"),
     "padding of the stem": (RESNET, param("conv1/7x7_s2", CONV, pad=[2]), "conv1/7x7_s2", "pad 3"),
-    "even kernel": (RESNET, param("conv1/7x7_s2", CONV, kernel_size=[6]), "conv1/7x7_s2", "odd size"),
+    "even kernel": (RESNET, param("conv1/7x7_s2", CONV, kernel_size=[6]), "conv1/7x7_s2", "kernel 7, found kernel 6"),
     "oblong kernel": (RESNET, param("conv2_1_3x3", CONV, kernel_size=[3, 5]), "conv2_1_3x3", "square"),
     "padded pooling": (RESNET, param("pool1/3x3_s2", POOL, pad=1), "pool1/3x3_s2", "pad 0, found pad 1"),
     "pooling rounds down": (RESNET, param("pool1/3x3_s2", POOL, round_mode="FLOOR"), "pool1/3x3_s2", "round_mode CEIL"),
     "average pooling": (RESNET, param("pool1/3x3_s2", POOL, pool="AVE"), "pool1/3x3_s2", "pool MAX"),
     "dilation": (RESNET, param("conv5_1_3x3", CONV, pad=[2], dilation=[2]), "conv5_1_3x3", "dilation 1"),
-    "two strides": (RESNET, param("conv3_1_3x3", CONV, stride=[2]), "conv3_1_3x3", "stride 1, found stride 2"),
+    "two strides": (
+        RESNET,
+        param("conv3_1_3x3", CONV, stride=[2]),
+        "conv3_1_3x3",
+        "stride 1 as in layer 'conv2_1_3x3', found stride 2",
+    ),
     "stride elsewhere": (
         RESNET,
         lambda x: param("conv4_1_3x3", CONV, stride=[2])(param("conv4_1_1x1_reduce", CONV, stride=[1])(x)),
@@ -425,7 +244,12 @@ MISFITS: dict[str, tuple[str, Callable[[Layers], Layers], str, str]] = {
     "grouped 1x1": (RESNET, param("conv3_1_1x1_reduce", CONV, group=2), "conv3_1_1x1_reduce", "group 1"),
     "groups elsewhere": (RESNEXT, param("conv4_1_3x3", CONV, group=2), "conv4_1_3x3", "group 4"),
     "width in a stage": (RESNET, param("conv3_2_3x3", CONV, num_output=6), "conv3_2_3x3", "num_output 8"),
-    "another width": (RESNET, param("conv3_2_1x1_increase", CONV, num_output=48), "conv3_2_1x1_up", "48 outputs"),
+    "another width": (
+        RESNET,
+        param("conv3_2_1x1_increase", CONV, num_output=48),
+        "conv3_2_1x1_increase",
+        "num_output 32 as in layer 'conv3_1_1x1_increase', found num_output 48",
+    ),
     "leaky ReLU": (RESNET, param("conv4_1/relu", "relu_param", negative_slope=0.1), "conv4_1/relu", "negative_slope 0"),
     "PReLU": (RESNET, at("conv4_1/relu", lambda x: replace(x, type="PReLU")), "conv4_1/relu", "a ReLU"),
     "eps": (RESNET, param("conv4_1_3x3/bn", "batch_norm_param", eps=1e-3), "conv4_1_3x3/bn", "eps 9.99999975e-06"),
@@ -439,7 +263,12 @@ MISFITS: dict[str, tuple[str, Callable[[Layers], Layers], str, str]] = {
         "whole map, which is 8x8",
     ),
     "gate by TanH": (RESNET, at("conv3_2_prob", lambda x: replace(x, type="TanH")), "conv3_2_prob", "Sigmoid"),
-    "another reduction": (RESNET, param("conv3_2_1x1_down", CONV, num_output=2), "conv3_2_1x1_down", "reduction 4"),
+    "another reduction": (
+        RESNET,
+        param("conv3_2_1x1_down", CONV, num_output=2),
+        "conv3_2_1x1_down",
+        "num_output 8 as in layer 'conv3_1_1x1_down', found num_output 2",
+    ),
     "one block without SE": (
         RESNET,
         lambda found: [
@@ -486,7 +315,7 @@ MISFITS: dict[str, tuple[str, Callable[[Layers], Layers], str, str]] = {
         RESNET,
         inserted("pool1/3x3_s2", Layer("norm", "LRN", ("pool1/3x3_s2",), ("pool1/3x3_s2",))),
         "norm",
-        "residual unit",
+        "a 1x1 convolution (stage1.0.conv1), found a layer of type LRN",
     ),
     "a second head": (
         RESNET,
@@ -519,7 +348,7 @@ MISFITS: dict[str, tuple[str, Callable[[Layers], Layers], str, str]] = {
             for x in left_out("conv2_1_1x1_proj")(found)
         ],
         "conv2_1",
-        "16 channels",
+        "a 1x1 convolution (stage1.0.shortcut.conv), found a sum",
     ),
     "a missing ReLU": (RESNET, left_out("conv3_2_1x1_reduce/relu"), "conv3_2_3x3", "a ReLU"),
     "a missing pooling": (

@@ -1,13 +1,17 @@
 """The command line: what it prints, what it writes, how it fails."""
 
+import errno
 import json
 import os
 import re
 import shlex
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from html import unescape
+from io import FileIO
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,11 +19,16 @@ from click.testing import CliRunner
 from PIL import Image
 
 import weights
+from conformance.adapters import STANDARD
 from conformance.cases import TINY, seeded
-from conformance.cli import DTYPES, main
+from conformance.cli import main
+from conformance.cli.demonstration import PHOTO
+from conformance.cli.options import DTYPES, FRAMEWORKS
 from conformance.judge.bounds import BOUNDS
-from weights import CAFFE, MODELS, Info, Params
+from weights import CAFFE, MODELS, SE, Checkpoint, Info, Params, Spec
 from weights.caffe import file as caffe_file
+from weights.networks.network import Builder
+from weights.networks.operations import Conv
 
 SPEC = TINY["tiny-se-resnet"]
 
@@ -81,7 +90,7 @@ def test_models_lists_every_network_with_its_costs():
     assert "28,088,024" in table
 
 
-def test_inspect_tells_what_was_recognised_and_what_is_assumed(alone):
+def test_inspect_says_what_is_recognised_and_what_is_assumed(alone):
     shown = " ".join(senet("inspect", alone).stdout.split())
     assert "format caffemodel" in shown
     assert "SE reduction 4" in shown
@@ -97,18 +106,43 @@ def test_inspect_names_a_published_network_exactly_or_by_its_differences(name, f
 
     path = folder / "x.safetensors"
     path.touch()
-    assert f"({name}, exactly)" in describe(path, MODELS[name], {})
-    assert f"({name}, but for classes 7 instead of 1000)" in describe(path, replace(MODELS[name], classes=7), {})
+
+    def described(**changes: Any) -> str:
+        return describe(path, Checkpoint(replace(MODELS[name], **changes), Params()))
+
+    assert f"({name}, exactly)" in described()
+    assert f"({name}, but for classes 7 instead of 1000)" in described(classes=7)
+    varied = SE(gate="tanh", squeeze="max", bias=False)
+    words = "SE reduction 16, squeeze max, gate tanh, without biases instead of 16"
+    assert f"({name}, but for {words})" in described(se=varied)
+    assert "SE reduction none: 32 hidden units instead of 16" in described(se=SE(width=32))
 
 
-def test_inspect_points_at_values_that_are_no_numbers(folder):
+def test_inspect_describes_a_family_that_it_does_not_know(folder):
+    from conformance.report.describe import describe
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class ToySpec(Spec):
+        family = "toy"
+        widths_of_paths: tuple[int, ...] = (4, 8)
+
+        def body(self, g: Builder) -> tuple[str, ...]:
+            return (g("conv", Conv(self.widths_of_paths[-1], 3), "data"),)
+
+    path = folder / "x.safetensors"
+    path.touch()
+    shown = " ".join(describe(path, Checkpoint(ToySpec(name="toy"), Params())).split())
+    assert "network SE-toy (none of the published) widths of paths 4, 8 SE reduction 16" in shown
+
+
+def test_inspect_lists_tensors_that_are_not_finite(folder):
     params = seeded(SPEC, 1)
     params["fc.bias"] = np.full_like(params["fc.bias"], np.nan)
     weights.write(folder / "nan.safetensors", SPEC, params)
     assert "not finite" in senet("inspect", folder / "nan.safetensors").stdout
 
 
-def test_convert_there_and_back_returns_the_same_bytes(caffemodel, folder):
+def test_convert_round_trip_returns_the_same_bytes(caffemodel, folder):
     assert senet("convert", caffemodel, folder / "there.safetensors").exit_code == 0
     assert senet("convert", folder / "there.safetensors", folder / "back.caffemodel").exit_code == 0
     assert (folder / "back.caffemodel").read_bytes() == caffemodel.read_bytes()
@@ -142,7 +176,7 @@ def test_compare_agrees_and_writes_json_and_report(canonical, photo, folder):
     assert "PyTorch" in page.read_text()
 
 
-def test_compare_compares_gradients_where_asked(canonical, tmp_path):
+def test_compare_compares_gradients_if_asked(canonical, tmp_path):
     options = ("--frameworks", "torch,onnx", "--size", "65x64", "--gradients", "--json", tmp_path / "result.json")
     done = senet("compare", canonical, *options)
     assert done.exit_code == 0, done.output
@@ -153,7 +187,7 @@ def test_compare_compares_gradients_where_asked(canonical, tmp_path):
     assert {"data", "fc.weight"} <= set(backward["frameworks"]["torch"]["taps"])
 
 
-def test_the_help_names_the_bounds_as_they_are():
+def test_help_names_the_bounds():
     text = " ".join(senet("compare", "--help").stdout.split())
     said = {
         what: [f"{bounds[dtype]:.0e} in {dtype}".replace("e-0", "e-") for dtype in DTYPES if dtype in bounds]
@@ -166,7 +200,7 @@ def test_the_help_names_the_bounds_as_they_are():
     assert (len(said["taps"]), len(said["gradients"])) == (len(DTYPES), 2)
 
 
-def test_the_report_holds_what_is_needed_to_run_it_again(canonical, tmp_path, monkeypatch):
+def test_report_holds_the_commands_to_run_it_again(canonical, tmp_path, monkeypatch):
     page = tmp_path / "report.html"
     args = ["compare", str(canonical), "--frameworks", "numpy", "--size", "65x64", "--report", str(page)]
     monkeypatch.setattr(sys, "argv", ["senet", *args])
@@ -182,7 +216,7 @@ def test_compare_prints_markdown(canonical):
     assert done.stdout.startswith("# tiny-se-resnet: all agree\n\n| framework |")
 
 
-def test_compare_exits_with_1_where_a_framework_disagrees(canonical, monkeypatch):
+def test_compare_exits_with_1_if_a_framework_disagrees(canonical, monkeypatch):
     import conformance.adapters.torch as adapter
 
     def wrong(model, x, taps=adapter.taps):
@@ -207,7 +241,7 @@ def test_classify_names_classes_in_the_order_of_the_file(labels, photo, folder):
     assert {"devkit": "kit fox", "sorted": "tench"}[labels] in shown
 
 
-def test_classify_gives_indices_only_where_the_label_order_is_unknown(canonical, photo):
+def test_classify_prints_indices_if_label_order_is_unknown(canonical, photo):
     done = senet("classify", photo, "--weights", canonical, "--top", "3")
     assert done.exit_code == 0
     assert "label order" in done.stderr
@@ -216,17 +250,69 @@ def test_classify_gives_indices_only_where_the_label_order_is_unknown(canonical,
 
 
 @pytest.mark.parametrize("framework", ["torch", "tf", "onnx"])
-def test_classify_gives_the_same_in_another_framework(framework, canonical, photo):
+def test_classify_prints_the_same_in_every_framework(framework, canonical, photo):
     ours = senet("classify", photo, "--weights", canonical)
     theirs = senet("classify", photo, "--weights", canonical, "--framework", framework)
     assert theirs.stdout == ours.stdout
 
 
-def test_demo_runs_the_whole_job_on_a_checkpoint(caffemodel, folder):
-    done = senet("demo", "--caffemodel", caffemodel, "--output", folder / "out", "--frameworks", "torch")
+@pytest.fixture
+def port(tmp_path, monkeypatch):
+    """An adapter in the current folder, of which the Python path knows nothing."""
+    package = tmp_path / "myport"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "adapter.py").write_text("from conformance.adapters.numpy import *\nNAME = 'mine'\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", str(tmp_path))])
+    yield "myport.adapter"
+    for name in ("myport.adapter", "myport"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("command", ["classify", "compare"])
+def test_commands_find_an_adapter_in_the_current_folder(command, port, canonical, photo):
+    before = list(sys.path)
+    args = {"classify": (photo, "--weights", canonical), "compare": (canonical, "--size", "65x64", "--in-process")}
+    done = senet(command, *args[command], "--framework", port)
+    assert done.exit_code == 0, done.output
+    assert sys.path == before
+
+
+def test_demo_converts_compares_and_reports_a_checkpoint(caffemodel, folder):
+    done = senet("demo", "--caffemodel", caffemodel, "--output", folder / "out", "--frameworks", "numpy")
     assert done.exit_code == 0, done.output
     assert "seeded" not in done.stdout
-    assert {p.name for p in (folder / "out").iterdir()} >= {"tiny.safetensors", "report.html"}
+    assert {p.name for p in (folder / "out").iterdir()} >= {"tiny.safetensors", "report.html", PHOTO.name}
+
+
+def test_demo_prints_next_commands_that_run(caffemodel, folder, monkeypatch):
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")  # no environment is active
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))  # and what is installed may be another checkout
+    done = senet("demo", "--caffemodel", caffemodel, "--output", folder / "next", "--frameworks", "numpy")
+    following = done.stdout[done.stdout.index("Next") :].removeprefix("Next").splitlines()
+    assert len(following) == 2
+    for command in following:
+        again = subprocess.run(command.strip(), shell=True, capture_output=True, text=True, check=False)
+        assert again.returncode == 0, again.stderr
+
+
+def test_picture_of_the_demo_is_what_the_program_draws():
+    from benchmarks.balloon import draw
+
+    drawn, shipped = draw().astype(float), np.asarray(Image.open(PHOTO), float)
+    assert drawn.shape == shipped.shape
+    assert np.abs(drawn - shipped).mean() < 4  # JPEG at quality 90 loses 2.9, most of it grain
+
+
+def test_frameworks_of_the_commands_are_the_standard_adapters():
+    assert ("numpy", *FRAMEWORKS) == STANDARD
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys, conformance.cli; print([n for n in ('numpy', 'rich', 'jinja2', 'weights') if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def _damage(kind: str, caffemodel, folder):
@@ -260,7 +346,7 @@ def _damage(kind: str, caffemodel, folder):
     ["html", "empty", "truncated", "missing_layer", "extra_layer", "wrong_shape", "other_network", "absent"],
 )
 @pytest.mark.parametrize("command", ["inspect", "convert", "compare"])
-def test_a_bad_checkpoint_is_one_clear_error(kind, command, caffemodel, folder):
+def test_bad_checkpoint_exits_2_with_one_message(kind, command, caffemodel, folder):
     path = _damage(kind, caffemodel, folder)
     target = folder / f"{kind}.safetensors"
     result = senet(command, path, *([target] if command == "convert" else []))
@@ -269,18 +355,18 @@ def test_a_bad_checkpoint_is_one_clear_error(kind, command, caffemodel, folder):
     assert not list(folder.glob(".*.part"))
 
 
-def test_a_layer_of_the_wrong_shape_is_named(caffemodel, folder):
+def test_message_names_layer_of_wrong_shape(caffemodel, folder):
     fails(senet("inspect", _damage("wrong_shape", caffemodel, folder)), "conv2_1_1x1_reduce")
 
 
-def test_inspect_says_what_a_file_outside_of_the_family_is(caffemodel, folder):
+def test_inspect_describes_caffe_file_of_unknown_family(caffemodel, folder):
     result = senet("inspect", _damage("other_network", caffemodel, folder))
     fails(result)
     assert "none of this family" in result.stdout
     assert "Convolution" in result.stdout
 
 
-def test_what_is_left_aside_is_one_line_of_warning(caffemodel, folder):
+def test_ignored_content_gives_one_warning(caffemodel, folder):
     path = folder / "trailing.caffemodel"
     path.write_bytes(caffemodel.read_bytes() + b"\0" * 16)
     result = senet("inspect", path)
@@ -289,36 +375,34 @@ def test_what_is_left_aside_is_one_line_of_warning(caffemodel, folder):
 
 
 @pytest.mark.parametrize("place", ["folder", "missing/x.safetensors", "file/x.safetensors"])
-def test_an_output_that_cannot_be_written_is_one_clear_error(place, canonical, tmp_path):
+def test_unwritable_output_exits_2_with_one_message(place, canonical, tmp_path):
     (tmp_path / "folder.safetensors").mkdir()
     (tmp_path / "file").touch()
     target = tmp_path / (place if place != "folder" else "folder.safetensors")
     fails(senet("convert", canonical, target), str(target))
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device without space here")
-def test_no_space_for_the_output_is_one_clear_error(canonical, tmp_path, monkeypatch):
-    from weights.storage import whole as atomic
+def test_full_disk_exits_2_with_one_message(canonical, tmp_path, monkeypatch):
+    from weights.storage import whole
 
-    full = open
-    monkeypatch.setattr(
-        atomic,
-        "open",
-        lambda path, mode: full("/dev/full" if "x" in mode else path, mode[1:] + "w" if "x" in mode else mode),
-        raising=False,
-    )
+    class Full(FileIO):
+        def write(self, _data: Any) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(whole, "open", lambda path, mode: (Full if "x" in mode else open)(path, mode), raising=False)
     fails(senet("convert", canonical, tmp_path / "x.pth"), "no space")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("option", ["--report", "--json"])
-def test_compare_needs_a_place_for_what_it_writes(option, canonical, tmp_path):
+def test_compare_exits_2_if_an_output_cannot_be_written(option, canonical, tmp_path):
     done = senet("compare", canonical, "--frameworks", "numpy", "--size", "65x64", option, tmp_path / "no" / "x")
     fails(done, str(tmp_path / "no"))
 
 
 @pytest.mark.parametrize("command", ["classify", "compare"])
 @pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n" + b"\0" * 40, None])
-def test_an_image_that_is_none_is_one_clear_error(command, content, canonical, tmp_path):
+def test_unreadable_image_exits_2_with_one_line(command, content, canonical, tmp_path):
     image = tmp_path / "photo.jpg"
     if content is not None:
         image.write_bytes(content)
@@ -334,27 +418,27 @@ def test_an_image_that_is_none_is_one_clear_error(command, content, canonical, t
         (("compare", "x.safetensors", "--dtype", "float8"), "float8"),
         (("convert", "x.safetensors"), "DST"),
         (("convert", "x.unknown", "y.onnx"), "x.unknown"),
-        (("inspect", "x.safetensors", "--prototxt", "y"), "no Caffe file"),
+        (("inspect", "x.safetensors", "--prototxt", "y"), "leave out prototxt y"),
         (("nonsense",), "nonsense"),
     ],
 )
-def test_wrong_usage_is_one_clear_line(args, part):
+def test_wrong_usage_exits_2_with_one_line(args, part):
     result = senet(*args)
     fails(result, part)
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_an_input_too_small_for_the_network_is_one_clear_error(canonical):
+def test_too_small_input_exits_2_with_one_message(canonical):
     fails(senet("compare", canonical, "--frameworks", "numpy", "--size", "1x1"), "1x1")
 
 
-def test_the_source_is_never_overwritten_by_itself(canonical):
+def test_convert_refuses_to_overwrite_its_source(canonical):
     before = canonical.read_bytes()
     fails(senet("convert", canonical, canonical), "source itself")
     assert canonical.read_bytes() == before
 
 
-def test_an_interrupt_ends_with_130(canonical, monkeypatch):
+def test_interrupt_exits_130(canonical, monkeypatch):
     def interrupted(*_args, **_kwargs):
         raise KeyboardInterrupt
 
@@ -362,7 +446,7 @@ def test_an_interrupt_ends_with_130(canonical, monkeypatch):
     fails(senet("inspect", canonical), "interrupted", code=130)
 
 
-def test_a_reader_that_goes_away_is_no_traceback():
+def test_closed_pipe_exits_quietly_with_141():
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(
@@ -373,7 +457,7 @@ def test_a_reader_that_goes_away_is_no_traceback():
     assert done.returncode == 141
 
 
-def test_without_arguments_the_commands_are_listed():
+def test_senet_without_arguments_lists_the_commands():
     result = senet()
     assert "convert" in result.output
     assert result.exit_code == 2

@@ -9,8 +9,9 @@ import pytest
 
 import conformance
 from conformance import cases
-from conformance.adapters import FRAMEWORKS, adapter
-from conformance.judge.compare import relative_error
+from conformance.adapters import STANDARD, adapter
+from conformance.judge.measure import relative_error
+from conformance.report.run import comparison_to_dict
 from weights import MODELS, InputError, graph
 from weights.networks.operations import Add
 
@@ -24,7 +25,7 @@ def _image(spec, size):
     return cases.image(7, n, h, w)
 
 
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("framework", STANDARD)
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", cases.TINY)
 def test_every_tap_agrees_in_float64(name, size, framework):
@@ -35,7 +36,7 @@ def test_every_tap_agrees_in_float64(name, size, framework):
     assert found.dtype == "float64"
 
 
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("framework", STANDARD)
 @pytest.mark.parametrize("name", cases.TINY)
 def test_every_tap_agrees_in_float32(name, framework):
     spec = cases.TINY[name]
@@ -44,7 +45,7 @@ def test_every_tap_agrees_in_float32(name, framework):
     assert (found.results[framework].status, found.results[framework].first_divergent) == ("agreed", None)
 
 
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("framework", STANDARD)
 @pytest.mark.parametrize("name", cases.TINY)
 def test_every_node_is_tapped_but_the_sums_that_are_no_module(name, framework):
     spec = cases.TINY[name]
@@ -58,10 +59,10 @@ def test_se_resnet_50_agrees_in_every_framework(dtype):
     spec = MODELS["se-resnet-50"]
     comparison = conformance.compare(spec, cases.seeded(spec, 1001), cases.image(2001), dtype=dtype)
     assert {name: (r.status, r.first_divergent) for name, r in comparison.results.items()} == dict.fromkeys(
-        FRAMEWORKS, ("agreed", None)
+        STANDARD, ("agreed", None)
     )
     # ONNX Runtime has float32 kernels only, and the result says so.
-    assert {name: r.dtype for name, r in comparison.results.items()} == dict.fromkeys(FRAMEWORKS, dtype) | {
+    assert {name: r.dtype for name, r in comparison.results.items()} == dict.fromkeys(STANDARD, dtype) | {
         "onnx": "float32"
     }
 
@@ -228,7 +229,7 @@ def test_errors_are_relative_to_the_largest_value(a, b, error):
 
 def test_results_are_plain_data():
     found = conformance.compare(TINY, cases.seeded(TINY, 1), cases.image(1, 2, 64, 64), ["numpy"], isolated=False)
-    data = found.to_dict()
+    data = comparison_to_dict(found)
     assert (data["shape"], data["bound"], data["eps"]) == ([2, 3, 64, 64], 1e-13, 2.0**-52)
     row = data["frameworks"]["numpy"]
     assert (row["status"], row["logits_error"], row["worst"]) == ("agreed", 0.0, {"tap": "stem.conv1", "error": 0.0})

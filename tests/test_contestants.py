@@ -12,15 +12,18 @@ from click.testing import CliRunner
 
 import conformance
 from conformance import cases, cli
-from conformance.adapters import CONTESTANTS, FRAMEWORKS, KNOWN, adapter
+from conformance.adapters import ADAPTERS, STANDARD, adapter
+from conformance.cli import options
 from weights import InputError, graph
 from weights.networks.operations import Add
 
+OTHERS = tuple(name for name in ADAPTERS if name not in STANDARD)
+"""Every way of running the networks that is not compared unless it is asked for."""
 SINGLE = {"tf_lite", "onnx_torch", "onnx_jax", "openvino"}
 """Those that compute in float32 alone."""
 LOGITS = {"torch_compiled", "torch_exported", "torch_scripted", "tf_saved_model", "tf_lite", "onnx_torch", "onnx_jax"}
 """Those that leave nothing else to compare."""
-DIFFERENTIABLE = [name for name in CONTESTANTS if name not in {*LOGITS, "openvino"}] + ["torch_compiled"]
+DIFFERENTIABLE = [name for name in OTHERS if name not in {*LOGITS, "openvino"}] + ["torch_compiled"]
 QUICK = {"torch_channels_last", "tf_eager", "openvino", "onnx_torch"}
 """Those that need no more than some seconds for each test; the rest compiles, or compiles every operation by itself."""
 
@@ -52,12 +55,12 @@ def _check_taps(spec, contestant, size):
     assert list(found.errors) == nodes
 
 
-@pytest.mark.parametrize("contestant", slowly(CONTESTANTS, {"torch_compiled", "keras_jax"}))
+@pytest.mark.parametrize("contestant", slowly(OTHERS, {"torch_compiled", "keras_jax"}))
 def test_every_tap_of_a_residual_network_agrees(contestant):
     _check_taps(cases.TINY["tiny-se-resnet"], contestant, (2, 65, 59))
 
 
-@pytest.mark.parametrize("contestant", slowly(CONTESTANTS, set(CONTESTANTS) - QUICK))
+@pytest.mark.parametrize("contestant", slowly(OTHERS, set(OTHERS) - QUICK))
 def test_every_tap_of_an_inception_network_agrees(contestant):
     _check_taps(cases.TINY["tiny-se-bn-inception"], contestant, (2, 64, 32))
 
@@ -79,7 +82,7 @@ def test_every_gradient_agrees(contestant, training):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("contestant", CONTESTANTS)
+@pytest.mark.parametrize("contestant", OTHERS)
 def test_without_a_classifier_the_features_agree(contestant):
     spec = replace(cases.TINY["tiny-se-resnet"], classes=0)
     assert list(_taps(spec, contestant, (1, 64, 64)).errors)[-1] == "pool"
@@ -124,7 +127,7 @@ def test_channels_last_lie_so_in_memory():
 
 
 def test_all_is_every_one_that_is_known():
-    assert KNOWN == FRAMEWORKS + CONTESTANTS
-    assert cli._frameworks(None, None, "all") == KNOWN  # type: ignore[arg-type]
+    assert tuple(ADAPTERS) == STANDARD + OTHERS
+    assert options._names(None, None, "all") == tuple(ADAPTERS)  # type: ignore[arg-type]  # click hands over a context
     listed = CliRunner().invoke(cli.main, ["models"]).output
-    assert all(name in listed for name in KNOWN)
+    assert all(name in listed for name in ADAPTERS)

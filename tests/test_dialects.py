@@ -8,10 +8,14 @@ from networks import INCEPTION, SENET, same, seeded
 
 from weights import MODELS, InputError, Params, schema
 from weights.files.state_dict import IMAGENET, from_state, to_state
-from weights.names.dialect import FLAX, KERAS, STATE_DICTS, TIMM
+from weights.names.frameworks import FLAX, KERAS, KERAS_ON_TORCH, TORCH
+from weights.names.keras import by_flat, flat
+from weights.names.resnet import CADENE, TIMM
+from weights.networks.recognition import untold
 from weights.networks.spec import EPS
 
-DIALECTS = [*STATE_DICTS.values(), KERAS, FLAX]
+STATE_DICTS = {d.name: d for d in (TORCH, TIMM, CADENE)}
+DIALECTS = [*STATE_DICTS.values(), KERAS, KERAS_ON_TORCH, FLAX]
 SE_RESNETS = [name for name in MODELS if name.startswith(("se-resn", "senet"))]
 
 
@@ -91,6 +95,19 @@ def test_a_bare_checkpoint_in_our_names_says_nothing_of_its_preprocessing():
     found, params = from_state("some.pth", state)
     assert found == spec
     assert (params.info.preprocessing, params.info.labels) == (None, None)
+    assert params.info.assumed == ("stride_on_3x3", "se.squeeze", "se.gate", "se.position", "dropout", "eps")
+
+
+@pytest.mark.parametrize("spec", [SENET, INCEPTION, MODELS["se-resnext-50"]], ids=lambda s: s.name)
+def test_flat_names_lead_back_to_every_parameter(spec):
+    keys = [KERAS.key(p) for p in schema(spec)]
+    assert [by_flat(keys)[KERAS_ON_TORCH.key(p)] for p in schema(spec)] == keys
+    assert [flat(key) for key in keys] == [KERAS_ON_TORCH.key(p) for p in schema(spec)]
+
+
+def test_two_names_with_one_flat_form_are_refused():
+    with pytest.raises(InputError, match=r"a\.b and a_b have the same name in Keras on PyTorch"):
+        by_flat(["a.b", "a_b"])
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
@@ -107,9 +124,10 @@ def test_torchvisions_names_are_refused_because_its_network_is_another():
         from_state("resnet50.pth", state)
 
 
-def test_strides_of_an_unknown_network_are_not_guessed():
-    with pytest.raises(InputError, match=r"some\.pth: is none of .*does not state its strides"):
-        from_state("some.pth", to_state(SENET, seeded(SENET)))
+def test_strides_of_an_unknown_network_are_assumed_and_said():
+    found, params = from_state("some.pth", to_state(SENET, seeded(SENET)))
+    assert (found.name, params.info.assumed) == ("resnet", untold(SENET))
+    assert "stride_on_3x3" in params.info.assumed
 
 
 def test_an_error_lists_what_is_missing_unexpected_and_misshaped():

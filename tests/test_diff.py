@@ -96,7 +96,7 @@ def test_float32_steps(a, b, ulp):
     assert difference(np.array([a]), np.array([b]))["ulp"] == ulp
 
 
-def test_values_that_are_no_numbers():
+def test_nan_and_infinity_differ():
     def found(a, b):
         return difference(np.array([a, 1.0], np.float32), np.array([b, 1.0], np.float32))
 
@@ -208,7 +208,7 @@ def test_what_is_left_out_is_told_in_a_line(write, monkeypatch):
         warnings.warn(f"{path}: a layer is left out", InputWarning, stacklevel=1)
         return read(path)
 
-    monkeypatch.setattr(weights, "read", warned)
+    monkeypatch.setattr("weights.files.diff.read", warned)
     path = write("a.safetensors")
     done = CliRunner().invoke(main, ["diff", str(path), str(path)])
     assert done.exit_code == 0

@@ -3,47 +3,41 @@
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from conformance.cases import TINY, seeded
-from conformance.judge.compare import Result
-from conformance.report.formats import junit, markdown
-from conformance.report.run import record, to_json
+from conformance.judge.verdict import Verdict
+from conformance.recording import Asked, Checkpoint, record
+from conformance.report.junit import to_junit
+from conformance.report.markdown import to_markdown
+from conformance.report.run import Run, to_json
 
 SPEC = TINY["tiny-se-resnet"]
 DOCUMENTED = Path(__file__).parents[1] / "docs" / "formats.md"
 
 
 @pytest.fixture(scope="module")
-def run():
+def run() -> Run:
     """One framework that agrees, and one of each other kind."""
-    run = record(
-        SPEC,
-        seeded(SPEC, 1),
-        file=Path("tiny.safetensors"),
-        frameworks=("numpy",),
-        dtypes=("float64",),
-        command="senet compare tiny.safetensors",
-        size=(67, 63),
-        isolated=False,
-    )
-    frameworks = run["comparisons"][0]["frameworks"]
+    source = Checkpoint(file=Path("tiny.safetensors"), spec=SPEC, params=seeded(SPEC, 1), size=(67, 63))
+    found = record(source, Asked(adapters=("numpy",), command="senet compare tiny.safetensors", isolated=False))
     errors = {"stem.conv1": 1e-16, "stem.bn1": 2e-12, "stem.relu1": math.inf, "logits": 1e-9}
-    common = {"version": "1.0", "dtype": "float64", "bound": 1e-13}
-    for result in (
-        Result(framework="torch", status="disagreed", errors=errors, **common),
-        Result(framework="jax", status="absent", message="jax is not installed: pip install 'senet[jax]'"),
-        Result(framework="tf", status="failed", message="ended by SIGSEGV: \x1b[31mlast | words\x00", version="2"),
-    ):
-        frameworks[result.framework] = result.to_dict()
-    return run
+    others = (
+        Verdict(adapter="torch", status="disagreed", errors=errors, version="1.0", dtype="float64", bound=1e-13),
+        Verdict(adapter="jax", status="absent", message="jax is not installed: pip install 'senet[jax]'"),
+        Verdict(adapter="tf", status="failed", message="ended by SIGSEGV: \x1b[31mlast | words\x00", version="2"),
+    )
+    (comparison,) = found.comparisons
+    results = {**comparison.results, **{verdict.adapter: verdict for verdict in others}}
+    return replace(found, comparisons=(replace(comparison, results=results),))
 
 
-def test_junit_has_a_case_for_each_tap(run):
-    suites = {suite.get("name"): suite for suite in ElementTree.fromstring(junit(run))}
+def test_junit_has_a_case_for_each_tap(run: Run):
+    suites = {suite.get("name"): suite for suite in ElementTree.fromstring(to_junit(run))}
     counts = {
         name: [int(suite.get(key, -1)) for key in ("tests", "failures", "errors", "skipped")]
         for name, suite in suites.items()
@@ -64,8 +58,8 @@ def test_junit_has_a_case_for_each_tap(run):
     }
 
 
-def test_markdown_is_a_report(run):
-    text = markdown(run)
+def test_markdown_is_a_report(run: Run):
+    text = to_markdown(run)
     assert text.startswith("# tiny-se-resnet: they do not all agree\n")
     assert "## PyTorch, taps in float64: first at stem.bn1\n" in text
     assert "`senet compare tiny.safetensors`" in text
@@ -74,7 +68,7 @@ def test_markdown_is_a_report(run):
     assert {row.count("|") for row in rows} == {11}
 
 
-def test_the_fields_of_the_json_are_those_documented(run):
+def test_json_has_the_documented_fields(run: Run):
     section = DOCUMENTED.read_text().split("## ")[1]
     rows = re.findall(r"^\| (`.*?) \| (.*) \|$", section, re.M)
     documented = {name: row for row in rows for name in re.findall(r"`([^`]*)`", row[0])}

@@ -12,12 +12,15 @@ import weights
 from conformance import cases
 from conformance.cases import TINY, image, seeded
 from conformance.cli import main
-from conformance.golden.file import MARK, SAMPLES, against, checksum, freeze, read, sample
+from conformance.golden.against import against
+from conformance.golden.file import MARK, SAMPLES, checksum, freeze, read, sample
+from conformance.judge.compare import Conditions
 from weights import InputError, Params, graph, schema
 from weights.files.safetensors import load_tensors, save_tensors
 
 SPEC = TINY["tiny-se-resnet"]
 SIZE = (67, 63)
+HERE = Conditions(isolated=False)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +77,7 @@ def test_a_checksum_is_of_the_numbers():
 
 @pytest.mark.parametrize("what", ["taps", "gradients"])
 def test_frameworks_agree_with_what_was_frozen(golden, what):
-    found = against(golden, frameworks=("numpy", "torch", "jax", "tf"), what=what, isolated=False)
+    found = against(golden, adapters=("numpy", "torch", "jax", "tf"), what=what, conditions=HERE)
     assert found.agreed
     assert [r.status for r in found.results.values()] == ["agreed"] * 4
     # The reference is compared with itself; every tensor of it is looked at.
@@ -83,7 +86,7 @@ def test_frameworks_agree_with_what_was_frozen(golden, what):
 
 
 def test_float32_has_its_own_bound(golden):
-    found = against(golden, frameworks=("torch", "onnx"), dtype="float32", isolated=False)
+    found = against(golden, adapters=("torch", "onnx"), dtype="float32", conditions=HERE)
     assert found.agreed
     assert 1e-8 < found.results["torch"].errors["logits"] < 1e-5
 
@@ -103,7 +106,7 @@ def test_a_wrong_layer_is_named(golden, monkeypatch, change, first):
 
     taps = adapter.taps
     monkeypatch.setattr(adapter, "taps", lambda model, x: (found := taps(model, x)) | {"stage2.0": change(found)})
-    result = against(golden, frameworks=("numpy",), isolated=False).results["numpy"]
+    result = against(golden, adapters=("numpy",), conditions=HERE).results["numpy"]
     assert (result.status, result.first_divergent) == ("disagreed", first)
     assert [tap for tap, error in result.errors.items() if error] == [first]
 
@@ -113,7 +116,7 @@ def test_a_wrong_shape_is_told(golden, monkeypatch):
 
     taps = adapter.taps
     monkeypatch.setattr(adapter, "taps", lambda model, x: taps(model, x) | {"stem.pool": np.zeros((2, 8, 3, 3))})
-    result = against(golden, frameworks=("numpy",), isolated=False).results["numpy"]
+    result = against(golden, adapters=("numpy",), conditions=HERE).results["numpy"]
     assert result.message == "stem.pool has shape (2, 8, 3, 3), expected (2, 8, 17, 16)"
 
 
@@ -122,7 +125,7 @@ def test_weights_of_a_file_are_handed_in_and_checked(checkpoint, tmp_path):
     freeze(checkpoint, path, size=SIZE)
     with pytest.raises(InputError, match="holds no weights; hand in those it was made from"):
         against(path)
-    assert against(path, seeded(SPEC, 11), ("numpy",), isolated=False).agreed
+    assert against(path, seeded(SPEC, 11), ("numpy",), conditions=HERE).agreed
     changed = seeded(SPEC, 11)
     changed["fc.bias"] = np.nextafter(changed["fc.bias"], np.float32(9))
     with pytest.raises(InputError, match=r"1 of 122 tensors differ, the first is fc\.bias"):
@@ -132,7 +135,7 @@ def test_weights_of_a_file_are_handed_in_and_checked(checkpoint, tmp_path):
 def test_weights_that_are_drawn_otherwise_are_refused(golden, monkeypatch):
     monkeypatch.setattr(cases, "seeded", lambda spec, seed, drawn=seeded: drawn(spec, seed + 1))
     with pytest.raises(InputError, match="made from other weights"):
-        against(golden, frameworks=("numpy",))
+        against(golden, adapters=("numpy",))
 
 
 def test_what_is_not_finite_is_not_frozen(tmp_path):
@@ -148,7 +151,7 @@ def test_a_network_without_classifier_is_frozen_to_its_features(tmp_path):
     spec = replace(SPEC, classes=0)
     weights.write(tmp_path / "headless.safetensors", spec, seeded(spec, 1))
     freeze(tmp_path / "headless.safetensors", tmp_path / "golden.safetensors", size=SIZE)
-    found = against(tmp_path / "golden.safetensors", seeded(spec, 1), ("torch",), isolated=False)
+    found = against(tmp_path / "golden.safetensors", seeded(spec, 1), ("torch",), conditions=HERE)
     assert found.agreed
     assert found.output.shape == (1, 128)
 
@@ -218,4 +221,4 @@ def test_se_resnet_50_is_frozen_in_a_megabyte(tmp_path):
     path = tmp_path / "golden.safetensors"
     freeze("se-resnet-50", path)
     assert path.stat().st_size < 1.2e6
-    assert against(path, frameworks=("torch",), what="gradients", isolated=False).agreed
+    assert against(path, adapters=("torch",), what="gradients", conditions=HERE).agreed

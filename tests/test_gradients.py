@@ -6,14 +6,16 @@ from functools import cache
 import numpy as np
 import pytest
 from conftest import SEEDS, golden_data, golden_image, golden_params, golden_spec
+from within import assert_within
 
 import conformance
 from conformance import cases
 from conformance.adapters import DIFFERENTIABLE
 from conformance.judge.bounds import GRADIENTS
-from conformance.judge.compare import relative_error
+from conformance.judge.measure import relative_error
 from conformance.reference import backward
 from conformance.reference import forward as reference
+from conformance.report.run import comparison_to_dict
 from weights import MODELS, InputError, schema
 
 FRAMEWORKS = [name for name in DIFFERENTIABLE if name != "numpy"]
@@ -65,7 +67,7 @@ def _assert_caffes(found, data, tag):
         if whole is not None and whole.dtype == np.float64:
             off[f"whole {name}"] = relative_error(gradient, whole.reshape(gradient.shape))
     # Twice as many sums as in the forward pass, and through batch statistics longer ones: 3e-14 measured.
-    assert {name: error for name, error in off.items() if not error <= GRADIENTS["float64"]} == {}
+    assert_within(off, GRADIENTS["float64"])
 
 
 @pytest.mark.parametrize("framework", DIFFERENTIABLE)
@@ -93,7 +95,7 @@ def test_gradients_agree_between_frameworks(name, training, framework):
     for other in DIFFERENTIABLE:
         wanted = _gradients(other, name, training)
         errors = {tensor: relative_error(found[tensor], gradient) for tensor, gradient in wanted.items()}
-        assert {tensor: e for tensor, e in errors.items() if not e <= GRADIENTS["float64"]} == {}
+        assert_within(errors, GRADIENTS["float64"])
 
 
 @pytest.mark.parametrize("name", cases.TINY)
@@ -196,7 +198,7 @@ def test_without_gradients_a_framework_is_absent():
 
 def test_gradients_are_isolated_like_taps():
     found = conformance.compare_gradients(*_problem("tiny-se-resnet", True), ["torch"], training=True)
-    data = found.to_dict()
+    data = comparison_to_dict(found)
     assert (data["what"], data["bound"], data["frameworks"]["torch"]["status"]) == ("gradients", 1e-12, "agreed")
 
 

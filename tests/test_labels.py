@@ -1,10 +1,15 @@
 """Label orders: the table, the permutation between them, and classifiers that follow it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from weights import Info, InputError, Params
-from weights.images.labels import classes, names, permutation, reorder
+from weights import MODELS, Info, InputError, Params
+from weights.change import reorder
+from weights.images.labels import classes, names, permutation
+
+SPEC = MODELS["se-resnet-50"]
 
 
 def test_each_index_and_each_wnid_occurs_once():
@@ -46,7 +51,7 @@ def head(labels) -> Params:
 
 
 def test_reordering_permutes_the_classifier_and_says_so():
-    moved = reorder(head("devkit"), "sorted")
+    moved = reorder(SPEC, head("devkit"), "sorted")
     np.testing.assert_array_equal(moved["fc.bias"], [c.devkit for c in sorted(classes(), key=lambda c: c.wnid)])
     assert moved.info.labels == "sorted"
     assert moved.info.history == ("classifier reordered from devkit to sorted label order",)
@@ -54,21 +59,21 @@ def test_reordering_permutes_the_classifier_and_says_so():
 
 @pytest.mark.parametrize(("order", "other"), [("devkit", "sorted"), ("sorted", "devkit")])
 def test_there_and_back_is_the_same(order, other):
-    back = reorder(reorder(head(order), other), order)
+    back = reorder(SPEC, reorder(SPEC, head(order), other), order)
     assert {k: a.tobytes() for k, a in back.items()} == {k: a.tobytes() for k, a in head(order).items()}
 
 
 def test_the_order_it_has_already_changes_nothing():
-    assert reorder(head("sorted"), "sorted").info.history == ()
+    assert reorder(SPEC, head("sorted"), "sorted").info.history == ()
 
 
 @pytest.mark.parametrize("order", [None, "alphabetical"])
 def test_an_unknown_order_is_not_guessed(order):
     with pytest.raises(InputError, match=r"the label order is (not known|alphabetical): state it"):
-        reorder(head(order), "sorted")
+        reorder(SPEC, head(order), "sorted")
 
 
 @pytest.mark.parametrize("arrays", [{}, {"fc.weight": np.ones((10, 4)), "fc.bias": np.ones(10)}])
 def test_other_classifiers_have_no_such_order(arrays):
     with pytest.raises(InputError, match=f"the classifier has {10 if arrays else 0} classes"):
-        reorder(Params(arrays, Info(labels="devkit")), "sorted")
+        reorder(replace(SPEC, classes=10 if arrays else 0), Params(arrays, Info(labels="devkit")), "sorted")

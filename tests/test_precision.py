@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 import conformance
+from benchmarks.precision import EVIDENCE, PAGE, page
 from conformance import cases
-from conformance.adapters import DIFFERENTIABLE, FRAMEWORKS
-from conformance.judge import process as worker
+from conformance.adapters import DIFFERENTIABLE, STANDARD
+from conformance.judge.answer import Answer
 from conformance.judge.bounds import BOUNDS, ROUNDING
-from conformance.judge.compare import judge
-from conformance.precision import EVIDENCE, PAGE, page
+from conformance.judge.measure import judge
+from conformance.judge.question import Forward
 from conformance.reference import forward as reference
 
 SPEC = cases.TINY["tiny-se-resnet"]
@@ -20,7 +21,7 @@ MEASURED = [row for row in ROWS if "error" in row]
 
 
 def test_the_page_is_up_to_date():
-    assert PAGE.read_text() == page(json.loads(EVIDENCE.read_text())), "run python -m conformance.precision --render"
+    assert PAGE.read_text() == page(json.loads(EVIDENCE.read_text())), "run make docs"
 
 
 def test_every_measurement_is_within_its_bound():
@@ -31,7 +32,7 @@ def test_every_measurement_is_within_its_bound():
 @pytest.mark.parametrize(("what", "dtype"), [(what, dtype) for what in BOUNDS for dtype in BOUNDS[what]])
 def test_every_bound_has_evidence_of_every_framework(what, dtype):
     found = {row["framework"] for row in ROWS if (row["what"], row["dtype"]) == (what, dtype)}
-    assert found == set(FRAMEWORKS if what == "taps" else DIFFERENTIABLE)
+    assert found == set(STANDARD if what == "taps" else DIFFERENTIABLE)
     worst = max(row["error"] for row in MEASURED if (row["what"], row["dtype"]) == (what, dtype))
     # A bound far above what is measured would let mistakes pass; other inputs and other machines need some room.
     assert BOUNDS[what][dtype] <= ROOM.get((what, dtype), 50) * worst
@@ -75,7 +76,7 @@ def test_a_worse_precision_in_the_middle_is_seen_where_it_is():
     taps = reference.run(SPEC, params, x)
     tap = "stage2.0.conv2"
     taps[tap] = _rounded(taps[tap], 11)  # as TF32's factors
-    result = judge("numpy", worker.Answer(dtype="float32", taps=taps), truth)
+    result = judge("numpy", Answer(dtype="float32", tensors=taps), truth, Forward(x))
     assert (result.status, result.first_divergent) == ("disagreed", tap)
     assert result.roundings[tap] > 1000
     assert max(r for name, r in result.roundings.items() if name != tap) < 100

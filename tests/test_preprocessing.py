@@ -6,11 +6,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from weights import CAFFE, Info, InputError, Params, Preprocessing
-from weights.images.prepare import prepare, rewrite
+from weights import CAFFE, MODELS, Info, InputError, Params, Preprocessing
+from weights.change.first_convolution import Convention
+from weights.change.first_convolution import rewrite as rewrite_of
+from weights.images import prepare
 
 TIMM = Preprocessing(channels="rgb", range=1, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 RGB01 = Preprocessing(channels="rgb", range=1, mean=(123 / 255, 117 / 255, 104 / 255), std=(1, 1, 1))
+
+
+def rewrite(params: Params, to: Convention) -> Params:
+    return rewrite_of(MODELS["se-resnet-50"], params, to)
 
 
 def photo(height: int, width: int) -> Image.Image:

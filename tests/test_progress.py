@@ -1,4 +1,4 @@
-"""What a terminal shows while a command works, and that nothing else is shown anything."""
+"""What a terminal shows while a command works, and that a pipe shows nothing."""
 
 import os
 import pty
@@ -9,13 +9,14 @@ import pytest
 
 WORK = """
 import time
-from conformance.progress import busy, step
-with busy("Comparing in float64", 2):
-    with step("torch"):
+from conformance.cli.progress import Bars
+bars = Bars()
+with bars.busy("Comparing in float64", 2):
+    with bars.step("torch"):
         time.sleep({seconds})
-    with step("jax"):
+    with bars.step("jax"):
         time.sleep({seconds})
-with step("alone"):
+with bars.step("alone"):
     pass
 """
 
@@ -27,7 +28,7 @@ def shown(seconds: float, terminal: bool) -> str:
     with subprocess.Popen(command, stderr=writer, env={**os.environ, "TERM": "xterm", "COLUMNS": "80"}) as process:
         os.close(writer)
         said = b""
-        # A terminal that nobody writes to any more is an error on Linux, a pipe an end.
+        # Reading from a terminal that nobody writes to any more is an error on Linux; from a pipe it is an end.
         try:
             while part := os.read(reader, 4096):
                 said += part
@@ -38,7 +39,7 @@ def shown(seconds: float, terminal: bool) -> str:
     return said.decode()
 
 
-def test_a_terminal_shows_each_framework_at_work_and_is_clean_afterwards():
+def test_terminal_shows_each_step_and_is_clean_afterwards():
     said = shown(1.4, terminal=True)
     assert "Comparing in float64" in said
     assert "  torch" in said
@@ -48,5 +49,5 @@ def test_a_terminal_shows_each_framework_at_work_and_is_clean_afterwards():
 
 
 @pytest.mark.parametrize(("seconds", "terminal"), [(0.1, True), (0.7, False)])
-def test_nothing_is_shown_of_short_work_or_where_there_is_no_terminal(seconds, terminal):
+def test_short_work_and_pipe_show_nothing(seconds: float, terminal: bool):
     assert shown(seconds, terminal) == ""

@@ -5,94 +5,70 @@ import math
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from conformance.cases import TINY
-from conformance.judge.bounds import ROUNDING
-from conformance.report.plots import HeatMap, merged
-from conformance.report.run import to_json, top
-from conformance.report.table import HEADER, agreed, aligned, html, markdown, rows, write
-from weights import MODELS, InputError, Spec, graph
+from conformance.judge.verdict import Comparison, Verdict
+from conformance.report.heat_map import HeatMap
+from conformance.report.page import to_html
+from conformance.report.plots import merged
+from conformance.report.run import Compared, Input, Machine, Prediction, Run, Weights, to_json, top
+from conformance.report.table import HEADER, aligned, listed, markdown, rows
+from weights import MODELS, Spec, graph
 
 SPEC = TINY["tiny-se-resnet"]
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
+ABSENT = Verdict(adapter="jax", status="absent", message="jax is not installed: pip install 'senet[jax]'")
 
 
-def result(dtype: str, errors: dict[str, float], bound: float, **changes) -> dict:
-    worst = max(errors, key=lambda tap: errors[tap])
-    first = next((tap for tap, error in errors.items() if not error <= bound), None)
-    return {
-        "status": "disagreed" if first else "agreed",
-        "version": "1.0",
-        "dtype": dtype,
-        "bound": bound,
-        "message": "",
-        "taps": errors,
-        "roundings": {tap: error / ROUNDING[dtype] for tap, error in errors.items()},
-        "worst": {"tap": worst, "error": errors[worst]},
-        "first_divergent": first,
-        "logits_error": errors["logits"],
-        "top1": 3,
-        "seconds": 1.0,
-    } | changes
+def judged(adapter: str, dtype: str, errors: dict[str, float], bound: float) -> Verdict:
+    agreed = all(error <= bound for error in errors.values())
+    return Verdict(
+        adapter=adapter,
+        status="agreed" if agreed else "disagreed",
+        version="1.0",
+        dtype=dtype,
+        bound=bound,
+        errors=errors,
+        top1=3,
+        seconds=1.0,
+    )
 
 
-ABSENT = {
-    "status": "absent",
-    "version": "",
-    "dtype": "",
-    "bound": 0.0,
-    "message": "jax is not installed: pip install 'senet[jax]'",
-    "taps": {},
-    "roundings": {},
-    "worst": None,
-    "first_divergent": None,
-    "logits_error": None,
-    "top1": None,
-    "seconds": 0.0,
-}
+def compared(*verdicts: Verdict, **changes: Any) -> Comparison:
+    results = {verdict.adapter: verdict for verdict in verdicts}
+    comparison = Comparison(network=SPEC.name, dtype="float64", shape=(1, 3, 65, 64), results=results, truth={})
+    return replace(comparison, **changes)
 
 
-def run(error: float = 1e-15, name: str = "tiny-se-resnet", note: str = "", spec: Spec = SPEC) -> dict:
+def run(error: float = 1e-15, name: str = "tiny-se-resnet", note: str = "", spec: Spec = SPEC) -> Run:
     """A run of two frameworks and an absent one; PyTorch is off by ``error`` from stage2 on."""
     taps = [node.name for node in graph(spec)]
     late = taps.index("stage2.0.conv1")
     double = {tap: 0.0 if i == 0 else 1e-15 if i < late else error for i, tap in enumerate(taps)}
-    single = dict.fromkeys(taps, 3e-7)
-    frameworks = {"torch": result("float64", double, 1e-13), "onnx": result("float32", single, 1e-5), "jax": ABSENT}
-    return {
-        "format": 1,
-        "checkpoint": {
-            "file": "x.safetensors",
-            "source": "x.caffemodel",
-            "format": "caffemodel",
-            "sha256": "ab",
-            "file_sha256": "cd",
-            "note": note,
-        },
-        "network": {"name": name, "parameters": 12345, "gmacs": 0.1},
-        "input": {"what": "the photograph x.jpg", "shape": [1, 3, 65, 64], "preprocessing": "BGR", "photo": PIXEL},
-        "comparisons": [
-            {
-                "what": "taps",
-                "dtype": "float64",
-                "bound": 1e-13,
-                "eps": 2.2e-16,
-                "agreed": True,
-                "frameworks": frameworks,
-            }
-        ],
-        "top5": [{"index": 3, "name": "kit fox", "probability": 0.5}],
-        "labels": "devkit",
-        "assumed": ["labels"],
-        "machine": {"system": "Linux", "cpus": 2, "date": "today", "versions": {"Python": "3.11"}},
-        "command": "senet compare x.safetensors",
-    }
+    torch = judged("torch", "float64", double, 1e-13)
+    onnx = judged("onnx", "float32", dict.fromkeys(taps, 3e-7), 1e-5)
+    return Run(
+        checkpoint=Weights(
+            file="x.safetensors", file_sha256="cd", source="x.caffemodel", format="caffemodel", sha256="ab", note=note
+        ),
+        network=Compared(name=name, parameters=12345, gmacs=0.1),
+        input=Input(what="the photograph x.jpg", shape=(1, 3, 65, 64), preprocessing="BGR", photo=PIXEL),
+        comparisons=(compared(torch, onnx, ABSENT),),
+        top5=(Prediction(3, "kit fox", 0.5),),
+        labels="devkit",
+        assumed=("labels",),
+        machine=Machine(system="Linux", cpus=2, date="today", versions={"Python": "3.11"}),
+        command="senet compare x.safetensors",
+    )
 
 
 class Page(HTMLParser):
@@ -124,8 +100,8 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_is_whole_and_fetches_nothing():
-    text = html(run())
+def test_page_is_whole_and_fetches_nothing():
+    text = to_html(run())
     page = Page(text)
     assert not page.open
     assert page.links == [PIXEL]
@@ -133,18 +109,18 @@ def test_the_page_is_whole_and_fetches_nothing():
     assert len(set(page.ids)) == len(page.ids)
 
 
-def test_pictures_have_words_for_those_who_do_not_see_them():
-    assert all(image.get("alt") or image.get("aria-label") for image in Page(html(run())).images)
-    assert "the worst is 1.0e-15" in html(run())
+def test_pictures_have_text_alternatives():
+    assert all(image.get("alt") or image.get("aria-label") for image in Page(to_html(run())).images)
+    assert "the worst is 1.0e-15" in to_html(run())
 
 
-def test_the_page_shows_every_tap_of_every_framework():
+def test_curves_show_every_tap_of_every_framework():
     taps = len(graph(SPEC))
-    assert html(run()).count('<circle class="point"') == 2 * taps
+    assert to_html(run()).count('<circle class="point"') == 2 * taps
 
 
-def test_the_heat_map_and_its_table_hold_every_tap_of_every_framework():
-    page = html(run())
+def test_heat_map_and_its_table_hold_every_tap_of_every_framework():
+    page = to_html(run())
     for tap in (node.name for node in graph(SPEC)):
         assert page.count(f"<title>{tap}\n") == 2
         assert page.count(f'<tr><th scope="row"><code>{tap}</code></th>') == 2
@@ -167,73 +143,71 @@ def test_the_heat_map_and_its_table_hold_every_tap_of_every_framework():
         (math.nan, "over2"),
     ],
 )
-def test_a_shade_says_where_an_error_is_between_epsilon_and_the_bound(error, shade):
-    drawn = HeatMap("taps", "float64", {"torch": result("float64", {"logits": 1e-15}, 1e-13)})
+def test_shade_places_error_between_epsilon_and_bound(error, shade):
+    drawn = HeatMap("taps", "float64", {"torch": judged("torch", "float64", {"logits": 1e-15}, 1e-13)})
     assert drawn.shade(error) == shade
     assert shade in [name for name, _, _ in drawn.key]
-    assert f".{shade} {{" in html(run())
+    assert f".{shade} {{" in to_html(run())
 
 
-def test_the_heat_map_says_where_a_framework_leaves_the_bound():
+def test_heat_map_names_first_tap_above_bound():
     place = [node.name for node in graph(SPEC)].index("stage2.0.conv1") + 1
     said = f"PyTorch is above the bound first at <code>stage2.0.conv1</code>, {place} of {len(graph(SPEC))}."
-    assert said in html(run(error=1e-3))
-    assert "above the bound first" not in html(run())
+    assert said in to_html(run(error=1e-3))
+    assert "above the bound first" not in to_html(run())
 
 
-def test_taps_that_only_some_frameworks_have_stand_in_the_order_of_the_graph():
+def test_merged_taps_keep_graph_order():
     assert merged([["a", "b", "d"], ["a", "c", "d"], ["a", "b", "c", "d", "e"], []]) == ["a", "b", "c", "d", "e"]
 
 
-def test_gradients_are_drawn_apart_from_taps():
-    found = run()
+def test_page_draws_gradients_apart_from_taps():
     errors = {"logits": 0.0, "fc.weight": 2e-16, "stem.conv1.weight": 4e-15, "data": 1e-15}
-    gradients = {"what": "gradients", "dtype": "float64", "bound": 1e-12, "eps": 2.2e-16, "agreed": True}
-    found["comparisons"].append(gradients | {"frameworks": {"torch": result("float64", errors, 1e-12)}})
-    page = html(found)
+    gradients = compared(judged("torch", "float64", errors, 1e-12), what="gradients")
+    found = replace(run(), comparisons=(*run().comparisons, gradients))
+    page = to_html(found)
     assert "Gradients in float64" in page
     assert "PyTorch, gradients: error of 4 gradients" in page
     assert list(rows(found))[-1][0] == "PyTorch, gradients"
 
 
-def test_the_page_says_how_to_run_it_again():
-    page = html(run())
+def test_page_says_how_to_run_it_again():
+    page = to_html(run())
     assert "echo &#39;cd  x.safetensors&#39; | sha256sum --check\nsenet compare x.safetensors</code>" in page
     assert "Python 3.11" in page
 
 
-def test_the_verdict_follows_the_numbers():
-    assert ">agreed</span>" in html(run())
-    page = html(run(error=1e-3))
+def test_page_verdict_follows_errors():
+    assert ">agreed</span>" in to_html(run())
+    page = to_html(run(error=1e-3))
     assert ">disagreed</span>" in page
     assert "PyTorch in float64, first at <code>stage2.0.conv1</code>" in page
     assert page.count('<circle class="over"') > 1
 
 
-def test_text_from_files_is_escaped():
-    page = html(run(name="<script>alert(1)</script>"))
+def test_page_escapes_text_from_files():
+    page = to_html(run(name="<script>alert(1)</script>"))
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
 
 
 @pytest.mark.parametrize("error", [math.inf, math.nan, 1e300, 0.0])
-def test_extreme_errors_can_be_drawn(error):
-    heights = [float(y) for y in re.findall(r'cy="([^"]*)"', html(run(error=error)))]
+def test_curves_draw_extreme_errors_inside_the_picture(error):
+    heights = [float(y) for y in re.findall(r'cy="([^"]*)"', to_html(run(error=error)))]
     assert all(0 <= y <= 260 for y in heights)
 
 
-def test_nothing_compared_is_not_agreed():
-    found = run()
-    found["comparisons"][0]["frameworks"] = {"jax": ABSENT}
-    assert not agreed(found)
-    assert "nothing compared" in html(found)
+def test_run_without_comparison_has_not_agreed():
+    found = replace(run(), comparisons=(compared(ABSENT),))
+    assert not found.agreed
+    assert "nothing compared" in to_html(found)
 
 
-def test_seeded_weights_are_called_so():
-    assert "(seeded weights)" in html(run(note="seeded weights"))
+def test_page_names_seeded_weights():
+    assert "(seeded weights)" in to_html(run(note="seeded weights"))
 
 
-def test_the_table_has_a_row_for_each_framework():
+def test_table_has_a_row_for_each_framework():
     lines = list(rows(run()))
     assert [line[0] for line in lines] == ["PyTorch", "ONNX Runtime", "Flax (JAX)"]
     assert lines[1][2] == "float32"
@@ -243,35 +217,56 @@ def test_the_table_has_a_row_for_each_framework():
     assert markdown(HEADER, lines).splitlines()[1].count("---") == len(HEADER)
 
 
-def test_json_holds_no_number_that_json_has_not():
+def test_json_writes_null_for_errors_that_are_not_finite():
     text = to_json(run(error=math.inf))
     assert "Infinity" not in text
     assert '"stage2.0.conv1": null' in text
     assert PIXEL not in text
 
 
-def test_probabilities_sum_to_one_and_names_need_a_label_order():
-    import numpy as np
-
+def test_top_classes_have_probabilities_and_names_by_label_order():
     scores = np.linspace(0, 1000, 1000)[None]
     found = top(scores, "devkit", 1000)
-    assert abs(sum(c["probability"] for c in found) - 1) < 1e-12
-    assert found[0]["index"] == 999
-    assert all(c["name"] for c in found)
-    assert not any(c["name"] for c in top(scores, None))
-    assert not any(c["name"] for c in top(scores[:, :10], "devkit"))
+    assert abs(sum(c.probability for c in found) - 1) < 1e-12
+    assert found[0].index == 999
+    assert all(c.name for c in found)
+    assert not any(c.name for c in top(scores, None))
+    assert not any(c.name for c in top(scores[:, :10], "devkit"))
 
 
-def test_a_page_that_cannot_be_written_is_an_input_error(tmp_path):
-    with pytest.raises(InputError, match="cannot be written"):
-        write(tmp_path / "no" / "report.html", run())
+def test_terminal_table_wraps_between_words():
+    lines = [("one two three", "12"), ("four", "3")]
+    assert aligned(("name", "how many"), lines, 15).splitlines() == [
+        "            how",
+        "name       many",
+        "---------- ----",
+        "one two      12",
+        "three",
+        "four          3",
+    ]
+
+
+@pytest.mark.parametrize("width", [None, 9, 200])
+def test_table_that_fits_or_cannot_wrap_has_a_line_for_each_row(width: int | None):
+    text = aligned(HEADER, rows(run()), width).splitlines()
+    assert len(text) == 5
+    assert text == aligned(HEADER, rows(run())).splitlines()
+
+
+def test_table_in_a_pipe_has_a_line_for_each_row():
+    long = [("PyTorch [bold]x[/bold]", "1" * 500), ("a", "2")]
+    assert aligned(("name", "number"), long).splitlines()[2].endswith("PyTorch [bold]x[/bold]  " + "1" * 500)
+
+
+def test_list_of_facts_wraps_values_below_each_other():
+    assert listed([("file", "a b c d"), ("x", "y")], 9) == "file  a b\n      c d\nx     y"
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium here to render the page")
 @pytest.mark.parametrize("error", [1e-15, 1e-3])
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("network", ["tiny-se-resnet", "senet-154"])
-def test_a_browser_shows_the_page_without_overflow(network, width, error, tmp_path):
+def test_browser_shows_page_without_overflow(network, width, error, tmp_path):
     spec = TINY.get(network) or MODELS[network]
     # Chromium's windows are at least 500 pixels wide; a frame in them can be a telephone.
     probe = """<script>
@@ -297,7 +292,7 @@ def test_a_browser_shows_the_page_without_overflow(network, width, error, tmp_pa
             shown: all(".map .names li").map(li => li.scrollWidth <= li.clientWidth && li.scrollHeight <= 26),
         });
         </script>"""
-    (tmp_path / "page.html").write_text(html(run(error, spec=spec)).replace("</body>", f"{probe}</body>"))
+    (tmp_path / "page.html").write_text(to_html(run(error, spec=spec)).replace("</body>", f"{probe}</body>"))
     frame = tmp_path / "frame.html"
     frame.write_text(f'<title>none</title><iframe src="page.html" style="border: 0" width={width} height=900></iframe>')
     done = subprocess.run(
@@ -329,7 +324,7 @@ def test_a_browser_shows_the_page_without_overflow(network, width, error, tmp_pa
     assert seen["bad"] == ("rgb(122, 12, 18)" if error > 1e-5 else None)
 
 
-def test_the_readme_quotes_the_blocks_as_they_are():
+def test_readme_quotes_the_blocks():
     root = Path(__file__).parents[1]
     readme = (root / "README.md").read_text()
     snippets = re.findall(r"```python\n(def (?:forward|__call__|call)\(.*?)```", readme, re.S)

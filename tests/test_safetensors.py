@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -216,7 +217,8 @@ def test_a_two_gigabyte_header_in_a_small_file_is_an_error(tmp_path: Path):
         ({"senet.spec": '{"family": "vgg"}'}, "unknown family 'vgg'"),
         ({"senet.spec": "{"}, "metadata is damaged"),
         ({"senet.labels": "alphabetical"}, "label order 'alphabetical'"),
-        ({"senet.preprocessing": '{"channels": "bgr"}'}, "metadata is damaged: KeyError"),
+        ({"senet.preprocessing": '{"channels": "bgr"}'}, "preprocessing: range, mean, std, resize, crop is missing"),
+        ({"senet.preprocessing": "[]"}, "metadata is damaged: AttributeError|preprocessing: channels"),
         ({"senet.preprocessing": "[" * 100_000}, "metadata is damaged: RecursionError"),
         ({"senet.factors": "3"}, "metadata is damaged"),
     ],
@@ -239,6 +241,29 @@ def test_tensors_that_do_not_fit_the_spec_are_listed_together(file: Path):
 def test_options_for_foreign_files_are_refused_for_canonical_ones(file: Path):
     with pytest.raises(InputError, match=r"says itself what it is; leave out dialect timm"):
         read(file, dialect="timm")
+    with pytest.raises(InputError, match=r"says itself what it is; leave out spec se-resnet-50"):
+        read(file, spec=MODELS["se-resnet-50"])
+    assert read(file, spec=TINY).spec == TINY
+
+
+def test_duplicate_names_in_a_large_header_are_found_in_linear_time(tmp_path: Path):
+    entry = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    text = json.dumps({f"tensor{i}": entry for i in range(100_000)})[:-1] + ', "tensor7": {}}'
+    (tmp_path / "x.safetensors").write_bytes(len(text).to_bytes(8, "little") + text.encode())
+    start = time.perf_counter()
+    with pytest.raises(InputError, match=r"damaged: tensor7 occurs twice"):
+        load_tensors(tmp_path / "x.safetensors")
+    assert time.perf_counter() - start < 10  # 0.4 s by itself; minutes where every pair of names is compared
+
+
+def test_control_characters_in_names_are_shown_escaped(tmp_path: Path):
+    name = "a\x1b[31m\ud800"
+    header = json.dumps({name: {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}}).encode()
+    (tmp_path / "x.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    with pytest.raises(InputError) as error:
+        load_tensors(tmp_path / "x.safetensors")
+    assert str(error.value).isprintable()
+    assert r"a\x1b[31m\ud800 begins at byte 4" in str(error.value)
 
 
 @pytest.mark.parametrize("dialect", ["torch", "timm"])

@@ -10,7 +10,8 @@ from protobuf_caffe import message_class
 
 from weights import InputError
 from weights.caffe.schema import ENUMS, MESSAGES, Field
-from weights.caffe.wire import Budget, Message, decode, encode, tag, to_varint, varint
+from weights.caffe.wire import decode, encode
+from weights.protobuf import Budget, Message, tag, to_varint, varint
 
 DEFINITIONS = sorted(
     MESSAGES.keys() - {"BlobProto", "V1LayerParameter", "V0LayerParameter", "NetParameter", "LayerParameter"}

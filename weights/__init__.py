@@ -11,7 +11,7 @@ from weights.networks.resnet import ResNetSpec
 from weights.networks.se import SE
 from weights.networks.sizes import shapes
 from weights.networks.spec import EPS, Spec
-from weights.params import CAFFE, Info, Params, Preprocessing
+from weights.params import CAFFE, Checkpoint, Info, Params, Preprocessing
 
 __all__ = [
     "CAFFE",
@@ -19,6 +19,7 @@ __all__ = [
     "FAMILIES",
     "MODELS",
     "SE",
+    "Checkpoint",
     "Cost",
     "InceptionSpec",
     "Info",

@@ -2,12 +2,28 @@
 
 
 class InputError(ValueError):
-    """What was handed in cannot be used.
+    """Something that was handed in cannot be used.
 
     The message is one clear line (or a list, one finding a line): which file, which layer or tensor, what was
-    expected, what was found, what to do.
+    expected, what was found, what to do. Names in it come from files, so it is made printable.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class InputWarning(UserWarning):
-    """What was handed in is used, but not all of it: which file, and what of it is left out."""
+    """Something that was handed in is used, but not all of it: which file, and what of it is left out."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
+
+
+def printable(text: str) -> str:
+    """A text that every terminal and every file can take: control characters and lone surrogates as escapes.
+
+    Line breaks stay. A text that is printable already is returned as it is.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c == "\n" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,10 +1,13 @@
 """Parameters, and what has to travel with them: preprocessing, label order, provenance, BatchNorm factors."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
+
+from weights.errors import InputError
 
 if TYPE_CHECKING:
     from weights.networks.spec import Spec
@@ -13,16 +16,79 @@ Labels = Literal["devkit", "sorted"]
 """Order of the 1000 ImageNet classes: by ILSVRC devkit id (the released Caffe files) or by sorted WordNet id."""
 
 
+LARGEST_IMAGE = 2**14
+"""Pixels on a side of a resized image and of its crop: more would be gigabytes."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preprocessing:
-    """From an image to the input of a network: (pixels in the given order and range - mean) / std."""
+    """From an image to the input of a network: (pixels in the given order and range - mean) / std.
+
+    Raises:
+        InputError: when made, by the constructor or by ``dataclasses.replace``, of values that no image can be
+            prepared with; the field is named.
+    """
 
     channels: Literal["bgr", "rgb"]
     range: float  # 255: pixels 0..255; 1: pixels 0..1
     mean: tuple[float, float, float]  # in the order of the channels, in units of the range
     std: tuple[float, float, float]
     resize: int = 256  # short side
-    crop: int = 224  # centre
+    crop: int = 224  # centre; at most the short side, for nothing is padded
+
+    def __post_init__(self) -> None:
+        _expect(self.channels in ("bgr", "rgb"), "channels", self.channels, "bgr or rgb")
+        _expect(_finite(self.range) and self.range > 0, "range", self.range, "a finite number greater than 0")
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            fits = isinstance(values, tuple) and len(values) == 3 and all(map(_finite, values))
+            _expect(fits, name, values, "three finite numbers")
+        _expect(0 not in self.std, "std", self.std, "three numbers that are not 0")
+        for name, size in (("resize", self.resize), ("crop", self.crop)):
+            fits = type(size) is int and 0 < size <= LARGEST_IMAGE
+            _expect(fits, name, size, f"a whole number from 1 to {LARGEST_IMAGE}")
+        _expect(self.crop <= self.resize, "crop", self.crop, f"at most resize, which is {self.resize}")
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> "Preprocessing":
+        """The record of plain data, such as ``dataclasses.asdict`` and JSON give: numbers become floats, lists tuples.
+
+        Raises:
+            InputError: fields that are missing, unexpected or of values that do not fit.
+        """
+        names = [f.name for f in fields(cls)]
+        missing = [name for name in names if name not in data]
+        unexpected = [str(name)[:80] for name in data if name not in names]
+        if missing or unexpected:
+            what = f"{', '.join(missing)} is missing" if missing else f"{', '.join(unexpected)} is unexpected"
+            raise InputError(f"preprocessing: {what}; its fields are {', '.join(names)}")
+        values = dict(data)
+        values["range"] = _float(values["range"])
+        for name in ("mean", "std"):
+            if isinstance(values[name], list | tuple):
+                values[name] = tuple(map(_float, values[name]))
+        return cls(**values)
+
+    def __str__(self) -> str:
+        """In one line: order and range of the channels, what is subtracted and divided by, sizes."""
+        mean = ", ".join(f"{m:.7g}" for m in self.mean)
+        std = "" if set(self.std) == {1.0} else f", divided by ({', '.join(f'{s:.7g}' for s in self.std)})"
+        where = f"short side {self.resize}, centre {self.crop}x{self.crop}"
+        return f"{self.channels.upper()} 0..{self.range:g}, minus ({mean}){std}; {where}"
+
+
+def _expect(fits: bool, field: str, value: object, expected: str) -> None:
+    if not fits:
+        raise InputError(f"preprocessing: {field} is {str(value)[:100]}, expected {expected}")
+
+
+def _finite(value: object) -> bool:
+    """Whether a value is a number within a float's range; whole ones may be larger, and NaN compares with nothing."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def _float(value: Any) -> Any:
+    """Whole numbers, however large, as floats; what is no number stays, and is refused when the record is made."""
+    return float(value) if _finite(value) else value
 
 
 CAFFE = Preprocessing(channels="bgr", range=255, mean=(104.0, 117.0, 123.0), std=(1.0, 1.0, 1.0))
@@ -35,7 +101,7 @@ class Info:
 
     preprocessing: Preprocessing | None = None
     labels: Labels | None = None
-    assumed: tuple[str, ...] = ()  # which of the two above the source did not state itself
+    assumed: tuple[str, ...] = ()  # what the source did not state: of the two above, and of the spec ("se.gate")
     source: str = ""  # file name
     format: str = ""  # "caffemodel", "safetensors", ...
     sha256: str = ""  # of the source file
@@ -70,8 +136,7 @@ class Params(dict[str, np.ndarray]):
         return Params({**other, **self}, self.info)
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(NamedTuple):
     """What a file holds: ``spec, params = read(path)``, or with its ``info`` by name.
 
     Attributes:
@@ -86,10 +151,6 @@ class Checkpoint:
     def info(self) -> Info:
         """What the checkpoint expects and where it comes from."""
         return self.params.info
-
-    def __iter__(self) -> Iterator[Any]:
-        """The record and the parameters."""
-        return iter((self.spec, self.params))
 
 
 def info_of(params: Mapping[str, Any]) -> Info:

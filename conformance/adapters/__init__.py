@@ -1,89 +1,140 @@
-"""One adapter per framework, imported by name when it is needed.
+"""The adapters that come along, in one table, and the loading of an adapter by its name.
 
-An adapter is a module with
-
-    NAME: str                              what people call it
-    version() -> str                       of what computes
-    build(spec, params, dtype) -> model    in inference mode; params by canonical name
-    taps(model, x) -> {node: array}        x and maps are (N, C, H, W); what the model does not have is left out
-    gradients(model, x, cotangent, training=False) -> {"data" or parameter: array}
-    train(model, batches, recipe) -> {parameter: array}
-
-of which the last two may be absent. Where it does not compute in every precision, ``dtype(spec, shape, dtype) -> str``
-is the one that it takes instead.
+``protocol`` says what functions an adapter has. A module is imported when its adapter is used, not before.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
-from types import ModuleType
+from typing import TYPE_CHECKING, cast
 
 from weights.errors import InputError
 
-FRAMEWORKS = ("numpy", "torch", "jax", "tf", "onnx")
-"""The adapters that come along; any other is named by its module, "package.module"."""
+if TYPE_CHECKING:
+    from conformance.adapters.protocol import Adapter
 
-CONTESTANTS = (
-    "torch_channels_last",
-    "torch_compiled",
-    "torch_exported",
-    "torch_scripted",
-    "jax_eager",
-    "tf_eager",
-    "tf_xla",
-    "tf_saved_model",
-    "tf_lite",
-    "keras_jax",
-    "keras_torch",
-    "onnx_torch",
-    "onnx_jax",
-    "openvino",
-)
-"""Other ways of running the same networks, which are asked for by name, or as "all"."""
 
-KNOWN = FRAMEWORKS + CONTESTANTS
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One adapter that comes along.
 
-ENVIRONMENT = {
-    "keras_jax": {"KERAS_BACKEND": "jax"},
-    "keras_torch": {"KERAS_BACKEND": "torch"},
-    **{name: {"KERAS_BACKEND": "tensorflow"} for name in ("tf", "tf_eager", "tf_xla", "tf_saved_model", "tf_lite")},
+    Attributes:
+        name: what it is asked for by, and the name of its module.
+        title: what people read in tables and reports.
+        extra: ``pip install 'senet[extra]'`` installs what it needs; "" if it needs nothing.
+        packages: the top-level modules of that extra that compute; a run states their versions.
+        also: other top-level modules of that extra.
+        backend: what KERAS_BACKEND has to be before Keras is imported, "" without Keras.
+        differentiable: whether it has gradients.
+        standard: whether it is compared where nobody says which.
+    """
+
+    name: str
+    title: str
+    extra: str = ""
+    packages: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+    backend: str = ""
+    differentiable: bool = False
+    standard: bool = False
+
+    @property
+    def module(self) -> str:
+        """The path of its module."""
+        return f"{__name__}.{self.name}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that have to be set before anything is imported; they are, in a process of its own."""
+        return {"KERAS_BACKEND": self.backend} if self.backend else {}
+
+
+ADAPTERS: Mapping[str, Row] = {
+    row.name: row
+    for row in (
+        Row(name="numpy", title="NumPy reference", differentiable=True, standard=True),
+        Row(
+            name="torch",
+            title="PyTorch",
+            extra="torch",
+            packages=("torch",),
+            differentiable=True,
+            standard=True,
+        ),
+        Row(
+            name="jax",
+            title="Flax (JAX)",
+            extra="jax",
+            packages=("jax", "flax"),
+            also=("jaxlib", "optax"),
+            differentiable=True,
+            standard=True,
+        ),
+        Row(
+            name="tf",
+            title="Keras (TensorFlow)",
+            extra="tf",
+            packages=("tensorflow", "keras"),
+            backend="tensorflow",
+            differentiable=True,
+            standard=True,
+        ),
+        Row(
+            name="onnx",
+            title="ONNX Runtime",
+            extra="onnx",
+            packages=("onnx", "onnxruntime"),
+            also=("onnx_ir",),
+            standard=True,
+        ),
+        Row(name="torch_channels_last", title="PyTorch, channels last", extra="torch", differentiable=True),
+        Row(name="torch_compiled", title="PyTorch, compiled", extra="torch", differentiable=True),
+        Row(name="torch_exported", title="PyTorch, exported", extra="torch"),
+        Row(name="torch_scripted", title="PyTorch, scripted", extra="torch"),
+        Row(name="jax_eager", title="Flax, eager", extra="jax", differentiable=True),
+        Row(name="tf_eager", title="Keras (TF), eager", extra="tf", backend="tensorflow", differentiable=True),
+        Row(name="tf_xla", title="Keras (TF), XLA", extra="tf", backend="tensorflow", differentiable=True),
+        Row(name="tf_saved_model", title="SavedModel", extra="tf", backend="tensorflow"),
+        Row(name="tf_lite", title="TFLite", extra="tf", backend="tensorflow"),
+        Row(name="keras_jax", title="Keras (JAX)", extra="tf", backend="jax", differentiable=True),
+        Row(name="keras_torch", title="Keras (PyTorch)", extra="tf", backend="torch", differentiable=True),
+        Row(name="onnx_torch", title="ONNX of torch.onnx", extra="contestants", packages=("onnxscript",)),
+        Row(name="onnx_jax", title="ONNX of jax2onnx", extra="contestants", packages=("jax2onnx",)),
+        Row(name="openvino", title="OpenVINO", extra="contestants", packages=("openvino",)),
+    )
 }
-"""What must be set before anything is imported; it is in a process of its own."""
+"""The adapters that come along, by name; any other is named by its module, "package.module"."""
 
-DIFFERENTIABLE = ("numpy", "torch", "jax", "tf")
-"""Those that have gradients and train."""
+STANDARD = tuple(row.name for row in ADAPTERS.values() if row.standard)
+"""Those that are compared where nobody says which."""
 
-EXTRAS = {
-    "torch": "torch",
-    "jax": "jax",
-    "jaxlib": "jax",
-    "flax": "jax",
-    "optax": "jax",
-    "tensorflow": "tf",
-    "keras": "tf",
-    "onnx": "onnx",
-    "onnx_ir": "onnx",
-    "onnxruntime": "onnx",
-    "jax2onnx": "contestants",
-    "onnxscript": "contestants",
-    "openvino": "contestants",
-}
+DIFFERENTIABLE = tuple(row.name for row in ADAPTERS.values() if row.standard and row.differentiable)
+"""Those whose gradients and training are compared where nobody says which."""
+
+EXTRAS: Mapping[str, str] = {package: row.extra for row in ADAPTERS.values() for package in (*row.packages, *row.also)}
 """Top-level modules to the extra that installs them: ``pip install 'senet[...]'``."""
 
 
 class AbsentError(ModuleNotFoundError):
-    """A framework is not installed; the message says what to install."""
+    """What an adapter needs is not installed; the message says what to install."""
 
 
-def adapter(name: str) -> ModuleType:
+def title_of(name: str) -> str:
+    """What people read instead of an adapter's name; a port's name as it is."""
+    return ADAPTERS[name].title if name in ADAPTERS else name
+
+
+def adapter(name: str) -> "Adapter":
     """The adapter of that name.
 
     Raises:
-        AbsentError: its framework is not installed.
+        AbsentError: what it needs is not installed.
         InputError: there is no such adapter.
     """
     path = known(name)
     try:
-        return import_module(path)
+        return cast("Adapter", import_module(path))  # a module that keeps the protocol is one; pyright cannot see it
     except ImportError as error:
         # Our packages say in an ImportError of their own which extra they need; its cause names the module.
         cause = error.__cause__ if isinstance(error.__cause__, ImportError) else error
@@ -95,19 +146,19 @@ def adapter(name: str) -> ModuleType:
 
 
 def known(name: str) -> str:
-    """The path of the module that is the adapter of that name; nothing is imported but the packages above it.
+    """The path of the module that is the adapter of that name. Only the packages above it are imported.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such module.
     """
-    path = f"{__name__}.{name}" if name in KNOWN else name
+    path = ADAPTERS[name].module if name in ADAPTERS else name
     try:
         found = "." in path and find_spec(path)
     except ModuleNotFoundError:
         found = None
     if not found:
         raise InputError(
-            f"unknown framework {name!r}: expected one of {', '.join(KNOWN)}, "
+            f"unknown framework {name!r}: expected one of {', '.join(ADAPTERS)}, "
             "or an adapter's module, 'package.module', that can be imported"
         )
     return path

@@ -11,14 +11,15 @@ import optax
 from flax import nnx
 
 import se_jax
+from conformance.adapters import ADAPTERS
+from conformance.adapters.places import places
 from conformance.reference.training import Batch, Recipe
-from weights.names.dialect import FLAX
-from weights.networks.network import graph
+from weights.names.frameworks import FLAX
 from weights.networks.parameters import schema
 from weights.networks.spec import Spec
 from weights.params import Params
 
-NAME = "Flax"
+NAME = ADAPTERS["jax"].title
 
 
 def version() -> str:
@@ -27,12 +28,7 @@ def version() -> str:
 
 def build(spec: Spec, params: Mapping[str, np.ndarray], dtype: str) -> Any:
     with jax.enable_x64(dtype == "float64"):
-        # Only shapes: drawing initial values, to be overwritten, compiles a program for every shape (half a minute).
-        model = nnx.eval_shape(lambda: se_jax.build(spec, dtype))
-        model.dropout = nnx.Dropout(spec.dropout, rngs=nnx.Rngs(0))
-        se_jax.load(model, params)
-        model.eval()
-    return model
+        return se_jax.restore(spec, params, dtype)
 
 
 def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
@@ -43,9 +39,8 @@ def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
             for path, value in nnx.to_flat_state(captured)
             if path[-1] == "__call__"
         }
-        return {
-            node.name: nchw(found[node.module].get_value()[0]) for node in graph(model.spec) if node.module in found
-        }
+        nodes = places(model.spec.network(), found).items()
+        return {node.name: nchw(found[path].get_value()[0]) for path, node in nodes}
 
 
 @nnx.jit

@@ -5,12 +5,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from conformance.adapters import ADAPTERS
 from conformance.adapters import jax as compiled
 from conformance.adapters.jax import build, version
 
 __all__ = ["NAME", "build", "gradients", "taps", "version"]
 
-NAME = "Flax, eager"
+NAME = ADAPTERS["jax_eager"].title
 
 
 def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:

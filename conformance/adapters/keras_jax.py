@@ -10,13 +10,13 @@ import jax
 import keras
 import numpy as np
 
-from conformance.adapters import keras_layers
+from conformance.adapters import ADAPTERS, keras_layers
 from conformance.adapters.keras_layers import nchw, recording
 from weights.networks.spec import Spec
 
 __all__ = ["NAME", "build", "gradients", "taps", "version"]
 
-NAME = "Keras on JAX"
+NAME = ADAPTERS["keras_jax"].title
 
 
 def version() -> str:

@@ -1,4 +1,4 @@
-"""What Keras' adapters share, whatever the backend: the file, what layers answer while a model runs, gradients."""
+"""What Keras' adapters share, whatever the backend: loading the file, recording the layers' outputs, gradients."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,11 +11,14 @@ import numpy as np
 
 import se_tf  # noqa: F401, its classes are in the file
 import weights
+from conformance.adapters.places import places
 from weights.errors import InputError
-from weights.names.dialect import KERAS
+from weights.names.frameworks import KERAS
+from weights.names.keras import by_flat, flat
 from weights.networks.network import graph
 from weights.networks.parameters import schema
 from weights.networks.spec import Spec
+from weights.params import info_of
 
 
 def load(spec: Spec, params: Mapping[str, np.ndarray], dtype: str, backend: str) -> Any:
@@ -31,26 +34,27 @@ def load(spec: Spec, params: Mapping[str, np.ndarray], dtype: str, backend: str)
         )
     with TemporaryDirectory() as folder:
         path = Path(folder, "model.keras")
-        weights.write(path, spec, {name: np.asarray(array, dtype) for name, array in params.items()})
+        cast = {name: np.asarray(array, dtype) for name, array in params.items()}
+        weights.write(path, spec, cast, info=info_of(params))
         return keras.saving.load_model(path)
 
 
 def canonical(model: Any, gradients: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
     """Gradients in the order of the model's trainable variables, by canonical name and in canonical layout."""
-    found = {_undotted(v.path): g for v, g in zip(model.trainable_variables, gradients, strict=True)}
+    found = {flat(v.path): g for v, g in zip(model.trainable_variables, gradients, strict=True)}
     learned = [p for p in schema(model.spec) if p.learnable]
-    return {p.name: KERAS.decode(p, found[_undotted(KERAS.key(p))]) for p in learned}
+    return {p.name: KERAS.decode(p, found[flat(KERAS.key(p))]) for p in learned}
 
 
 @contextmanager
 def recording(model: Any) -> Iterator[dict[str, Any]]:
-    """Notes what each layer answers, by its node, without changing the model for good."""
+    """Records each layer's output, by its node, while the block runs; the model is then as before."""
     layers = {layer.name: layer for layer in model.layers}
     for path, layer in list(layers.items()):
         layers |= {f"{path}.{inner.name}": inner for inner in layer._flatten_layers(include_self=False)}
-    # PyTorch's modules may have no dots in their names.
-    node_of = {_undotted(node.module): node.name for node in graph(model.spec)}
-    noted = {node_of[_undotted(path)]: layer for path, layer in layers.items() if _undotted(path) in node_of}
+    names = by_flat(dict.fromkeys(path for node in graph(model.spec) for path in (node.module, node.block) if path))
+    dotted = {names[flat(path)]: layer for path, layer in layers.items() if flat(path) in names}
+    noted = {node.name: dotted[path] for path, node in places(model.spec.network(), dotted).items()}
     found: dict[str, Any] = {}
     for node, layer in noted.items():
         object.__setattr__(layer, "call", _noting(node, layer.call, found))
@@ -59,10 +63,6 @@ def recording(model: Any) -> Iterator[dict[str, Any]]:
     finally:
         for layer in noted.values():
             object.__delattr__(layer, "call")
-
-
-def _undotted(path: str) -> str:
-    return path.replace("/", "_").replace(".", "_")
 
 
 def _noting(node: str, call: Any, found: dict[str, Any]) -> Any:

@@ -10,14 +10,14 @@ import keras
 import numpy as np
 import torch
 
-from conformance.adapters import keras_layers
+from conformance.adapters import ADAPTERS, keras_layers
 from conformance.adapters.keras_layers import nchw, recording
 from conformance.adapters.torch import array
 from weights.networks.spec import Spec
 
 __all__ = ["NAME", "build", "gradients", "taps", "version"]
 
-NAME = "Keras on PyTorch"
+NAME = ADAPTERS["keras_torch"].title
 
 
 def version() -> str:

@@ -10,11 +10,13 @@ import onnxruntime
 from onnx.reference import ReferenceEvaluator
 
 import weights.files.onnx
+from conformance.adapters import ADAPTERS
 from weights.networks.cost import cost
-from weights.networks.network import graph
+from weights.networks.network import Network, graph
 from weights.networks.spec import Spec
 
-NAME = "ONNX Runtime"
+NAME = ADAPTERS["onnx"].title
+ANY_NETWORK = True
 EVALUATED = 3e8
 """Multiply-adds up to which the evaluator is used: it is written for clarity and takes minutes for a large network."""
 
@@ -23,13 +25,13 @@ def version() -> str:
     return f"onnxruntime {onnxruntime.__version__}, onnx {onnx.__version__}"
 
 
-def dtype(spec: Spec, shape: tuple[int, ...], dtype: str) -> str:
+def dtype(spec: Network | Spec, shape: tuple[int, ...], dtype: str) -> str:
     """ONNX Runtime has float32 kernels only, so large networks are computed in float32 whatever is asked for."""
     n, _, h, w = shape
     return dtype if dtype == "float64" and n * cost(spec, h, w).macs <= EVALUATED else "float32"
 
 
-def build(spec: Spec, params: Mapping[str, np.ndarray], dtype: str) -> Any:
+def build(spec: Network | Spec, params: Mapping[str, np.ndarray], dtype: str) -> Any:
     names = [node.name for node in graph(spec)]
     model = weights.files.onnx.build(spec, params, names[:-1], dtype)  # type: ignore[arg-type]
     proto = onnx_ir.to_proto(model)

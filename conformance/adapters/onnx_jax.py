@@ -8,13 +8,14 @@ import numpy as np
 import onnxruntime
 from jax2onnx import to_onnx
 
+from conformance.adapters import ADAPTERS
 from conformance.adapters.jax import build
 from conformance.adapters.precision import single as dtype
 from weights.networks.network import graph
 
 __all__ = ["NAME", "build", "dtype", "taps", "version"]
 
-NAME = "ONNX by jax2onnx"
+NAME = ADAPTERS["onnx_jax"].title
 
 
 def version() -> str:

@@ -8,6 +8,7 @@ import onnxruntime
 import onnxscript
 import torch
 
+from conformance.adapters import ADAPTERS
 from conformance.adapters import torch as eager
 from conformance.adapters.precision import single as dtype
 from conformance.adapters.torch import build
@@ -15,7 +16,7 @@ from weights.networks.network import graph
 
 __all__ = ["NAME", "build", "dtype", "taps", "version"]
 
-NAME = "ONNX by torch.onnx"
+NAME = ADAPTERS["onnx_torch"].title
 
 
 def version() -> str:

@@ -8,20 +8,22 @@ import onnx_ir
 import openvino
 
 import weights.files.onnx
+from conformance.adapters import ADAPTERS
 from conformance.adapters.precision import single as dtype
-from weights.networks.network import graph
+from weights.networks.network import Network, graph
 from weights.networks.spec import Spec
 
 __all__ = ["NAME", "build", "dtype", "taps", "version"]
 
-NAME = "OpenVINO"
+NAME = ADAPTERS["openvino"].title
+ANY_NETWORK = True
 
 
 def version() -> str:
     return f"openvino {openvino.__version__}"
 
 
-def build(spec: Spec, params: Mapping[str, np.ndarray], dtype: str) -> Any:
+def build(spec: Network | Spec, params: Mapping[str, np.ndarray], dtype: str) -> Any:
     model = weights.files.onnx.build(spec, params, [node.name for node in graph(spec)[:-1]], dtype)  # type: ignore[arg-type]
     core = openvino.Core()
     read = core.read_model(onnx_ir.to_proto(model).SerializeToString())

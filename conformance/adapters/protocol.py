@@ -1,4 +1,4 @@
-"""What a port offers so that the suite can judge it: five small functions, of which the last two may be absent."""
+"""The functions by which the suite judges a port: five small ones, of which the last two may be absent."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, runtime_checkable
@@ -6,7 +6,6 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from conformance.reference.training import Batch, Recipe
-from weights.networks.spec import Spec
 
 
 @runtime_checkable
@@ -14,20 +13,27 @@ class Adapter(Protocol):
     """A port of the networks; usually a module with these names, named by its path "package.module".
 
     All arrays are NumPy's: maps (N, C, H, W), vectors (N, C), kernels OIHW, matrices OI, whatever the port uses.
-    Where it does not compute in every precision, ``dtype(spec, shape, dtype) -> str`` says which one it takes instead.
+    A port that can build networks which are only nodes, without a record, says so by ``ANY_NETWORK = True``; where
+    there is no record, its ``spec`` is then the ``weights.Network``.
     """
 
     @property
     def NAME(self) -> str:  # noqa: N802, of a module it is a constant
-        """What people call it."""
+        """What people call the port."""
         ...
 
     def version(self) -> str:
-        """Of what computes, "torch 2.13.0"."""
+        """The name and version of what computes, "torch 2.13.0"."""
         ...
 
-    def build(self, spec: Spec, params: Mapping[str, np.ndarray], dtype: str) -> Any:
-        """A model in inference mode, that holds these parameters (canonical names) in "float64" or "float32"."""
+    def build(self, spec: Any, params: Mapping[str, np.ndarray], dtype: str) -> Any:
+        """A model in inference mode that holds these parameters (canonical names).
+
+        Args:
+            spec: the record of the network, a ``weights.Spec``; a port may name the family's record that it knows.
+            params: by canonical name.
+            dtype: "float64", "float32", "float16" or "bfloat16".
+        """
         ...
 
     def taps(self, model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
@@ -39,13 +45,22 @@ class Adapter(Protocol):
         ...
 
 
+@runtime_checkable
+class Limited(Adapter, Protocol):
+    """A port that does not compute in every precision."""
+
+    def dtype(self, spec: Any, shape: tuple[int, ...], dtype: str) -> str:
+        """The precision that it takes instead of ``dtype``, for images of that shape (N, 3, H, W)."""
+        ...
+
+
 class Differentiable(Adapter, Protocol):
     """A port that has gradients."""
 
     def gradients(
         self, model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool = False
     ) -> dict[str, np.ndarray]:
-        """Those of sum(logits * cotangent): "data" with respect to x, and every learnable parameter's by its name.
+        """The gradients of sum(logits * cotangent): "data" with respect to x, every learnable parameter's by its name.
 
         Args:
             training: through the statistics of the batch; given only where gradients in training are asked for.

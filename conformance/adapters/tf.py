@@ -11,12 +11,13 @@ import numpy as np
 import tensorflow as tf
 
 import se_tf
+from conformance.adapters import ADAPTERS
 from conformance.adapters.keras_layers import canonical, nchw, recording
 from conformance.reference.training import Batch, Recipe
 from weights.networks.spec import Spec
 from weights.params import Params
 
-NAME = "Keras"
+NAME = ADAPTERS["tf"].title
 
 
 def version() -> str:
@@ -24,9 +25,7 @@ def version() -> str:
 
 
 def build(spec: Spec, params: Mapping[str, np.ndarray], dtype: str) -> Any:
-    model = se_tf.build(spec, dtype)
-    se_tf.load(model, params)
-    return model
+    return se_tf.restore(spec, params, dtype)
 
 
 def taps(model: Any, x: np.ndarray, xla: bool = False) -> dict[str, np.ndarray]:
@@ -86,5 +85,5 @@ def _values(model: Any) -> list[Any]:
 
 
 def array(value: Any) -> np.ndarray:
-    """At least in float32."""
+    """The tensor as an array, at least in float32."""
     return tf.cast(value, tf.float64 if value.dtype == tf.float64 else tf.float32).numpy()

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from conformance.adapters import ADAPTERS
 from conformance.adapters import tf as compiled
 from conformance.adapters.tf import build, version
 
 __all__ = ["NAME", "build", "gradients", "taps", "version"]
 
-NAME = "Keras, eager"
+NAME = ADAPTERS["tf_eager"].title
 
 
 def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:

@@ -5,13 +5,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from conformance.adapters import ADAPTERS
 from conformance.adapters.precision import single as dtype
 from conformance.adapters.tf import build, version
 from weights.networks.network import graph
 
 __all__ = ["NAME", "build", "dtype", "taps", "version"]
 
-NAME = "LiteRT"
+NAME = ADAPTERS["tf_lite"].title
 
 
 def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from conformance.adapters import ADAPTERS
 from conformance.adapters.tf import array, build, version
 from weights.networks.network import graph
 
 __all__ = ["NAME", "build", "taps", "version"]
 
-NAME = "TensorFlow SavedModel"
+NAME = ADAPTERS["tf_saved_model"].title
 
 
 def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:

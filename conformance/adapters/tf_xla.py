@@ -2,11 +2,12 @@
 
 from functools import partial
 
+from conformance.adapters import ADAPTERS
 from conformance.adapters import tf as graph
 from conformance.adapters.tf import build, version
 
 __all__ = ["NAME", "build", "gradients", "taps", "version"]
 
-NAME = "Keras, XLA"
+NAME = ADAPTERS["tf_xla"].title
 taps = partial(graph.taps, xla=True)
 gradients = partial(graph.gradients, xla=True)

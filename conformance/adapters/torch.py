@@ -7,12 +7,13 @@ import numpy as np
 import torch
 
 import se_torch
+from conformance.adapters import ADAPTERS
+from conformance.adapters.places import places
 from conformance.reference.training import Batch, Recipe
-from weights.networks.network import graph
 from weights.networks.spec import Spec
 from weights.params import Params
 
-NAME = "PyTorch"
+NAME = ADAPTERS["torch"].title
 
 
 def version() -> str:
@@ -20,21 +21,20 @@ def version() -> str:
 
 
 def build(spec: Spec, params: Mapping[str, np.ndarray], dtype: str) -> Any:
-    model = se_torch.build(spec, dtype)
-    se_torch.load(model, params)
-    return model.eval()
+    return se_torch.restore(spec, params, dtype)
 
 
 def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
-    node_of = {node.module: node.name for node in graph(model.spec)}
+    modules = dict(model.named_modules())
 
     def keep(node: str) -> Any:
         # A copy: a later module may work in place.
         return lambda _module, _inputs, output: found.__setitem__(node, array(output).copy())
 
     hooks = [
-        module.register_forward_hook(keep(node_of[path])) for path, module in model.named_modules() if path in node_of
+        modules[path].register_forward_hook(keep(node.name))
+        for path, node in places(model.spec.network(), modules).items()
     ]
     try:
         with torch.inference_mode():
@@ -70,11 +70,11 @@ def train(model: Any, batches: Iterable[Batch], recipe: Recipe) -> Params:
 
 
 def tensor(model: Any, array: np.ndarray) -> torch.Tensor:
-    """In the model's dtype."""
+    """The array in the model's dtype."""
     return torch.from_numpy(array).to(next(model.parameters()).dtype)
 
 
 def array(tensor: torch.Tensor) -> np.ndarray:
-    """At least in float32."""
+    """The tensor as an array, at least in float32."""
     tensor = tensor.detach()
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32)).numpy()

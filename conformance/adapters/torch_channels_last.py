@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from conformance.adapters import ADAPTERS
 from conformance.adapters import torch as eager
 from conformance.adapters.torch import taps, train, version
 from weights.networks.spec import Spec
 
 __all__ = ["NAME", "build", "gradients", "taps", "train", "version"]
 
-NAME = "PyTorch, channels last"
+NAME = ADAPTERS["torch_channels_last"].title
 
 
 def build(spec: Spec, params: Mapping[str, np.ndarray], dtype: str) -> Any:

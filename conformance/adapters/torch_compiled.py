@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from conformance.adapters import ADAPTERS
 from conformance.adapters import torch as eager
 from conformance.adapters.torch import gradients, version
 from weights.networks.network import graph
@@ -13,7 +14,7 @@ from weights.networks.spec import Spec
 
 __all__ = ["NAME", "build", "gradients", "taps", "version"]
 
-NAME = "PyTorch, compiled"
+NAME = ADAPTERS["torch_compiled"].title
 
 
 def build(spec: Spec, params: Mapping[str, np.ndarray], dtype: str) -> Any:

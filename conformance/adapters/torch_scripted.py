@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from conformance.adapters import ADAPTERS
 from conformance.adapters import torch as eager
 from conformance.adapters.torch import build, version
 from weights.networks.network import graph
 
 __all__ = ["NAME", "build", "taps", "version"]
 
-NAME = "PyTorch, TorchScript"
+NAME = ADAPTERS["torch_scripted"].title
 
 
 def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:

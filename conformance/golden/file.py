@@ -1,4 +1,4 @@
-"""What a network answers, kept for years: any framework is judged by the file alone, whatever else is installed then.
+"""Golden files: the answers of a network, kept for years, by which an adapter is judged without the reference.
 
 A safetensors file of some hundred kilobytes. Of every output of a node and every gradient, in float64 by the NumPy
 reference, it has 32 values and four numbers about all of them; the input, the cotangent and the logits are whole. Its
@@ -19,27 +19,25 @@ metadata says which network and weights (a checksum of each tensor), and with wh
 import hashlib
 import json
 import platform
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-import conformance
-import weights
 from conformance import cases
-from conformance.adapters import FRAMEWORKS
-from conformance.judge.bounds import BOUNDS
-from conformance.judge.compare import Comparison, Result, judge, judged
-from conformance.judge.port import network
-from conformance.judge.process import Answer, Job
-from weights import CAFFE, InputError, Params, Spec, graph, schema, shapes
+from conformance.judge.compare import gradients, run
+from weights.errors import InputError
+from weights.files import read as read_checkpoint
 from weights.files.safetensors import load_tensors, save_tensors
-from weights.networks.models import from_dict, to_dict
-from weights.networks.parameters import check
-from weights.params import info_of
+from weights.networks.models import MODELS, from_dict, to_dict
+from weights.networks.network import graph
+from weights.networks.parameters import schema
+from weights.networks.sizes import shapes
+from weights.networks.spec import Spec
+from weights.params import CAFFE, Params
 
 MARK = "senet.golden"
 VERSION = "1"
@@ -48,7 +46,7 @@ SAMPLES = 32
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """Some values of one tensor, and what is true of all."""
+    """Some values of one tensor, and four numbers about all of them."""
 
     shape: tuple[int, ...]
     index: np.ndarray  # (SAMPLES,)
@@ -92,20 +90,20 @@ def freeze(
         InputError: there is no such network or file, it cannot take the size, its values are not finite, or the place
             cannot be written.
     """
-    if str(source) in weights.MODELS | cases.TINY:
-        spec = network(str(source))
+    if str(source) in {**MODELS, **cases.TINY}:
+        spec = cases.find(str(source))
         params: Params = cases.seeded(spec, seed)
         what, drawn = f"drawn by conformance.cases.seeded, seed {seed}", seed
     else:
-        spec, params = weights.read(source, **options)
+        spec, params = read_checkpoint(source, **options)
         what, drawn = f"{params.info.source or Path(source).name}, sha256 {params.info.sha256 or 'not known'}", None
     crop = (params.info.preprocessing or CAFFE).crop
     x = cases.image(seed + 1, batch, *(size or (crop, crop)))
-    taps = conformance.run("numpy", spec, params, x)
+    taps = run("numpy", spec, params, x)
     output = list(taps.values())[-1]
     cotangent = cases.top_diff(seed + 2, batch, output.shape[1])
-    gradients = conformance.gradients("numpy", spec, params, x, cotangent)
-    for name, array in (taps | gradients).items():
+    found = gradients("numpy", spec, params, x, cotangent)
+    for name, array in (taps | found).items():
         if not np.isfinite(array).all():
             raise InputError(f"{source}: {name} of {spec.name} is not finite: there is nothing to keep")
     rng = np.random.default_rng(seed + 3)
@@ -115,7 +113,7 @@ def freeze(
         cotangent=cotangent,
         output=output,
         taps={name: sample(array, rng) for name, array in taps.items()},
-        gradients={name: sample(array, rng) for name, array in gradients.items()},
+        gradients={name: sample(array, rng) for name, array in found.items()},
         weights=what,
         seed=drawn,
         checksums={p.name: checksum(params[p.name]) for p in schema(spec)},
@@ -125,80 +123,8 @@ def freeze(
     return golden
 
 
-def against(
-    path: str | Path,
-    params: Mapping[str, np.ndarray] | None = None,
-    frameworks: Iterable[str] = FRAMEWORKS,
-    dtype: str = "float64",
-    what: Literal["taps", "gradients"] = "taps",
-    *,
-    isolated: bool = True,
-    timeout: float = 600.0,
-) -> Comparison:
-    """Compares frameworks with a golden file; nothing is computed but what they compute.
-
-    Args:
-        params: those frozen; they may be left out if they were drawn.
-        what: outputs of nodes, or gradients.
-        frameworks, dtype, isolated, timeout: as of ``conformance.compare``.
-
-    Raises:
-        InputError: no golden file or a damaged one, other parameters than those frozen, or an unknown framework.
-    """
-    golden = read(path)
-    if dtype not in BOUNDS[what]:
-        raise InputError(f"unknown dtype {dtype!r}: expected one of {', '.join(BOUNDS[what])}")
-    params = parameters(golden, params, str(path))
-    recorded = golden.taps if what == "taps" else golden.gradients
-    truth = {name: sampled.value for name, sampled in recorded.items()}
-    whole = list(golden.taps)[-1] if what == "taps" else ""
-    if whole:
-        truth[whole] = golden.output
-
-    def judged_by_samples(name: str, answer: Answer) -> Result:
-        found, wrong = {}, []
-        for tap, array in answer.taps.items():
-            sampled = recorded.get(tap)
-            if sampled is None or tap == whole:
-                found[tap] = array
-            elif array.shape == sampled.shape:
-                found[tap] = digest(array, sampled.index)
-            else:
-                found[tap] = np.full_like(sampled.value, np.nan)
-                wrong.append(f"{tap} has shape {array.shape}, expected {sampled.shape}")
-        result = judge(name, replace(answer, taps=found), truth, BOUNDS[what])
-        return replace(result, message="; ".join(wrong[:3])) if wrong else result
-
-    job = Job(golden.spec, params, golden.x, dtype, what, golden.cotangent if what == "gradients" else None)
-    results = judged(job, frameworks, judged_by_samples, isolated, timeout)
-    return Comparison(
-        network=golden.spec.name, dtype=dtype, shape=golden.x.shape, results=results, truth=truth, what=what
-    )
-
-
-def parameters(golden: Golden, params: Mapping[str, np.ndarray] | None, path: str) -> Mapping[str, np.ndarray]:
-    """The parameters that were frozen: those handed in, or drawn again; checked either way.
-
-    Raises:
-        InputError: they are others, or were not drawn and not handed in.
-    """
-    if params is None:
-        if golden.seed is None:
-            raise InputError(f"{path}: holds no weights; hand in those it was made from: {golden.weights}")
-        params = cases.seeded(golden.spec, golden.seed)
-    source = info_of(params).source or "those given"
-    check(golden.spec, params, source)
-    other = [name for name, expected in golden.checksums.items() if checksum(params[name]) != expected]
-    if other:
-        raise InputError(
-            f"{path}: was made from other weights than {source}: {len(other)} of {len(golden.checksums)} tensors "
-            f"differ, the first is {other[0]}; expected are {golden.weights}"
-        )
-    return params
-
-
 def sample(array: np.ndarray, rng: np.random.Generator) -> Sampled:
-    """Of all values, some repeatedly, where there are no more than ``SAMPLES``."""
+    """Draws SAMPLES values; smaller tensors repeat theirs."""
     few = array.size <= SAMPLES
     index = np.resize(np.arange(array.size), SAMPLES) if few else rng.choice(array.size, SAMPLES, replace=False)
     index = np.sort(index).astype(np.int32)
@@ -279,7 +205,7 @@ def _table(rows: Mapping[str, Any], tensors: Mapping[str, np.ndarray], what: str
 
 
 def _check(golden: Golden) -> None:
-    """That everything is there which the network has, in its shape."""
+    """Raises a ValueError unless the file has every tensor of the network, in its shape."""
     n, _, h, w = golden.x.shape
     sizes = shapes(golden.spec, h, w)
     taps = {node.name: (n, *sizes[node.name]) for node in graph(golden.spec)}

@@ -1,13 +1,19 @@
 """The largest errors that agree, in one table: by what is compared and in which precision.
 
 An error is max |a - b| / max |b| of a tensor, b being the reference in float64. What was measured, for each framework
-and network, stands beside these bounds in docs/precision.md; ``python -m conformance.precision`` measures it again.
+and network, stands beside these bounds in docs/precision.md; ``python -m benchmarks.precision`` measures it again.
 """
 
-ROUNDING = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
-"""By precision, the relative error of rounding one number: the unit in which errors are also given."""
+from collections.abc import Mapping
+from typing import Literal
 
-TAPS = {
+What = Literal["taps", "gradients", "training"]
+"""What is compared: outputs of nodes, gradients, or parameters and running statistics after steps of training."""
+
+ROUNDING: Mapping[str, float] = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+"""The relative error of rounding one number, by precision. Errors are also given in this unit."""
+
+TAPS: Mapping[str, float] = {
     # The order of a sum changes the last bits: 1e-15 to 1e-14 over 50 to 154 layers. The smallest mistake that is one,
     # an eps of 1e-5 instead of Caffe's float32(1e-5), makes 1e-12.
     "float64": 1e-13,
@@ -20,7 +26,7 @@ TAPS = {
 }
 """Outputs of nodes."""
 
-GRADIENTS = {
+GRADIENTS: Mapping[str, float] = {
     # Twice as many sums as in the outputs: 5e-15; through the statistics of a batch, which cancel, 5e-14.
     "float64": 1e-12,
     # Plain rounding makes 1e-6 to 1e-5. But where two values of a max-pooling window, or a ReLU's input and 0, are so
@@ -30,12 +36,12 @@ GRADIENTS = {
 }
 """Gradients of a functional of the logits with respect to the input and every parameter."""
 
-TRAINING = {
-    # Ten steps, each of which multiplies what the one before was off by: 1e-14 to 5e-13. In float32 no bound would
-    # mean anything: a few such swaps take some parameters elsewhere, by 1e-6 in one network and by
-    # 0.1 in another, of plain rounding alone.
+TRAINING: Mapping[str, float] = {
+    # Ten steps, each of which multiplies the error of the step before: 1e-14 to 5e-13. In float32 no bound would mean
+    # anything: a few such swaps move some parameters elsewhere, by 1e-6 in one network and by 0.1 in another, from
+    # plain rounding alone.
     "float64": 1e-10,
 }
 """Parameters and running statistics after ten steps."""
 
-BOUNDS = {"taps": TAPS, "gradients": GRADIENTS, "training": TRAINING}
+BOUNDS: Mapping[What, Mapping[str, float]] = {"taps": TAPS, "gradients": GRADIENTS, "training": TRAINING}

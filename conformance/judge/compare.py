@@ -1,145 +1,80 @@
-"""Runs a network in several frameworks, forward, backward or in training, and says where each leaves the reference."""
+"""Compares adapters with the reference: outputs of every node, gradients, parameters after training."""
 
-import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
 
 import numpy as np
 
-from conformance.adapters import DIFFERENTIABLE, FRAMEWORKS, adapter, known
-from conformance.judge import process as worker
-from conformance.judge.bounds import BOUNDS, ROUNDING, TAPS
-from conformance.progress import step
+from conformance.adapters import DIFFERENTIABLE, STANDARD, adapter, known
+from conformance.adapters.protocol import Adapter
+from conformance.judge.answer import Answer, answer_of, ask
+from conformance.judge.bounds import BOUNDS
+from conformance.judge.measure import judge
+from conformance.judge.process import answer_in_a_process, keep
+from conformance.judge.progress import SILENT, Progress
+from conformance.judge.question import Backward, Forward, Given, Question, Training
+from conformance.judge.verdict import Comparison, Verdict
 from conformance.reference.training import Batch, Recipe
 from weights.errors import InputError
-from weights.networks.network import graph
-from weights.networks.parameters import check
-from weights.networks.sizes import shapes
+from weights.networks.network import Network, as_network
 from weights.networks.spec import Spec
 
-Status = Literal["agreed", "disagreed", "absent", "failed"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """What became of one framework."""
+class Conditions:
+    """How adapters are asked.
 
-    framework: str
-    status: Status
-    version: str = ""
-    dtype: str = ""  # that it computed in
-    bound: float = 0.0
-    message: str = ""  # what is missing, or the last words of what failed
-    errors: Mapping[str, float] = field(default_factory=dict)
-    """Of taps in the order of the graph, or gradients in the order of the backward pass: relative errors. inf: NaN."""
-    top1: int | None = None  # of the first image
-    seconds: float = 0.0
+    Attributes:
+        isolated: each adapter in a process of its own, two at a time, so that a crash, a lack of memory or a hang is
+            one adapter's only. Otherwise one after the other in this process.
+        timeout: seconds that an isolated adapter has.
+        progress: is told which adapter is at work.
+    """
 
-    @property
-    def worst(self) -> tuple[str, float] | None:
-        """The tap with the largest error, and that error."""
-        return max(self.errors.items(), key=lambda item: item[1], default=None)
-
-    @property
-    def first_divergent(self) -> str | None:
-        """The first tap, in the order of the computation, whose error is above the bound."""
-        return next((tap for tap, error in self.errors.items() if not error <= self.bound), None)
-
-    @property
-    def roundings(self) -> dict[str, float]:
-        """The errors in units of the rounding of one number in the precision: what is a few thousand is not plain."""
-        return {tap: error / ROUNDING[self.dtype] for tap, error in self.errors.items()}
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain data; errors that are no numbers are inf."""
-        worst = self.worst
-        return {
-            "status": self.status,
-            "version": self.version,
-            "dtype": self.dtype,
-            "bound": self.bound,
-            "message": self.message,
-            "taps": dict(self.errors),
-            "roundings": self.roundings,
-            "worst": worst and {"tap": worst[0], "error": worst[1]},
-            "first_divergent": self.first_divergent,
-            "logits_error": self.errors.get("logits"),
-            "top1": self.top1,
-            "seconds": self.seconds,
-        }
+    isolated: bool = True
+    timeout: float = 600.0
+    progress: Progress = SILENT
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """Several frameworks against the reference, on one network and input."""
-
-    network: str
-    dtype: str  # asked for; a framework that cannot says its own
-    shape: tuple[int, ...]  # of the input
-    results: Mapping[str, Result]
-    truth: Mapping[str, np.ndarray] = field(compare=False)  # what the reference has in float64
-    what: str = "taps"  # or "gradients", "training"
-
-    @property
-    def output(self) -> np.ndarray:
-        """The last of the truth. Of taps: the logits, or the pooled features."""
-        return list(self.truth.values())[-1]
-
-    @property
-    def agreed(self) -> bool:
-        """Whether every framework that is installed agreed, and at least one was."""
-        found = [r.status for r in self.results.values() if r.status != "absent"]
-        return bool(found) and all(status == "agreed" for status in found)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain data."""
-        return {
-            "what": self.what,
-            "network": self.network,
-            "dtype": self.dtype,
-            "bound": BOUNDS[self.what][self.dtype],
-            "eps": 2 * ROUNDING[self.dtype],
-            "shape": list(self.shape),
-            "agreed": self.agreed,
-            "frameworks": {name: result.to_dict() for name, result in self.results.items()},
-        }
+USUAL = Conditions()
+"""Each adapter in a process of its own, for at most ten minutes."""
 
 
 def run(
-    framework: str,
-    spec: Spec,
+    name: str,
+    of: Network | Spec,
     params: Mapping[str, np.ndarray],
     x: np.ndarray,
     dtype: str = "float64",
 ) -> dict[str, np.ndarray]:
-    """The taps of one framework, in this process.
+    """Asks one adapter, in this process, for the outputs of the network's nodes.
 
     Args:
-        framework: one of ``FRAMEWORKS``, or a module "package.module" with an adapter's functions.
+        name: one of ``ADAPTERS``, or a module "package.module" with an adapter's functions.
+        of: the network, or its record.
+        params: by canonical name.
         x: (N, 3, H, W), cast to the dtype.
-        dtype: "float64", "float32", "bfloat16" or "float16" (the last two come back in float32). A framework that
-            cannot compute in it (ONNX Runtime in float64 on a large network) takes another.
+        dtype: "float64", "float32", "bfloat16" or "float16"; the last two come back in float32. An adapter that cannot
+            compute in it (ONNX Runtime in float64 on a large network) takes another.
 
     Returns:
-        Node names to outputs, (N, C, H, W) or (N, C), in the order of the graph; the last one is "logits" (without a
-        classifier "pool"). Nodes that do not exist in the framework are left out.
+        Node names to outputs, (N, C, H, W) or (N, C), in the order of the nodes; the last one is "logits" ("pool"
+        without a classifier). Nodes that the adapter's model does not have are left out.
 
     Raises:
-        InputError: there is no such framework, or the parameters or the size do not fit the network.
-        ImportError: the framework is not installed; the message says which extra to install.
+        InputError: there is no such adapter, or the parameters or the size do not fit the network.
+        ImportError: what the adapter needs is not installed; the message says which extra to install.
     """
-    _checked(spec, params, x, dtype)
-    return dict(worker.taps(adapter(framework), spec, params, x, dtype).taps)
+    return dict(ask(adapter(name), Given(as_network(of), params, dtype, Forward(x))).tensors)
 
 
 def gradients(
-    framework: str,
-    spec: Spec,
+    name: str,
+    of: Network | Spec,
     params: Mapping[str, np.ndarray],
     x: np.ndarray,
     cotangent: np.ndarray,
@@ -147,11 +82,10 @@ def gradients(
     *,
     training: bool = False,
 ) -> dict[str, np.ndarray]:
-    """The gradients of sum(logits * cotangent) by one framework, in this process.
+    """Asks one adapter, in this process, for the gradients of sum(logits * cotangent).
 
     Args:
-        framework: as of ``run``.
-        x: (N, 3, H, W).
+        name, of, params, x, dtype: as of ``run``.
         cotangent: (N, classes).
         training: BatchNorm normalises with the statistics of the batch, and gradients run through them. Nothing is
             dropped out: what is dropped depends on each framework's own random numbers.
@@ -160,248 +94,203 @@ def gradients(
         That of the input as "data", that of each learnable parameter by its name, in canonical layouts.
 
     Raises:
-        InputError: as of ``run``, or the framework has no gradients.
-        ImportError: the framework is not installed.
+        InputError: as of ``run``, or the adapter has no gradients.
+        ImportError: as of ``run``.
     """
-    job = _job(spec, params, x, dtype, "gradients", cotangent, training=training)
-    return dict(_answer(framework, job).taps)
+    return dict(ask(adapter(name), Given(as_network(of), params, dtype, Backward(x, cotangent, training))).tensors)
 
 
 def train(
-    framework: str,
-    spec: Spec,
+    name: str,
+    of: Network | Spec,
     params: Mapping[str, np.ndarray],
     batches: Sequence[Batch],
     recipe: Recipe,
     dtype: str = "float64",
 ) -> dict[str, np.ndarray]:
-    """Parameters and running statistics after a step for each batch, by one framework's own optimizer, in this process.
+    """Trains by one adapter's own optimizer, in this process, a step for each batch.
 
     Args:
-        framework: as of ``run``.
+        name, of, dtype: as of ``run``.
         params: to start from.
-        batches: all of one shape. Nothing is dropped out.
+        batches: images and classes, all of one shape. Nothing is dropped out.
+        recipe: how the parameters are moved.
+
+    Returns:
+        Parameters and running statistics by canonical name.
 
     Raises:
-        InputError: as of ``run``, or the framework does not train.
-        ImportError: the framework is not installed.
+        InputError: as of ``run``, or the adapter does not train.
+        ImportError: as of ``run``.
     """
-    return dict(_answer(framework, _training_job(spec, params, batches, recipe, dtype)).taps)
+    return dict(ask(adapter(name), Given(as_network(of), params, dtype, Training(tuple(batches), recipe))).tensors)
+
+
+def logits(name: str, of: Network | Spec, params: Mapping[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    """The output (N, classes) by one adapter in float32, in a process of its own, whose chatter is not ours.
+
+    Raises:
+        InputError: what the adapter needs is not installed, or it failed.
+    """
+    given = Given(as_network(of), params, "float32", Forward(x))
+    with TemporaryDirectory(prefix="senet-", ignore_cleanup_errors=True) as folder:
+        keep(Path(folder), given)
+        answer = answer_in_a_process(name, Path(folder), USUAL.timeout)
+    if answer.message:
+        raise InputError(answer.message)
+    return answer.tensors[given.network.output.name]
 
 
 def compare(
-    spec: Spec,
+    of: Network | Spec,
     params: Mapping[str, np.ndarray],
     x: np.ndarray,
-    frameworks: Iterable[str] = FRAMEWORKS,
+    adapters: Iterable[str] = STANDARD,
     dtype: str = "float64",
     *,
     isolated: bool = True,
     timeout: float = 600.0,
 ) -> Comparison:
-    """Compares every tap of every framework with the reference in float64.
+    """Compares every tap of every adapter with the reference in float64.
 
     Args:
+        of: the network, or its record.
+        params: by canonical name.
         x: (N, 3, H, W).
-        dtype: what the frameworks compute in.
-        isolated: each framework in a process of its own, two at a time, so that a crash, a lack of memory or a hang
-            is one framework's only. Otherwise one after the other in this process.
-        timeout: seconds that an isolated framework has.
+        adapters: their names.
+        dtype: what the adapters compute in.
+        isolated, timeout: as of ``Conditions``.
 
     Raises:
-        InputError: an unknown framework, or parameters or a size that do not fit the network.
+        InputError: an unknown adapter, or parameters or a size that do not fit the network.
     """
-    return _compare(frameworks, _job(spec, params, x, dtype), isolated, timeout)
+    given = Given(as_network(of), params, dtype, Forward(x))
+    return compared(given, adapters, Conditions(isolated=isolated, timeout=timeout))
 
 
 def compare_gradients(
-    spec: Spec,
+    of: Network | Spec,
     params: Mapping[str, np.ndarray],
     x: np.ndarray,
     cotangent: np.ndarray,
-    frameworks: Iterable[str] = DIFFERENTIABLE,
+    adapters: Iterable[str] = DIFFERENTIABLE,
     dtype: str = "float64",
     *,
     training: bool = False,
     isolated: bool = True,
     timeout: float = 600.0,
 ) -> Comparison:
-    """Compares every gradient of every framework with the reference's in float64; arguments as of the functions above.
+    """Compares every gradient of every adapter with the reference's in float64; arguments as of the functions above.
 
-    The errors stand in the order in which gradients come about, so the first divergent one is next to the mistake.
+    Errors stand in the order in which gradients come about, so the first divergent one is next to the mistake.
     """
-    job = _job(spec, params, x, dtype, "gradients", cotangent, training=training)
-    return _compare(frameworks, job, isolated, timeout)
+    given = Given(as_network(of), params, dtype, Backward(x, cotangent, training))
+    return compared(given, adapters, Conditions(isolated=isolated, timeout=timeout))
 
 
 def compare_training(
-    spec: Spec,
+    of: Network | Spec,
     params: Mapping[str, np.ndarray],
     batches: Sequence[Batch],
     recipe: Recipe,
-    frameworks: Iterable[str] = DIFFERENTIABLE,
+    adapters: Iterable[str] = DIFFERENTIABLE,
     dtype: str = "float64",
     *,
     isolated: bool = True,
     timeout: float = 600.0,
 ) -> Comparison:
     """Compares every parameter and running statistic after training with the reference's in float64."""
-    return _compare(frameworks, _training_job(spec, params, batches, recipe, dtype), isolated, timeout)
+    given = Given(as_network(of), params, dtype, Training(tuple(batches), recipe))
+    return compared(given, adapters, Conditions(isolated=isolated, timeout=timeout))
 
 
-def _compare(frameworks: Iterable[str], job: worker.Job, isolated: bool, timeout: float) -> Comparison:
-    frameworks = tuple(frameworks)
-    for name in frameworks:
+def compared(given: Given, adapters: Iterable[str], conditions: Conditions) -> Comparison:
+    """Compares the answers of adapters with the reference's.
+
+    Raises:
+        InputError: an unknown adapter.
+    """
+    names = tuple(dict.fromkeys(adapters))
+    for name in names:
         known(name)
-    with step("the reference"):
-        truth = truth_of(job)
+    with conditions.progress.step("the reference"):
+        truth = truth_of(given)
+    results = judged(given, names, lambda name, answer: judge(name, answer, truth, given.question), conditions)
+    return comparison_of(given, results, truth)
 
-    def judged_by_truth(name: str, answer: worker.Answer) -> Result:
-        return judge(name, answer, truth, BOUNDS[job.what])
 
+def comparison_of(given: Given, results: Mapping[str, Verdict], truth: Mapping[str, np.ndarray]) -> Comparison:
+    """The comparison of what was asked."""
     return Comparison(
-        network=job.spec.name,
-        dtype=job.dtype,
-        shape=tuple(job.x.shape),
-        results=judged(job, frameworks, judged_by_truth, isolated, timeout),
+        network=given.network.name,
+        dtype=given.dtype,
+        shape=given.question.input_shape,
+        results=results,
         truth=truth,
-        what=job.what,
+        what=given.question.what,
     )
 
 
 def judged(
-    job: worker.Job,
-    frameworks: Iterable[str],
-    judge: Callable[[str, worker.Answer], Result],
-    isolated: bool = True,
-    timeout: float = 600.0,
-) -> dict[str, Result]:
-    """What a judge, who is told a framework's name and answer, makes of each; the rest is as of ``compare``.
+    given: Given,
+    adapters: Iterable[str],
+    verdict: Callable[[str, Answer], Verdict],
+    conditions: Conditions,
+) -> dict[str, Verdict]:
+    """Asks every adapter and applies ``verdict(name, answer)`` to each answer.
 
     Raises:
-        InputError: an unknown framework.
+        InputError: an unknown adapter.
     """
-    names = tuple(dict.fromkeys(frameworks))
+    names = tuple(dict.fromkeys(adapters))
     for name in names:
         known(name)
 
-    def in_this_process(name: str) -> Result:
-        with step(name):
-            return judge(name, worker.answer(name, job))
+    def verdict_on(name: str, answer: Callable[[str], Answer]) -> Verdict:
+        with conditions.progress.step(name):
+            return verdict(name, answer(name))
 
-    if not isolated:
-        return {name: in_this_process(name) for name in names}
-    with TemporaryDirectory(prefix="senet-") as folder, ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
-        job.save(Path(folder))
+    if not conditions.isolated:
+        return {name: verdict_on(name, lambda name: answer_of(name, given)) for name in names}
+    with (
+        TemporaryDirectory(prefix="senet-", ignore_cleanup_errors=True) as folder,
+        ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool,
+    ):
+        keep(Path(folder), given)
 
-        def result(name: str) -> Result:
-            with step(name), worker.isolated(name, Path(folder), timeout) as answer:
-                return judge(name, answer)
+        def isolated(name: str) -> Verdict:
+            return verdict_on(name, lambda name: answer_in_a_process(name, Path(folder), conditions.timeout))
 
-        return dict(zip(names, pool.map(result, names), strict=True))
-
-
-def truth_of(job: worker.Job) -> Mapping[str, np.ndarray]:
-    """What the reference has in float64; what goes wrong in it is nobody's disagreement, and passes through."""
-    return worker.ask(adapter("numpy"), replace(job, dtype="float64")).taps
+        return dict(zip(names, pool.map(isolated, names), strict=True))
 
 
-def _answer(framework: str, job: worker.Job) -> worker.Answer:
-    loaded = adapter(framework)
-    if not hasattr(loaded, worker.FUNCTIONS[job.what]):
-        raise InputError(f"{loaded.NAME} has no {job.what}: its adapter has no function '{worker.FUNCTIONS[job.what]}'")
-    return worker.ask(loaded, job)
-
-
-def _job(
-    spec: Spec,
+def verdicts(
+    port: str | Adapter,
+    of: Network | Spec,
     params: Mapping[str, np.ndarray],
     x: np.ndarray,
+    cotangent: np.ndarray,
     dtype: str,
-    what: str = "taps",
-    cotangent: np.ndarray | None = None,
-    *,
-    training: bool = False,
-) -> worker.Job:
-    _checked(spec, params, x, dtype, what)
-    if cotangent is not None:
-        output = (len(x), *shapes(spec)[graph(spec)[-1].name])
-        if cotangent.shape != output:
-            raise InputError(f"the cotangent has shape {cotangent.shape}, expected that of the output, {output}")
-    if training:
-        spec = replace(spec, dropout=0.0)
-    return worker.Job(spec, params, x, dtype, what, cotangent, training=training)
+) -> Iterator[Verdict]:
+    """Yields the verdict on a port's taps and then, if it has gradients, on those; in this process.
+
+    Args:
+        port: the port, or its name. Its errors propagate.
+        of, params, x: as of ``compare``.
+        cotangent: the gradient on the output (N, classes).
+        dtype: what it computes in.
+
+    Raises:
+        InputError: there is no such port, or the parameters or the size do not fit the network.
+    """
+    asked = adapter(port) if isinstance(port, str) else port
+    questions: tuple[Question, ...] = (Forward(x), Backward(x, cotangent))
+    for question in questions:
+        if hasattr(asked, question.function) and (question.what == "taps" or dtype in BOUNDS[question.what]):
+            given = Given(as_network(of), params, dtype, question)
+            yield judge(asked.NAME, ask(asked, given), truth_of(given), question)
 
 
-def _training_job(
-    spec: Spec, params: Mapping[str, np.ndarray], batches: Sequence[Batch], recipe: Recipe, dtype: str
-) -> worker.Job:
-    images = np.stack([x for x, _ in batches])
-    _checked(spec, params, images[0], dtype, "training")
-    classes = np.stack([classes for _, classes in batches])
-    if classes.shape != images.shape[:2] or not np.issubdtype(classes.dtype, np.integer) or not spec.classes:
-        raise InputError(
-            f"the classes have shape {classes.shape}, expected integers, one for each of {images.shape[:2]}"
-        )
-    return worker.Job(replace(spec, dropout=0.0), params, images, dtype, "training", classes, recipe=recipe)
-
-
-def _checked(spec: Spec, params: Mapping[str, np.ndarray], x: np.ndarray, dtype: str, what: str = "taps") -> None:
-    if dtype not in BOUNDS[what]:
-        raise InputError(f"unknown dtype {dtype!r}: expected one of {', '.join(BOUNDS[what])}")
-    if x.ndim != 4 or x.shape[1] != 3:
-        raise InputError(f"the input has shape {x.shape}, expected (N, 3, H, W)")
-    check(spec, params)
-    shapes(spec, *x.shape[2:])
-
-
-def judge(
-    name: str, answer: worker.Answer, truth: Mapping[str, np.ndarray], bounds: Mapping[str, float] = TAPS
-) -> Result:
-    """Every tensor of an answer against the truth, in its order. All must be there; of taps only the last one."""
-    if answer.message:
-        status: Status = "absent" if answer.absent else "failed"
-        return Result(framework=name, status=status, version=answer.version, message=answer.message)
-    taps, output = answer.taps, list(truth)[-1]
-    errors, notes, top1 = {}, [], None
-    for tap, b in truth.items():
-        if tap not in taps:
-            continue
-        a = taps[tap]
-        errors[tap] = relative_error(a, b)
-        if a.shape != b.shape:
-            notes.append(f"{tap} has shape {a.shape}, expected {b.shape}")
-        elif tap == "logits" and math.isfinite(errors[tap]):
-            top1 = int(np.argmax(a[0]))
-    kind, wanted = ("tap", [output]) if bounds is TAPS else ("tensor", truth)
-    if unknown := [tap for tap in taps if tap not in truth]:
-        notes.insert(0, f"{kind}s that the network does not have: {', '.join(unknown)}")
-    if missing := [tap for tap in wanted if tap not in taps]:
-        notes.insert(0, f"there is no {kind} {missing[0]!r}" + (f", nor {len(missing) - 1} more" * (len(missing) > 1)))
-    bound = bounds[answer.dtype]
-    agreed = all(error <= bound for error in errors.values()) and not notes
-    if not agreed and (bad := next((tap for tap, b in truth.items() if not np.isfinite(b).all()), None)):
-        notes.insert(0, f"the reference itself is not finite from {bad} on")
-    return Result(
-        framework=name,
-        status="agreed" if agreed else "disagreed",
-        version=answer.version,
-        dtype=answer.dtype,
-        bound=bound,
-        message="; ".join(notes[:3]),
-        errors=errors,
-        top1=top1,
-        seconds=answer.seconds,
-    )
-
-
-def relative_error(a: np.ndarray, b: np.ndarray) -> float:
-    """max |a - b| / max |b|; inf where the shapes differ or either has a value that is not finite."""
-    if a.shape != b.shape:
-        return math.inf
-    a = a.astype(np.float64, copy=False)
-    with np.errstate(invalid="ignore"):  # inf - inf
-        largest, off = float(np.abs(b).max(initial=0)), float(np.abs(a - b).max(initial=0))
-    if not math.isfinite(largest) or not math.isfinite(off):
-        return math.inf
-    return off / largest if largest else (math.inf if off else 0.0)
+def truth_of(given: Given) -> Mapping[str, np.ndarray]:
+    """The reference's tensors in float64. Errors in the reference propagate; they are no adapter's disagreement."""
+    return ask(adapter("numpy"), replace(given, dtype="float64")).tensors

@@ -1,17 +1,20 @@
-"""What the networks and checkpoints are, in words and numbers, for ``senet models`` and ``senet inspect``."""
+"""What networks and checkpoints are, in words and numbers, for ``senet models`` and ``senet inspect``."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from weights import EPS, MODELS, InceptionSpec, Info, Preprocessing, ResNetSpec, Spec, cost
+from conformance.report.table import listed
 from weights.caffe import checkpoint as caffe
 from weights.files import format_of
-from weights.networks.spec import field_names
-from weights.params import info_of
+from weights.networks.cost import cost
+from weights.networks.models import MODELS
+from weights.networks.se import SE
+from weights.networks.spec import EPS, Spec, field_names
+from weights.params import Checkpoint, Info
 
 _FIELDS = {
     "depths": "bottlenecks by stage",
@@ -23,60 +26,87 @@ _FIELDS = {
     "stride_on_3x3": "stride of a stage in",
     "shortcut": "projection kernel at stride 2",
     "se": "SE reduction",
-    "modules": "modules",
-    "dropout": "dropout",
-    "classes": "classes",
     "eps": "BatchNorm epsilon",
 }
+"""Words for the fields of a record whose names say too little."""
 
 
-def models() -> list[dict[str, Any]]:
-    """One row a network: parameters (learnable), stored (scalars in a Caffe file), GMACs at 224x224."""
-    rows = []
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """One published network.
+
+    Attributes:
+        name: the network's name.
+        parameters: learnable scalars.
+        stored: scalars in a Caffe file.
+        gmacs: 10^9 multiply-adds at 224x224.
+        blobs: arrays in a Caffe file.
+        classes: outputs of the classifier.
+        reduction: of the SE blocks; None without SE blocks.
+    """
+
+    name: str
+    parameters: int
+    stored: int
+    gmacs: float
+    blobs: int
+    classes: int
+    reduction: int | None
+
+
+def models() -> Iterator[Model]:
+    """Every published network."""
     for name, spec in MODELS.items():
         c = cost(spec)
-        row = {"name": name, "parameters": c.learnable, "stored": c.stored, "gmacs": c.macs / 1e9, "blobs": c.blobs}
-        rows.append({**row, "classes": spec.classes, "reduction": spec.se.reduction if spec.se else None})
-    return rows
+        yield Model(
+            name=name,
+            parameters=c.learnable,
+            stored=c.stored,
+            gmacs=c.macs / 1e9,
+            blobs=c.blobs,
+            classes=spec.classes,
+            reduction=spec.se.reduction if spec.se else None,
+        )
 
 
-def describe(file: Path, spec: Spec, params: Mapping[str, np.ndarray]) -> str:
-    """A checkpoint, one fact a line; what its file does not state itself is marked as assumed."""
-    info = info_of(params)
-    rows = [("file", str(file)), ("format", _format(file)), *_network(spec), *_arrays(spec, params)]
+def describe(file: Path, checkpoint: Checkpoint, width: int | None = None) -> str:
+    """A checkpoint, one fact a line; facts that its file does not state are marked as assumed.
+
+    Args:
+        file: where it was read.
+        checkpoint: what the file holds.
+        width: characters in a line; None: no limit.
+    """
+    info = checkpoint.info
     mark = dict.fromkeys(info.assumed, " (assumed: the file does not say)")
-    rows.append(("input", preprocessing(info.preprocessing) + mark.get("preprocessing", "")))
-    rows.append(("label order", (info.labels or "not known") + mark.get("labels", "")))
-    rows += _provenance(info)
-    return _aligned(rows)
+    facts = [
+        ("file", str(file)),
+        ("format", _format(file)),
+        *_network(checkpoint.spec),
+        *_arrays(checkpoint.spec, checkpoint.params),
+        ("input", str(info.preprocessing or "not known") + mark.get("preprocessing", "")),
+        ("label order", (info.labels or "not known") + mark.get("labels", "")),
+        *_provenance(info),
+    ]
+    return listed(facts, width)
 
 
-def foreign(file: Path, prototxt: Path | None) -> str:
-    """What a Caffe file holds that is none of our networks.
+def foreign(file: Path, prototxt: Path | None, width: int | None = None) -> str:
+    """What a Caffe file holds that no family recognises.
 
     Raises:
-        InputError: it is no file of Caffe's.
+        InputError: it is not a Caffe file.
     """
     found = caffe.describe(file, prototxt)
     types = ", ".join(f"{count} {kind or 'of no stated type'}" for kind, count in found.types.items())
-    rows = [
+    facts = [
         ("file", str(file)),
         ("format", _format(file)),
         ("network", f"{found.name or 'without a name'}: none of this family"),
         ("layers", f"{sum(found.types.values())}: {types}"),
         ("arrays", f"{found.blobs} blobs, {found.scalars:,} scalars, {' and '.join(found.dtypes) or 'no numbers'}"),
     ]
-    return _aligned(rows)
-
-
-def preprocessing(p: Preprocessing | None) -> str:
-    """An input convention in one line."""
-    if p is None:
-        return "not known"
-    mean = ", ".join(f"{m:.7g}" for m in p.mean)
-    std = "" if set(p.std) == {1.0} else f", divided by ({', '.join(f'{s:.7g}' for s in p.std)})"
-    where = f"short side {p.resize}, centre {p.crop}x{p.crop}"
-    return f"{p.channels.upper()} 0..{p.range:g}, minus ({mean}){std}; {where}"
+    return listed(facts, width)
 
 
 def _format(file: Path) -> str:
@@ -85,26 +115,24 @@ def _format(file: Path) -> str:
 
 
 def _network(spec: Spec) -> Iterator[tuple[str, str]]:
-    yield "network", f"{_family(spec)} {_kinship(spec)}"
+    yield "network", f"{'SE-' if spec.se else ''}{spec.title} {_kinship(spec)}"
     for name in field_names(spec):
-        if name in _FIELDS:
-            yield f"  {_FIELDS[name]}", _value(spec, name)
+        if name != "name":
+            yield f"  {_words(name)}", _value(spec, name)
 
 
-def _family(spec: Spec) -> str:
-    kinds = {InceptionSpec.family: "BN-Inception", ResNetSpec.family: "ResNet"}
-    kind = "ResNeXt" if isinstance(spec, ResNetSpec) and spec.groups > 1 else kinds.get(spec.family, spec.family)
-    return f"SE-{kind}" if spec.se else kind
+def _words(field: str) -> str:
+    return _FIELDS.get(field, field.replace("_", " "))
 
 
 def _kinship(spec: Spec) -> str:
     """Which of the published networks it is, exactly or but for a few hyper-parameters."""
     nearest: tuple[int, str] | None = None
     for model, known in MODELS.items():
-        if type(known) is not type(spec):
+        if known.family != spec.family:
             continue
         differ = [
-            f"{_FIELDS[name]} {_value(spec, name)} instead of {_value(known, name)}"
+            f"{_words(name)} {_value(spec, name)} instead of {_value(known, name)}"
             for name in field_names(spec)
             if name != "name" and getattr(spec, name) != getattr(known, name)
         ]
@@ -127,13 +155,31 @@ def _value(spec: Spec, name: str) -> str:
         case "shortcut":
             return f"{value}x{value}"
         case "se":
-            return str(value.reduction) if value else "none: no SE blocks"
+            return ", ".join(_excitation(value)) if value else "none: no SE blocks"
         case "classes":
             return str(value or "none: no classifier")
         case "eps":
             return f"{value!r}" + (" (1e-5 as a float, Caffe's)" if value == EPS else "")
         case _:
             return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _excitation(se: SE) -> Iterator[str]:
+    """The reduction, then the choices that are not the published networks'."""
+    yield str(se.reduction) if se.width is None else f"none: {se.width} hidden units"
+    for field in fields(SE):
+        value = getattr(se, field.name)
+        if value == field.default or field.name in ("reduction", "width"):
+            continue
+        match field.name:
+            case "rounding":
+                yield f"hidden units rounded {value}"
+            case "bias":
+                yield "without biases"
+            case "stages":
+                yield f"in stage {' and '.join(map(str, value))} only"
+            case _:
+                yield f"{field.name} {value}"
 
 
 def _arrays(spec: Spec, params: Mapping[str, np.ndarray]) -> Iterator[tuple[str, str]]:
@@ -164,8 +210,3 @@ def _provenance(info: Info) -> Iterator[tuple[str, str]]:
         yield "sha256 of the source", info.sha256
     for line in info.history:
         yield "since then", line
-
-
-def _aligned(rows: list[tuple[str, str]]) -> str:
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)

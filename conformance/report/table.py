@@ -1,16 +1,16 @@
-"""Runs as people read them: a table in the terminal or in Markdown, and a page that needs nothing beside it.
+"""Tables in the terminal and in Markdown; and the table of a run, a row for each framework and precision."""
 
-What a run is, as a dict, stands in ``conformance.record``.
-"""
+from collections.abc import Iterable, Iterator, Sequence
+from io import StringIO
+from typing import TYPE_CHECKING
 
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from conformance.judge.verdict import Verdict
+from conformance.report.run import Run
+from conformance.report.titles import titled
 
-from conformance.report import plots as charts
-from conformance.report.plots import title_of, titled
-from weights.storage.whole import replacing
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
 
 HEADER = (
     "framework",
@@ -27,112 +27,107 @@ HEADER = (
 NUMBERS = tuple(HEADER.index(name) for name in ("taps", "its error", "roundings", "logits error", "top-1"))
 
 
-def rows(run: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    """The agreement table, a row for each framework and dtype."""
-    for comparison in run["comparisons"]:
-        for name, found in comparison["frameworks"].items():
-            worst, logits, best = found["worst"], found["logits_error"], found["top1"]
+def rows(run: Run) -> Iterator[tuple[str, ...]]:
+    """The agreement table, a row for each framework and precision."""
+    for comparison in run.comparisons:
+        for name, found in comparison.results.items():
+            worst, logits = found.worst, found.errors.get("logits")
             yield (
-                titled(name, comparison["what"]),
-                found["version"],
-                found["dtype"] or comparison["dtype"],
-                str(len(found["taps"])) if worst else "",
-                worst["tap"] if worst else "",
-                f"{worst['error']:.1e}" if worst else "",
-                f"{found['roundings'][worst['tap']]:.3g}" if worst else "",
+                titled(name, comparison.what),
+                found.version,
+                found.dtype or comparison.dtype,
+                str(len(found.errors)) if worst else "",
+                worst[0] if worst else "",
+                f"{worst[1]:.1e}" if worst else "",
+                f"{found.roundings[worst[0]]:.3g}" if worst else "",
                 f"{logits:.1e}" if logits is not None else "",
-                str(best) if best is not None else "",
-                verdict(found),
+                str(found.top1) if found.top1 is not None else "",
+                in_words(found),
             )
 
 
-def verdict(found: Mapping[str, Any]) -> str:
-    """What became of one framework, in a few words."""
-    first = found["first_divergent"]
-    said = f"{found['status']}, first at {first}" if first else found["status"]
-    return f"{said}: {found['message']}" if found["message"] else said
+def in_words(found: Verdict) -> str:
+    """A verdict in a few words: the status, the first tensor above the bound, the message."""
+    said = f"{found.status}, first at {found.first_divergent}" if found.first_divergent else found.status
+    return f"{said}: {found.message}" if found.message else said
 
 
-def agreed(run: Mapping[str, Any]) -> bool:
-    """Whether every framework that was there agreed, and at least one was."""
-    found = [f["status"] for c in run["comparisons"] for f in c["frameworks"].values() if f["status"] != "absent"]
-    return bool(found) and all(status == "agreed" for status in found)
+def aligned(header: Sequence[str], lines: Iterable[Sequence[str]], width: int | None = None) -> str:
+    """A table of plain text: numbers to the right, words to the left.
 
+    Args:
+        header: the columns' titles.
+        lines: the cells of each row.
+        width: characters in a line, beyond which cells are wrapped, but not inside of words; None: no limit.
+    """
+    from rich.box import Box
+    from rich.table import Table
 
-def aligned(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A table of plain text: numbers to the right, words to the left."""
+    lines = list(lines)
+    numeric = _numeric(header, lines)
     columns = list(zip(header, *lines, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    right = [any(column[1:]) and all(_number(cell) for cell in column[1:] if cell) for column in columns]
-    shown = [
-        "  ".join(
-            cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(line, widths, right, strict=True)
-        ).rstrip()
-        for line in (header, *lines)
-    ]
-    return "\n".join([shown[0], "  ".join("-" * w for w in widths), *shown[1:]])
+    words = [max(len(word) for cell in column for word in cell.split() or [""]) for column in columns]
+    gaps = 2 * (len(header) - 1)
+    if width and not sum(words) + gaps <= width < sum(max(map(len, column)) for column in columns) + gaps:
+        width = None  # it fits; or words would be broken, which is harder to read than lines that the terminal breaks
+    rule = Box("    \n    \n -  \n    \n    \n    \n    \n    \n", ascii=True)
+    table = Table(box=rule, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for title, right, widest in zip(header, numeric, words, strict=True):
+        shown = title.replace(" ", "\n") if right and width else title
+        table.add_column(_text(shown), justify="right" if right else "left", no_wrap=right, min_width=widest)
+    return _printed(table, lines, width)
 
 
-def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """The same table in Markdown."""
-    right = [all(_number(line[i]) for line in lines if line[i]) for i in range(len(header))]
-    rule = ["---:" if r else "---" for r in right]
+def listed(facts: Iterable[tuple[str, str]], width: int | None = None) -> str:
+    """Names and values, one pair a line, the values below each other.
+
+    Args:
+        facts: the pairs.
+        width: characters in a line, beyond which values are wrapped; None: no limit.
+    """
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    return _printed(table, facts, width)
+
+
+def _printed(table: "Table", lines: Iterable[Sequence[str]], width: int | None) -> str:
+    from rich.console import Console
+
+    for line in lines:
+        table.add_row(*map(_text, line))
+    # Without a limit: as wide as the widest row could be, for which a million characters are more than enough.
+    console = Console(file=StringIO(), width=width or 10**6, color_system=None, legacy_windows=False)
+    with console.capture() as captured:
+        console.print(table, crop=False)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def _text(cell: str) -> "Text":
+    from rich.text import Text
+
+    return Text(cell)  # rich would take square brackets in a string for markup
+
+
+def markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """The same table in Markdown. Rich has such a box too, but without the colons that align numbers."""
+    lines = [tuple(map(_cell, line)) for line in lines]
+    rule = ["---:" if right else "---" for right in _numeric(header, lines)]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *lines))
+
+
+def _cell(text: str) -> str:
+    """Text that does not end a cell of a table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _numeric(header: Sequence[str], lines: Sequence[Sequence[str]]) -> list[bool]:
+    """Which columns hold numbers alone."""
+    columns = [[line[i] for line in lines if line[i]] for i in range(len(header))]
+    return [bool(cells) and all(map(_number, cells)) for cells in columns]
 
 
 def _number(cell: str) -> bool:
     return cell.lstrip("-")[:1].isdigit() and not cell.count(".") > 1 and "-" not in cell.replace("e-", "")
-
-
-def write(path: Path, run: Mapping[str, Any]) -> None:
-    """Writes the page.
-
-    Raises:
-        InputError: the place cannot be written.
-    """
-    page = html(run).encode()
-    with replacing(path) as file:
-        file.write(page)
-
-
-def html(run: Mapping[str, Any]) -> str:
-    """The page: self-contained, nothing is fetched when it is opened."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("conformance.report", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["error"] = charts.error
-    disagreeing = [
-        (titled(name, c["what"]), f["dtype"] or c["dtype"], f["first_divergent"])
-        for c in run["comparisons"]
-        for name, f in c["frameworks"].items()
-        if f["status"] not in ("agreed", "absent")
-    ]
-    plots = charts.plots(run["comparisons"])
-    return environment.get_template("page.html").render(
-        run=run,
-        agreed=agreed(run),
-        disagreeing=disagreeing,
-        compared=list(dict.fromkeys(title_of(name) for _, name, _ in charts.found(run["comparisons"]))),
-        commands=list(_commands(run)),
-        header=HEADER,
-        numbers=NUMBERS,
-        rows=list(rows(run)),
-        plots=plots,
-        legend={(plot.what, s["dtype"]): s for plot in plots for s in plot.series},
-        maps=charts.heat_maps(run["comparisons"]),
-    )
-
-
-def _commands(run: Mapping[str, Any]) -> Iterator[str]:
-    """What a shell has to be told to compare the same file in the same way."""
-    checkpoint = run["checkpoint"]
-    if checkpoint["file_sha256"]:
-        line = f"{checkpoint['file_sha256']}  {checkpoint['file']}"
-        yield f"echo {shlex.quote(line)} | sha256sum --check"
-    yield run["command"]

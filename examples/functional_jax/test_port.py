@@ -6,16 +6,16 @@ from functional_jax import adapter
 
 
 @pytest.mark.senet("tiny-se-resnet")
-def test_small_network(conformance):
-    conformance.assert_agrees(adapter)
+def test_small_network(senet):
+    senet.assert_agrees(adapter)
 
 
 @pytest.mark.senet("tiny-se-resnet", dtype="float32", size=(64, 64))
-def test_small_network_in_single_precision(conformance):
-    conformance.assert_agrees(adapter)
+def test_small_network_in_single_precision(senet):
+    senet.assert_agrees(adapter)
 
 
 @pytest.mark.slow
 @pytest.mark.senet("se-resnet-50", size=(224, 224))
-def test_se_resnet_50(conformance):
-    conformance.assert_agrees(adapter)
+def test_se_resnet_50(senet):
+    senet.assert_agrees(adapter)

@@ -1,16 +1,29 @@
 """Between the blobs of Caffe's layers and canonical parameters: BatchNorm's factor, folded biases, and the way back."""
 
 from collections.abc import Mapping, Sequence
+from typing import assert_never
 
 import numpy as np
 
-from weights.caffe.file import Layer
-from weights.caffe.recognise import Match, bn_of
-from weights.caffe.walk import Normalised
+from weights.caffe.net import Layer
+from weights.caffe.recognise import Match
 from weights.errors import InputError
-from weights.networks.network import graph
-from weights.networks.operations import BatchNorm, Conv, Linear
+from weights.networks.network import Network, Node, as_network
+from weights.networks.operations import (
+    Act,
+    Add,
+    BatchNorm,
+    Concat,
+    Conv,
+    Dropout,
+    GlobalPool,
+    Linear,
+    Pool,
+    Scale,
+    Shape,
+)
 from weights.networks.parameters import STATISTICS, schema
+from weights.networks.sizes import shapes
 from weights.networks.spec import Spec
 from weights.params import Info
 
@@ -41,15 +54,18 @@ def parameters(match: Match, source: str) -> tuple[dict[str, np.ndarray], Info]:
     Raises:
         InputError: a blob of another shape than its layer's; ``source`` begins the message.
     """
-    reader = _Reader(match.spec, source)
-    for module, unit in match.units.items():
-        reader.unit(module, unit)
-    for module, layer in match.linears.items():
-        reader.linear(module, layer)
+    reader = _Reader(match, source)
+    for node in match.network.nodes:
+        reader.node(node)
     return reader.arrays, Info(factors=reader.factors, blobs=reader.raw, history=(*match.notes, *reader.history()))
 
 
-def blobs(spec: Spec, params: Mapping[str, np.ndarray], info: Info) -> dict[tuple[str, str], Blobs]:
+def matrix_type(node: Node, sizes: Mapping[str, Shape]) -> str:
+    """The type of layer that a fully connected node is written as: in SE blocks and on maps a 1x1 convolution."""
+    return "Convolution" if node.block or len(sizes[node.inputs[0]]) > 1 else "InnerProduct"
+
+
+def blobs(of: Network | Spec, params: Mapping[str, np.ndarray], info: Info) -> dict[tuple[str, str], Blobs]:
     """The blobs of every layer that has any: (module, layer type) -> arrays, float32 or float64.
 
     All are float32 unless a learned parameter is float64. BatchNorm blobs are what ``info`` says they were, bit for
@@ -59,35 +75,43 @@ def blobs(spec: Spec, params: Mapping[str, np.ndarray], info: Info) -> dict[tupl
     Raises:
         InputError: an array that holds no floating-point numbers, or wider ones than float64.
     """
-    for p in schema(spec):
+    network = as_network(of)
+    for p in schema(network):
         dtype = np.asarray(params[p.name]).dtype
         if dtype not in (np.float64, np.float32, np.float16) and dtype.name != "bfloat16":
             raise InputError(f"{p.name} is {dtype}; Caffe's blobs hold float32 or float64: convert it first")
-    double = any(np.asarray(params[p.name]).dtype == np.float64 for p in schema(spec) if p.learnable)
+    double = any(np.asarray(params[p.name]).dtype == np.float64 for p in schema(network) if p.learnable)
     dtype = np.dtype(np.float64 if double else np.float32)
+    sizes = shapes(network)
     found: dict[tuple[str, str], Blobs] = {}
-    for node in graph(spec):
+
+    def learned(module: str, *leaves: str) -> Blobs:
+        return tuple(np.asarray(params[f"{module}.{leaf}"]).astype(dtype, copy=False) for leaf in leaves)
+
+    for node in network.nodes:
         m = node.module
-        get = {leaf: np.asarray(params.get(f"{m}.{leaf}")) for leaf in ("weight", "bias", *STATISTICS)}
         match node.op:
-            case Conv():
-                found[m, "Convolution"] = (get["weight"].astype(dtype, copy=False),)
-            case Linear():
-                kind = "InnerProduct" if m == "fc" else "Convolution"
-                weight = get["weight"] if m == "fc" else get["weight"][:, :, None, None]
-                found[m, kind] = weight.astype(dtype, copy=False), get["bias"].astype(dtype, copy=False)
+            case Conv(bias=bias):
+                found[m, "Convolution"] = learned(m, *(("weight", "bias") if bias else ("weight",)))
+            case Linear(bias=bias):
+                weight, *rest = learned(m, *(("weight", "bias") if bias else ("weight",)))
+                kind = matrix_type(node, sizes)
+                found[m, kind] = (weight[:, :, None, None] if kind == "Convolution" else weight, *rest)
             case BatchNorm():
-                found[m, "BatchNorm"] = _stored(m, [get[leaf] for leaf in STATISTICS], info, dtype)
-                found[m, "Scale"] = tuple(get[leaf].astype(dtype, copy=False) for leaf in ("weight", "bias"))
-            case _:
+                statistics = [np.asarray(params[f"{m}.{leaf}"]) for leaf in STATISTICS]
+                found[m, "BatchNorm"] = _stored(m, statistics, info, dtype)
+                found[m, "Scale"] = learned(m, "weight", "bias")
+            case Act() | Pool() | GlobalPool() | Scale() | Add() | Concat() | Dropout():
                 pass
+            case _:
+                assert_never(node.op)
     return found
 
 
 class _Reader:
-    def __init__(self, spec: Spec, source: str):
-        self.spec, self.source = spec, source
-        self.shapes = {p.name: p.shape for p in schema(spec)}
+    def __init__(self, match: Match, source: str) -> None:
+        self.network, self.layers, self.source = match.network, match.layers, source
+        self.shapes = {p.name: p.shape for p in schema(self.network)}
         self.arrays: dict[str, np.ndarray] = {}
         self.factors: dict[str, float] = {}
         self.raw: dict[str, np.ndarray] = {}
@@ -101,25 +125,50 @@ class _Reader:
             lines.append(f"{self.stand_ins} convolutions without BatchNorm got one that changes nothing")
         return tuple(lines)
 
-    def unit(self, module: str, unit: Normalised) -> None:
-        weight = self.blob(unit.conv, 0, self.shapes[f"{module}.weight"])
-        bn, c, dtype = bn_of(module), weight.shape[:1], weight.dtype
-        bias = self.blob(unit.conv, 1, c) if len(unit.conv.blobs) > 1 else None
-        gamma, beta = np.ones(c, dtype), np.zeros(c, dtype)
-        if unit.scale:
-            gamma = self.blob(unit.scale, 0, c)
-            beta = self.blob(unit.scale, 1, c) if len(unit.scale.blobs) > 1 else beta
-        if unit.norm:
-            statistics = self.statistics(bn, unit.norm, c, keep=bias is None)
+    def node(self, node: Node) -> None:
+        match node.op:
+            case Conv(bias=bias):
+                (layer,) = self.layers[node.name]
+                weight = self.blob(layer, 0, self.shapes[f"{node.module}.weight"])
+                self.arrays[f"{node.module}.weight"] = weight
+                if bias:
+                    self.arrays[f"{node.module}.bias"] = self.bias(layer, weight)
+            case BatchNorm(eps):
+                self.norm(node, eps)
+            case Linear(bias=bias):
+                (layer,) = self.layers[node.name]
+                weight = self.matrix(layer, *self.shapes[f"{node.module}.weight"])
+                self.arrays[f"{node.module}.weight"] = weight
+                if bias:
+                    self.arrays[f"{node.module}.bias"] = self.bias(layer, weight)
+            case Act() | Pool() | GlobalPool() | Scale() | Add() | Concat() | Dropout():
+                pass
+            case _:
+                assert_never(node.op)
+
+    def norm(self, node: Node, eps: float) -> None:
+        bn, shape = node.module, self.shapes[f"{node.module}.weight"]
+        layers = {layer.type: layer for layer in self.layers[node.name]}
+        norm, scale = layers.get("BatchNorm"), layers.get("Scale")
+        before = self.network.by_name.get(node.inputs[0])
+        conv = self.layers[before.name][0] if before and isinstance(before.op, Conv) and not before.op.bias else None
+        dtype = next(layer.blobs[0].dtype for layer in (conv, norm, scale) if layer)
+        bias = self.blob(conv, 1, shape) if conv and len(conv.blobs) > 1 else None
+        gamma, beta = np.ones(shape, dtype), np.zeros(shape, dtype)
+        if scale:
+            gamma = self.blob(scale, 0, shape)
+            beta = self.blob(scale, 1, shape) if len(scale.blobs) > 1 else beta
+        if norm:
+            statistics = self.statistics(bn, norm, shape, keep=bias is None)
         else:
-            statistics = np.zeros(c, np.float64), np.full(c, 1 - self.spec.eps)
+            statistics = np.zeros(shape, np.float64), np.full(shape, 1 - eps)
             self.stand_ins += 1
-            if bias is not None and not unit.scale:
+            if bias is not None and not scale:
                 beta, bias = bias, None
         if bias is not None:
             statistics = statistics[0] - bias, statistics[1]
             self.absorbed += 1
-        self.arrays |= {f"{module}.weight": weight, f"{bn}.weight": gamma, f"{bn}.bias": beta}
+        self.arrays |= {f"{bn}.weight": gamma, f"{bn}.bias": beta}
         self.arrays |= {f"{bn}.{leaf}": value for leaf, value in zip(STATISTICS, statistics, strict=True)}
 
     def statistics(self, bn: str, layer: Layer, shape: tuple[int, ...], keep: bool) -> tuple[np.ndarray, ...]:
@@ -132,17 +181,17 @@ class _Reader:
             self.raw |= {f"{bn}.{leaf}": blob for leaf, blob in zip((*STATISTICS, "factor"), raw, strict=True)}
         return freed
 
-    def linear(self, module: str, layer: Layer) -> None:
-        out, c = self.shapes[f"{module}.weight"]
-        param = layer.settings.get("inner_product_param", {})
+    def matrix(self, layer: Layer, out: int, channels: int) -> np.ndarray:
         if layer.type == "Convolution":
-            weight = self.blob(layer, 0, (out, c, 1, 1)).reshape(out, c)
-        elif param.get("transpose"):
-            weight = self.blob(layer, 0, (c, out)).T
-        else:
-            weight = self.blob(layer, 0, (out, c))
-        bias = self.blob(layer, 1, (out,)) if len(layer.blobs) > 1 else np.zeros(out, weight.dtype)
-        self.arrays |= {f"{module}.weight": weight, f"{module}.bias": bias}
+            return self.blob(layer, 0, (out, channels, 1, 1)).reshape(out, channels)
+        if layer.settings.get("inner_product_param", {}).get("transpose"):
+            return self.blob(layer, 0, (channels, out)).T
+        return self.blob(layer, 0, (out, channels))
+
+    def bias(self, layer: Layer, weight: np.ndarray) -> np.ndarray:
+        """The second blob; zeros where the layer has none."""
+        shape = weight.shape[:1]
+        return self.blob(layer, 1, shape) if len(layer.blobs) > 1 else np.zeros(shape, weight.dtype)
 
     def blob(self, layer: Layer, i: int, shape: tuple[int, ...]) -> np.ndarray:
         """A blob in the shape that the layer has; the four numbers of old files are matched from the end."""

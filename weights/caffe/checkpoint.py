@@ -3,7 +3,7 @@
 import hashlib
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,12 +11,15 @@ import numpy as np
 
 from weights.caffe import file as caffe_file
 from weights.caffe import text as text_format
+from weights.caffe.as_written import as_written
 from weights.caffe.blobs import blob_count, blobs, parameters
-from weights.caffe.file import Layer, Net
-from weights.caffe.layers import NET_NAMES, as_written, layers
-from weights.caffe.recognise import Match, has_definitions, recognise
+from weights.caffe.layers import layers
+from weights.caffe.net import Layer, Net
+from weights.caffe.recognise import Match, has_definitions, import_network, recognise
 from weights.errors import InputError, InputWarning
 from weights.files import metadata
+from weights.names.caffe import net_name
+from weights.networks.network import Network, as_network
 from weights.networks.parameters import check, schema
 from weights.networks.spec import Spec
 from weights.params import CAFFE, Info, Params, Preprocessing, info_of
@@ -58,28 +61,63 @@ def read(path: Path, prototxt: str | Path | None = None) -> tuple[Spec, Params]:
         InputError: not such a file, damaged, without definitions, a network outside of the family (the first layer
             that does not fit is named), or blobs that do not fit their layers.
     """
+    match, params = _read(path, prototxt, recognise)
+    return _record(match), params
+
+
+def network(path: str | Path, prototxt: str | Path | None = None) -> tuple[Network, Params]:
+    """Reads a weights file of any network whose operations are known; for the rest as ``read``.
+
+    Returns:
+        The network of a record where a family has one; otherwise its operations under the names of their layers,
+        ``spec`` None. Nothing is assumed about the preprocessing of such a network.
+
+    Raises:
+        InputError: as ``read``, and a layer that is no known operation; the message names it.
+    """
+    match, params = _read(Path(path), prototxt, import_network)
+    return match.network, params
+
+
+def _read(path: Path, prototxt: str | Path | None, recognised: Callable[[Net, str], Match]) -> tuple[Match, Params]:
     file = caffe_file.load(path)
-    net, match = _recognised(path, file, prototxt)
+    net, match = _recognised(path, file, prototxt, recognised)
     _check_counts(path, net)
     arrays, info = parameters(match, str(path))
-    check(match.spec, arrays, str(path))
-    devkit = match.spec.classes == 1000
+    check(match.network, arrays, str(path))
     digest = hashlib.sha256(file.data).hexdigest()
-    noted = _noted(Path(prototxt or prototxt_of(path)), match.spec, digest)
-    info = replace(
+    info = replace(info, source=path.name, format="caffemodel", sha256=digest)
+    if match.network.spec:
+        info = _stated(info, match, Path(prototxt or prototxt_of(path)), digest)
+    return match, Params(((p.name, arrays[p.name]) for p in schema(match.network)), info)
+
+
+def _record(match: Match) -> Spec:
+    if match.network.spec is None:
+        raise TypeError("a recognised network has a record")
+    return match.network.spec
+
+
+def _stated(info: Info, match: Match, notes: Path, digest: str) -> Info:
+    """With preprocessing, labels and history: as noted beside the file, or as assumed of all files."""
+    if noted := _noted(notes, _record(match), digest):
+        return replace(
+            info,
+            preprocessing=noted.preprocessing,
+            labels=noted.labels,
+            assumed=noted.assumed,
+            history=noted.history,
+        )
+    devkit = match.network.classes == 1000
+    return replace(
         info,
-        preprocessing=noted.preprocessing if noted else _preprocessing(match.size),
-        labels=noted.labels if noted else "devkit" if devkit else None,
-        assumed=noted.assumed if noted else ("preprocessing", "labels") if devkit else ("preprocessing",),
-        history=noted.history if noted else info.history,
-        source=path.name,
-        format="caffemodel",
-        sha256=digest,
+        preprocessing=_preprocessing(match.size),
+        labels="devkit" if devkit else None,
+        assumed=("preprocessing", "labels") if devkit else ("preprocessing",),
     )
-    return match.spec, Params(((p.name, arrays[p.name]) for p in schema(match.spec)), info)
 
 
-def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray]) -> None:
+def write(path: Path, of: Network | Spec, params: Mapping[str, np.ndarray]) -> None:
     """Writes a weights file and, beside it, the .prototxt of the network: the pair as Caffe's own Net writes it.
 
     A float net where all learned parameters are float32 or narrower, a double net otherwise. Statistics get the
@@ -89,17 +127,18 @@ def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray]) -> None:
     What no Caffe file can state, preprocessing and label order, stands in comments of the .prototxt.
 
     Raises:
-        InputError: parameters that do not fit the spec, no numbers, or a place that cannot be written.
+        InputError: parameters that do not fit the network, no numbers, or a place that cannot be written.
     """
     if path.name.endswith(".h5"):
         raise InputError(f"{path}: cannot be written: Caffe's HDF5 files cannot hold names with '/'; use .caffemodel")
-    check(spec, params, str(path))
+    network = as_network(of)
+    check(network, params, str(path))
     info = info_of(params)
     crop = info.preprocessing.crop if info.preprocessing else CAFFE.crop
-    definitions = layers(spec, (crop, crop))
-    held = blobs(spec, params, info)
+    definitions = layers(network, (crop, crop))
+    held = blobs(network, params, info)
     net = Net(
-        NET_NAMES.get(spec.name, spec.name),
+        net_name(network),
         tuple(
             replace(d.layer, blobs=held.get((d.node.module, d.layer.type), ())) if d.node else d.layer
             for d in definitions
@@ -107,7 +146,7 @@ def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray]) -> None:
     )
     with replacing(prototxt_of(path)) as file:
         caffe_file.save(path, replace(net, layers=tuple(as_written(net.layers))))
-        file.write((_notes(spec, info, path) + text_format.dump(net)).encode("utf-8", "surrogateescape"))
+        file.write((_notes(network.spec, info, path) + text_format.dump(net)).encode("utf-8", "surrogateescape"))
 
 
 def prototxt_of(path: Path) -> Path:
@@ -115,7 +154,7 @@ def prototxt_of(path: Path) -> Path:
     return path.with_name(path.name.removesuffix(".h5").removesuffix(".caffemodel") + ".prototxt")
 
 
-def _notes(spec: Spec, info: Info, path: Path) -> str:
+def _notes(spec: Spec | None, info: Info, path: Path) -> str:
     """Comments for a .prototxt: the metadata that the network and its blobs do not say themselves, and whose it is."""
     if not (info.preprocessing or info.labels):
         return ""
@@ -150,7 +189,7 @@ def describe(path: str | Path, prototxt: str | Path | None = None) -> Summary:
     arrays = [blob for layer in net.layers for blob in layer.blobs]
     spec, misfit = None, ""
     try:
-        spec = _recognised(Path(path), net, prototxt)[1].spec
+        spec = _recognised(Path(path), net, prototxt, recognise)[1].network.spec
     except InputError as error:
         misfit = str(error)
     return Summary(
@@ -164,22 +203,24 @@ def describe(path: str | Path, prototxt: str | Path | None = None) -> Summary:
     )
 
 
-def _recognised(path: Path, net: Net, definition: str | Path | None) -> tuple[Net, Match]:
+def _recognised(
+    path: Path, net: Net, definition: str | Path | None, recognised: Callable[[Net, str], Match]
+) -> tuple[Net, Match]:
     if definition is not None:
         defined = _joined(path, net, Path(definition))
-        match = recognise(defined, str(definition))
+        match = recognised(defined, str(definition))
         known = {layer.name for layer in defined.layers}
         extra = [layer.name for layer in net.layers if layer.blobs and layer.name not in known]
         if extra:
             unused = f"{path}: not used, as {definition} has no such layer: {_names(extra)}"
-            warnings.warn(InputWarning(unused), stacklevel=5)
+            warnings.warn(InputWarning(unused), stacklevel=6)
         return defined, match
     if not has_definitions(net):
         raise InputError(
             f"{path}: carries no layer definitions, as HDF5 files and some old ones; "
             "give the .prototxt of the network beside it (--prototxt FILE)"
         )
-    return net, recognise(net, str(path))
+    return net, recognised(net, str(path))
 
 
 def _joined(path: Path, weights: Net, definition: Path) -> Net:

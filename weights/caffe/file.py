@@ -8,78 +8,27 @@ import mmap
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from math import prod
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
 from weights.caffe import hdf5 as caffe_hdf5
+from weights.caffe.blob_values import LIMIT, byte_count, byte_view, encoded_pieces, read_blob
+from weights.caffe.net import Layer, Net
 from weights.caffe.schema import MESSAGES
 from weights.caffe.upgrade import upgrade
-from weights.caffe.wire import (
-    BYTES,
-    FIXED32,
-    FIXED64,
-    VARINT,
-    Budget,
-    Message,
-    decode,
-    encode,
-    encode_field,
-    signed,
-    tag,
-    to_varint,
-    varint,
-)
+from weights.caffe.wire import decode, encode
 from weights.errors import InputError, InputWarning
+from weights.protobuf import Budget, Message, field_head
 from weights.storage.signatures import looks_like
 from weights.storage.whole import reading, replacing
 
-_LIMIT = 2**31 - 1  # bytes of a file, values of a blob, one dimension: all are int32 in Caffe
-_AXES = 32
-_RAW_TYPES = {0: "<f8", 1: "<f4", 2: "<f2"}  # of NVIDIA's fork, which OpenCV's shrinkCaffeModel writes too
-_RAW_TYPE, _RAW_DATA = 10, 12
-_RECORDS = {5: (4, FIXED32), 6: (4, FIXED32), 8: (8, FIXED64), 9: (8, FIXED64)}  # data, diff, double_data, double_diff
-_DATA, _SHAPE, _DOUBLE_DATA, _BLOBS = 5, 7, 8, 7
+_BLOBS = 7
 _OWN = ("name", "type", "bottom", "top", "blobs")
 _NET, _LAYER = MESSAGES["NetParameter"], MESSAGES["LayerParameter"]
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """One layer of a Caffe network. Two layers are equal when their definitions are, whatever the blobs."""
-
-    name: str
-    type: str  # "" where the file does not say it
-    bottoms: tuple[str, ...]
-    tops: tuple[str, ...]
-    settings: Mapping[str, Any] = field(default_factory=dict)  # the rest of the LayerParameter, see caffe_proto
-    blobs: tuple[np.ndarray, ...] = field(default=(), compare=False)  # float32 or float64
-    legacy: frozenset[int] = field(default=frozenset(), compare=False)  # blobs that have num, channels, height, width
-
-    def fits(self, index: int, wanted: Sequence[int]) -> bool:
-        """Whether Caffe would load a blob as one of shape ``wanted``: equal or, for a legacy one, from the end."""
-        stored = self.blobs[index].shape
-        return fits(stored, wanted) if index in self.legacy else stored == tuple(wanted)
-
-
-@dataclass(frozen=True, slots=True)
-class Net:
-    """A Caffe network, its layers in the order of the file."""
-
-    name: str
-    layers: tuple[Layer, ...]
-    settings: Mapping[str, Any] = field(default_factory=dict)  # the rest of the NetParameter
-    form: str = "V2"  # what the file was in: "V0", "V1", "V2" or "HDF5"
-    data: memoryview = field(default=memoryview(b""), compare=False, repr=False)  # the bytes of the file, mapped
-
-
-def fits(legacy: Sequence[int], wanted: Sequence[int]) -> bool:
-    """Caffe's rule for the four legacy dimensions: the shape wanted, ones in front of it (1,1,1,N for N)."""
-    return len(wanted) <= 4 and tuple(legacy) == (1,) * (4 - len(wanted)) + tuple(wanted)
 
 
 def load(path: str | Path) -> Net:
@@ -138,7 +87,7 @@ def save(path: str | Path, net: Net) -> None:
     except InputError as error:
         raise InputError(f"{path}: cannot be written: {error}") from None
     size = len(head) + sum(layer.size for layer in layers)
-    if size > _LIMIT:
+    if size > LIMIT:
         raise InputError(f"{path}: cannot be written: {size:,} bytes are more than the 2 GiB - 1 that Caffe can read")
     with replacing(path) as file:
         file.write(head)
@@ -150,7 +99,7 @@ def _mapped(file: BinaryIO) -> memoryview:
     size = os.fstat(file.fileno()).st_size
     if not size:
         raise InputError("is empty; download or copy it again")
-    if size > _LIMIT and not caffe_hdf5.is_hdf5(file.read(8)):
+    if size > LIMIT and not caffe_hdf5.is_hdf5(file.read(8)):
         raise InputError(f"has {size:,} bytes; Caffe's binary files end below 2 GiB")
     try:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
@@ -177,7 +126,7 @@ def _parse(path: str, data: memoryview) -> Net:
                 f"is damaged at byte {message.at:,}: Caffe would silently drop the {len(rest):,} bytes from there on"
             )
         warnings.warn(InputWarning(f"{path}: {len(rest):,} zero bytes follow the network; not used"), stacklevel=3)
-    return _not_empty(_net(net, form, lambda place: _blob(Message(data, place[0], place[1], budget))))
+    return _not_empty(_net(net, form, lambda place: read_blob(Message(data, place[0], place[1], budget))))
 
 
 def _not_empty(net: Net) -> Net:
@@ -224,114 +173,6 @@ def _last_of_each_name(path: str, layers: tuple[Layer, ...]) -> tuple[Layer, ...
     return tuple(last.values())
 
 
-class _Values:
-    """The numbers of a blob: a view of the file while they are in one piece, joined otherwise."""
-
-    def __init__(self):
-        self.bytes: memoryview | bytearray = memoryview(b"")
-
-    def add(self, piece: memoryview | bytes) -> None:
-        if not len(self.bytes):
-            self.bytes = memoryview(piece)
-        elif len(piece):
-            if isinstance(self.bytes, memoryview):
-                self.bytes = bytearray(self.bytes)
-            self.bytes += piece
-
-
-def _blob(message: Message) -> tuple[np.ndarray, bool]:
-    """A BlobProto, and whether it has legacy dimensions."""
-    data = message.data
-    legacy, dims, raw_type = {}, [], None
-    values = {number: _Values() for number in _RECORDS}
-    raw: memoryview = memoryview(b"")
-    for number, kind, begin, end in message:
-        if number in _RECORDS:
-            size, fixed = _RECORDS[number]
-            if kind == BYTES:
-                if (end - begin) % size:
-                    raise InputError(f"is damaged: values of {size} bytes each cannot fill {end - begin:,} bytes")
-                values[number].add(data[begin:end])
-            elif kind == fixed:
-                values[number].add(data[begin:end])
-                values[number].add(_run(message, number, kind, size))
-        elif number == _SHAPE and kind == BYTES:
-            dims += _dims(Message(data, begin, end, message.budget), _AXES + 1 - len(dims))
-        elif number <= 4 and kind == VARINT:
-            legacy[number] = signed(begin)
-        elif number == _RAW_TYPE and kind == VARINT:
-            raw_type = begin
-        elif number == _RAW_DATA and kind == BYTES:
-            raw = data[begin:end]
-    shape = tuple(legacy.get(number, 0) for number in (1, 2, 3, 4)) if legacy else tuple(dims)
-    if len(values[_DOUBLE_DATA].bytes):
-        found = np.frombuffer(values[_DOUBLE_DATA].bytes, "<f8")
-    else:
-        found = np.frombuffer(values[_DATA].bytes, "<f4")
-        if not found.size and len(raw):
-            found = _raw(raw, raw_type)
-    return _shaped(found, shape, bool(legacy)), bool(legacy)
-
-
-def _run(message: Message, number: int, kind: int, size: int) -> bytes:
-    """The values of the fields that follow with the same one-byte tag, and moves the message past them."""
-    rows = (message.end - message.at) // (size + 1)
-    table = np.frombuffer(message.data, np.uint8, rows * (size + 1), message.at).reshape(rows, size + 1)
-    count, step = 0, 64
-    while count < rows:  # in growing steps, so that what is looked at is no more than what is found
-        other = np.flatnonzero(table[count : count + step, 0] != (number << 3 | kind))
-        if other.size:
-            count += int(other[0])
-            break
-        count, step = min(count + step, rows), 2 * step
-    message.at += count * (size + 1)
-    return table[:count, 1:].tobytes()
-
-
-def _dims(message: Message, limit: int) -> list[int]:
-    """The dimensions of a BlobShape, no more than ``limit``."""
-    dims = []
-    for number, kind, begin, end in message:
-        if number == 1 and kind == VARINT:
-            dims.append(signed(begin))
-        elif number == 1 and kind == BYTES:
-            while begin < end and len(dims) < limit:
-                value, begin = varint(message.data, begin, end)
-                dims.append(signed(value))
-    return dims[:limit]
-
-
-def _raw(raw: memoryview, raw_type: int | None) -> np.ndarray:
-    """Values in a field that only forks of Caffe have."""
-    if raw_type not in _RAW_TYPES:
-        stated = "no type" if raw_type is None else f"type {raw_type}"
-        raise InputError(
-            f"has its values in a form of a Caffe fork (field {_RAW_DATA}, {len(raw):,} bytes, {stated}) that cannot "
-            "be read; have that fork write them as `data`"
-        )
-    dtype = np.dtype(_RAW_TYPES[raw_type])
-    if len(raw) % dtype.itemsize:
-        raise InputError(f"is damaged: {dtype.name} values cannot fill {len(raw):,} bytes")
-    found = np.frombuffer(raw, dtype)
-    return found.astype("<f4") if dtype.itemsize == 2 else found
-
-
-def _shaped(values: np.ndarray, shape: tuple[int, ...], legacy: bool) -> np.ndarray:
-    what = "x".join(map(str, shape)) or "() of one value"
-    if legacy:
-        what += " (num, channels, height, width; an absent one is 0)"
-    if len(shape) > _AXES:
-        raise InputError(f"has a shape of more than {_AXES} axes")
-    for dim in shape:
-        if not -_LIMIT - 1 <= dim <= _LIMIT:
-            raise InputError(f"has the shape {what}; a dimension beyond 32 bits, which Caffe would cut to another one")
-        if dim < 1:
-            raise InputError(f"has the shape {what}; every dimension must be at least 1")
-    if values.size != prod(shape):
-        raise InputError(f"has the shape {what}; number of values expected {prod(shape):,}, found {values.size:,}")
-    return values.reshape(shape)
-
-
 class _Written:
     """A layer ready to be written: everything but the blobs' values, and the size with them."""
 
@@ -342,13 +183,13 @@ class _Written:
             before = {key: value for key, value in fields.items() if key in _LAYER and _LAYER[key].number < _BLOBS}
             self.before = encode("LayerParameter", before)
             self.after = encode("LayerParameter", {k: v for k, v in fields.items() if k not in before})
-            self.blobs = [_pieces(blob, i in layer.legacy) for i, blob in enumerate(layer.blobs)]
+            self.blobs = [encoded_pieces(blob, i in layer.legacy) for i, blob in enumerate(layer.blobs)]
         except InputError as error:
             raise InputError(f"layer {layer.name!r}: {error}") from None
-        sizes = [sum(_bytes(piece) for piece in pieces) for pieces in self.blobs]
-        self.heads = [tag(_BLOBS, BYTES) + to_varint(size) for size in sizes]
+        sizes = [sum(byte_count(piece) for piece in pieces) for pieces in self.blobs]
+        self.heads = [field_head(_BLOBS, length) for length in sizes]
         body = len(self.before) + sum(map(len, self.heads)) + sum(sizes) + len(self.after)
-        self.head = tag(_NET["layer"].number, BYTES) + to_varint(body)
+        self.head = field_head(_NET["layer"].number, body)
         self.size = len(self.head) + body
 
     def write(self, file: BinaryIO) -> None:
@@ -356,33 +197,5 @@ class _Written:
         for head, pieces in zip(self.heads, self.blobs, strict=True):
             file.write(head)
             for piece in pieces:
-                file.write(piece if isinstance(piece, bytes) else _memory(piece))
+                file.write(piece if isinstance(piece, bytes) else byte_view(piece))
         file.write(self.after)
-
-
-def _pieces(blob: np.ndarray, legacy: bool) -> tuple[bytes | np.ndarray, ...]:
-    """A BlobProto in the order of its field numbers, the values as the array that has them."""
-    if blob.dtype.kind != "f" or blob.itemsize not in (4, 8):
-        raise InputError(f"a blob of {blob.dtype}; Caffe's are float32 or float64")
-    if not blob.size or blob.ndim > _AXES or (legacy and blob.ndim != 4):
-        raise InputError(f"a blob of shape {blob.shape}, which Caffe cannot hold")
-    fields = MESSAGES["BlobProto"]
-    if legacy:
-        names = ("num", "channels", "height", "width")
-        before, shape = b"".join(encode_field(fields[n], d) for n, d in zip(names, blob.shape, strict=True)), b""
-    else:
-        before, shape = b"", encode_field(fields["shape"], {"dim": list(blob.shape)})
-    length = to_varint(blob.nbytes)
-    if blob.itemsize == 4:
-        return before + tag(_DATA, BYTES) + length, blob, shape
-    return before + shape + tag(_DOUBLE_DATA, BYTES) + length, blob
-
-
-def _bytes(piece: bytes | np.ndarray) -> int:
-    return len(piece) if isinstance(piece, bytes) else piece.nbytes
-
-
-def _memory(blob: np.ndarray) -> memoryview:
-    """The bytes of an array, little-endian in C order; the array's own memory where it is that already."""
-    plain = np.ascontiguousarray(blob, blob.dtype.newbyteorder("<"))
-    return plain.reshape(-1).view(np.uint8).data

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from weights.caffe.file import Layer, Net, upgraded
+from weights.caffe.file import upgraded
+from weights.caffe.net import Layer, Net
 from weights.caffe.schema import ENUMS, MESSAGES, Field
 from weights.errors import InputError
 from weights.storage.whole import reading

@@ -1,6 +1,6 @@
 """Definitions of old Caffe versions (V0, V1, ``input`` fields) brought to the form of Caffe 1.0.
 
-Works on a NetParameter as a dict (see ``caffe_proto``), be it from a binary file or from text; blobs are passed on as
+Works on a NetParameter as a dict (see ``schema``), be it from a binary file or from text; blobs are passed on as
 they are. The rules are those of Caffe's ``upgrade_proto.cpp``.
 """
 

@@ -1,32 +1,65 @@
 """Checkpoint files of every format, chosen by suffix: ``read`` and ``write``."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
-from weights.errors import InputError
+from weights.errors import InputError, InputWarning
+from weights.files.options import refuse
 from weights.networks.spec import Spec
-from weights.params import Params
+from weights.params import Checkpoint, Info, Params
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
+    """One kind of file: who reads and writes it, and which options that takes."""
+
     name: str
+    title: str  # for people
     suffixes: tuple[str, ...]
     module: str  # imported when first used; has read(path, **options) and write(path, spec, params, **options)
+    reads_with: tuple[str, ...] = ()  # options of read
+    writes_with: tuple[str, ...] = ()  # options of write
 
 
 FORMATS = (
-    Format("caffemodel", (".caffemodel", ".caffemodel.h5"), "weights.caffe.checkpoint"),
-    Format("safetensors", (".safetensors",), "weights.files.safetensors"),
-    Format("pytorch", (".pth", ".pt"), "weights.files.torch"),
-    Format("keras", (".keras", ".weights.h5"), "weights.files.keras"),
-    Format("orbax", (".orbax",), "weights.files.orbax"),
-    Format("onnx", (".onnx",), "weights.files.onnx"),
+    Format(
+        name="caffemodel",
+        title="Caffe",
+        suffixes=(".caffemodel", ".caffemodel.h5"),
+        module="weights.caffe.checkpoint",
+        reads_with=("prototxt",),
+    ),
+    Format(
+        name="safetensors",
+        title="safetensors",
+        suffixes=(".safetensors",),
+        module="weights.files.safetensors",
+        reads_with=("dialect", "spec"),
+        writes_with=("dialect",),
+    ),
+    Format(
+        name="pytorch",
+        title="PyTorch",
+        suffixes=(".pth", ".pt"),
+        module="weights.files.torch",
+        reads_with=("dialect", "spec"),
+        writes_with=("dialect",),
+    ),
+    Format(
+        name="keras",
+        title="Keras",
+        suffixes=(".keras", ".weights.h5"),
+        module="weights.files.keras",
+        reads_with=("spec",),
+    ),
+    Format(name="orbax", title="Orbax", suffixes=(".orbax",), module="weights.files.orbax", reads_with=("spec",)),
+    Format(name="onnx", title="ONNX", suffixes=(".onnx",), module="weights.files.onnx"),
 )
 
 
@@ -46,31 +79,107 @@ def format_of(path: str | Path) -> Format:
     return max(fits, key=lambda fit: fit[0])[1]
 
 
-def read(path: str | Path, **options: Any) -> tuple[Spec, Params]:
+def read(
+    path: str | Path,
+    *,
+    prototxt: str | Path | None = None,
+    dialect: str | None = None,
+    spec: Spec | None = None,
+) -> Checkpoint:
     """Reads a checkpoint of any known format.
 
     Args:
-        path: its suffix chooses the format.
-        options: of that format's module (``prototxt=`` for Caffe files, ``dialect=`` for state dicts).
+        path: its suffix chooses the format: .caffemodel and .caffemodel.h5 (Caffe); .safetensors; .pth and .pt
+            (PyTorch); .keras and .weights.h5 (Keras); .orbax (a folder; any folder that holds an Orbax checkpoint);
+            .onnx (files that ``write`` wrote).
+        prototxt: Caffe only: the definition of the network, for files that carry none or should be read by another.
+        dialect: PyTorch and safetensors only: whose names the tensors have, "torch" (``se_torch``'s), "timm" or
+            "cadene"; without it they are recognised.
+        spec: PyTorch, safetensors, Keras and Orbax: the network, for files that do not state it. Without it the network
+            is recognised by the names and shapes of the tensors, and ``info.assumed`` lists the fields of the record
+            that these do not tell. For files that state another network it is refused.
 
     Returns:
-        What the network is, and its parameters by canonical name, with ``.info``. Convolution kernels are OIHW,
-        matrices OI; dtypes are the file's, except that BatchNorm statistics freed of Caffe's factor are float64.
+        What the network is, and its parameters by canonical name: ``spec, params = read(path)``. ``info``, which the
+        parameters carry too, says what the network expects, where the values come from, and what of all this is
+        assumed because the file does not state it. Convolution kernels are OIHW, matrices OI; dtypes are the file's,
+        except that BatchNorm statistics freed of Caffe's factor are float64. Arrays may be read-only views of the file.
 
     Raises:
-        InputError: with one clear message, for anything wrong with the file.
+        InputError: with one clear message, for anything wrong with the file, and for options that it does not take.
     """
-    return _module(format_of(path)).read(Path(path), **options)
+    fmt = format_of(path)
+    options = {"prototxt": prototxt, "dialect": dialect, "spec": spec}
+    found, params = _module(fmt).read(Path(path), **_taken(path, fmt, "read", fmt.reads_with, options))
+    return Checkpoint(found, params)
 
 
-def write(path: str | Path, spec: Spec, params: Mapping[str, np.ndarray], **options: Any) -> None:
-    """Writes a checkpoint; the suffix chooses the format. What stands at ``path`` is replaced only by a whole file.
+@overload
+def write(path: str | Path, checkpoint: Checkpoint, /, *, dialect: str | None = None) -> None: ...
+
+
+@overload
+def write(
+    path: str | Path,
+    spec: Spec,
+    params: Mapping[str, np.ndarray],
+    *,
+    info: Info | None = None,
+    dialect: str | None = None,
+) -> None: ...
+
+
+def write(
+    path: str | Path,
+    spec: Spec | Checkpoint,
+    params: Mapping[str, np.ndarray] | None = None,
+    *,
+    info: Info | None = None,
+    dialect: str | None = None,
+) -> None:
+    """Writes a checkpoint; what stands at ``path`` is replaced only by a whole file.
+
+    Args:
+        path: its suffix chooses the format, as of ``read``; .caffemodel.h5 cannot be written.
+        spec: the network; or a ``Checkpoint``, which holds the parameters as well.
+        params: the parameters by canonical name: ``Params``, which carry what has to travel with them. A plain mapping
+            carries nothing: without ``info`` one ``InputWarning`` says that the file will not state preprocessing,
+            labels and origin.
+        info: what travels with the parameters, in the place of what they carry themselves.
+        dialect: PyTorch and safetensors only: whose names the tensors get, "torch" (``se_torch``'s), "timm" or
+            "cadene". Without it a .pth has ``se_torch``'s, a .safetensors is the canonical store.
 
     Raises:
-        InputError: the parameters do not fit the spec, or the place cannot be written.
+        InputError: the parameters do not fit the spec, the format takes no such option or cannot hold such values, or
+            the place cannot be written.
     """
-    _module(format_of(path)).write(Path(path), spec, params, **options)
+    if isinstance(spec, Checkpoint):
+        spec, params = spec
+    if params is None:
+        raise TypeError("write(path, spec, params), or write(path, checkpoint)")
+    fmt = format_of(path)
+    options = _taken(path, fmt, "written", fmt.writes_with, {"dialect": dialect})
+    if info is None and not isinstance(params, Params):
+        warnings.warn(
+            InputWarning(
+                f"{path}: will not state preprocessing, labels and origin, because a {type(params).__name__} of arrays "
+                "carries none; hand in Params, or info="
+            ),
+            stacklevel=2,
+        )
+    _module(fmt).write(Path(path), spec, params if info is None else Params(params, info), **options)
+
+
+def _taken(
+    path: str | Path, fmt: Format, done: str, known: tuple[str, ...], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The options that are given, all of which the format must take."""
+    takes = f"with no option but {' and '.join(known)}" if known else "without options"
+    others = {name: value for name, value in options.items() if name not in known}
+    refuse(path, f"{fmt.title} files are {done} {takes}", **others)
+    return {name: value for name, value in options.items() if name in known and value is not None}
 
 
 def _module(fmt: Format) -> Any:
+    """Any: modules of four functions, whose options differ."""
     return import_module(fmt.module)

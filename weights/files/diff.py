@@ -1,6 +1,5 @@
 """Two checkpoints of any formats, tensor by tensor: identical, equal up to storage, different by how much, missing."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,9 +7,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-import weights
-from weights.files import format_of
-from weights.names.dialect import FLAX, KERAS, STATE_DICTS, TORCH, Dialect
+from weights.files import format_of, read
+from weights.names.dialect import Dialect
+from weights.names.frameworks import FLAX, KERAS, TORCH
+from weights.names.state_dicts import DIALECTS, named
 from weights.networks.models import to_dict
 from weights.networks.parameters import Param, schema
 from weights.params import Info
@@ -107,13 +107,13 @@ class _Side:
     """One of the two files."""
 
     def __init__(self, path: Path):
-        self.spec, self.params = weights.read(path)
+        self.spec, self.params = read(path)
         self.info: Info = self.params.info
         self.format = format_of(path).name
         self.schema: dict[str, Param] = {p.name: p for p in schema(self.spec)}
-        self._dialect: Dialect = {"keras": KERAS, "orbax": FLAX}.get(self.format) or STATE_DICTS.get(
-            self.info.format if self.format in ("pytorch", "safetensors") else "", TORCH
-        )
+        self._dialect: Dialect = {"keras": KERAS, "orbax": FLAX}.get(self.format, TORCH)
+        if self.format in ("pytorch", "safetensors") and self.info.format in DIALECTS:
+            self._dialect = named(self.info.format)[0]
 
     def stored(self, name: str) -> Stored | None:
         """A tensor as the file has it; None where the network has none of that name."""
@@ -201,45 +201,3 @@ def _fields(a: Any, b: Any, path: str = "") -> dict[str, tuple[Any, Any]]:
     for key, x, y in inner:
         found |= _fields(x, y, f"{path}.{key}" if path else str(key))
     return found
-
-
-def text(found: Difference, rounding: bool = False) -> str:
-    """A difference as people read it: what differs, in tables, and one last line that says it all."""
-    from conformance.report.table import aligned
-
-    lines = [f"A  {found.paths[0]} ({found.formats[0]})", f"B  {found.paths[1]} ({found.formats[1]})", ""]
-    for title, pairs in (("network", found.spec), ("expected of the input", found.expects)):
-        if pairs:
-            rows = [(field, _shown(x), _shown(y)) for field, (x, y) in pairs.items()]
-            lines += [aligned((title, "A", "B"), rows), ""]
-    shown = [t for t in found.tensors if t.verdict not in ("identical", "equal")]
-    if shown:
-        header = ("tensor", "verdict", "values", "max abs", "relative", "float32 ulp", "A", "B")
-        lines += [aligned(header, [_row(t) for t in shown]), ""]
-    verdicts = ("identical", "equal", "rounded", "different", "missing")
-    counts = [f"{n} {verdict}" for verdict in verdicts if (n := found.count(verdict))]
-    summary = f"{'the same' if found.same(rounding) else 'different'}: {len(found.tensors)} tensors, "
-    return "\n".join([*lines, summary + ", ".join(counts) + _storage(found)])
-
-
-def _row(t: Tensor) -> tuple[str, ...]:
-    sides = [f"{side.dtype} {side.layout} {side.shape}" if side else "missing" for side in t.stored]
-    numbers = ("", "", "", "")
-    if t.count:
-        ulp = "" if t.ulp is None else str(t.ulp)
-        numbers = (f"{t.count} of {t.size}", f"{t.max_abs:.3g}", f"{t.relative:.3g}", ulp)
-    return t.name, t.verdict, *numbers, *sides
-
-
-def _storage(found: Difference) -> str:
-    """In what the storage of tensors that are equal differs."""
-    pairs = [(a, b) for t in found.tensors if t.verdict == "equal" for a, b in [t.stored] if a and b]
-    layouts, dtypes = sum(a.layout != b.layout for a, b in pairs), sum(a.dtype != b.dtype for a, b in pairs)
-    ways = [f"{n} in another {what}" for n, what in ((layouts, "layout"), (dtypes, "dtype")) if n]
-    return f" (stored: {', '.join(ways)})" if ways else ""
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "not stated"
-    return json.dumps(value) if isinstance(value, dict) else str(value)

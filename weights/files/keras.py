@@ -6,21 +6,16 @@ layers of each class in the model's own order, and is all there is of a ``.weigh
 beside the layers, which Keras passes over.
 """
 
-import hashlib
-import io
 import json
-import mmap
 import os
-import struct
 import tempfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
-from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
+from zipfile import ZIP_STORED, ZipFile
 
 import h5py
 import numpy as np
@@ -28,14 +23,17 @@ import numpy as np
 from weights.errors import InputError
 from weights.files import metadata
 from weights.files.state_dict import decode, identify
-from weights.names.dialect import KERAS
+from weights.names.frameworks import KERAS, KERAS_ON_TORCH
 from weights.networks.models import FAMILIES, to_dict
 from weights.networks.network import graph
 from weights.networks.operations import BatchNorm, Conv, Linear, Scale
 from weights.networks.parameters import check, schema
 from weights.networks.spec import Spec
-from weights.params import Info, Params, info_of
-from weights.storage.whole import reading, replacing
+from weights.params import Checkpoint, Info, info_of
+from weights.storage.archive import Archive, store
+from weights.storage.bfloat16 import widened
+from weights.storage.mapped import Window, mapped, sha256
+from weights.storage.whole import replacing
 
 _VALUES = "model.weights.h5"
 _DATASET = "senet"  # in HDF5 files
@@ -45,12 +43,12 @@ _KERNEL, _BATCH_NORM = ("kernel", "bias"), ("gamma", "beta", "moving_mean", "mov
 _INDICES = {"weight": 0, "bias": 1, "running_mean": 2, "running_var": 3}
 
 
-def read(path: Path, spec: Spec | None = None) -> tuple[Spec, Params]:
+def read(path: Path, spec: Spec | None = None) -> Checkpoint:
     """Reads a file that ``write`` wrote or that Keras saved from a model of ``se_tf``.
 
     Args:
         path: of the file.
-        spec: the network, where the file does not state it and it is none of ``MODELS``.
+        spec: the network, where the file does not state it.
 
     Returns:
         The arrays are read-only views of the mapped file (bfloat16, which NumPy has not, as float32).
@@ -58,28 +56,25 @@ def read(path: Path, spec: Spec | None = None) -> tuple[Spec, Params]:
     Raises:
         InputError: damaged, or its values are of no network here.
     """
-    with reading(path) as file:
-        if not os.fstat(file.fileno()).st_size:
-            raise InputError(f"{path}: is empty")
-        whole = data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        strings = None
-        if path.name.lower().endswith(".keras"):
-            records = _records(path, data)
-            strings = _stated(path, records)
-            data = records[_VALUES]
+    whole = data = mapped(path)
+    if not data:
+        raise InputError(f"{path}: is empty")
+    strings = None
+    if path.name.lower().endswith(".keras"):
+        strings, data = _unpacked(path, data)
     info = None
     with _opened(path, data) as values:
         if strings is None:
             strings = _attached(path, values)
         if strings:
-            spec, info = metadata.decode(strings, str(path))
+            spec, info = metadata.decode(strings, str(path), spec)
         datasets = _by_name(path, values) or _by_position(path, values, spec)
-        names, found = identify(path, datasets, [KERAS], spec)  # type: ignore[arg-type]
+        shapes = {name: tuple(dataset.shape) for name, dataset in datasets.items()}
+        names, found, assumed = identify(path, shapes, [KERAS, KERAS_ON_TORCH], spec)
         tensors = {name: _array(path, name, dataset, data) for name, dataset in datasets.items()}
     if info is None or not info.format:  # Keras saved it
-        digest = hashlib.sha256(whole).hexdigest()
-        info = replace(info or Info(), source=path.name, format="keras", sha256=digest)
-    return found, decode(path, found, tensors, names, info)
+        info = replace(info or Info(assumed=assumed), source=path.name, format="keras", sha256=sha256(whole))
+    return Checkpoint(found, decode(path, found, tensors, names, info))
 
 
 def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray]) -> None:
@@ -99,14 +94,11 @@ def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray]) -> None:
         with tempfile.TemporaryFile(dir=path.parent) as values, ZipFile(file, "w", ZIP_STORED) as archive:
             _write_values(values, spec, params)
             stated = {"keras_version": _KERAS_VERSION, "senet": metadata.encode(spec, info_of(params))}
-            archive.writestr(ZipInfo("metadata.json"), json.dumps(stated))
-            archive.writestr(ZipInfo("config.json"), json.dumps(_config(spec, params)))
-            entry = ZipInfo(_VALUES)
-            entry.file_size = values.seek(0, os.SEEK_END)
+            store(archive, "metadata.json", json.dumps(stated).encode())
+            store(archive, "config.json", json.dumps(_config(spec, params)).encode())
+            size = values.seek(0, os.SEEK_END)
             values.seek(0)
-            with archive.open(entry, "w") as target:
-                while chunk := values.read(1 << 20):
-                    target.write(chunk)
+            store(archive, _VALUES, values, size)
 
 
 def layout(spec: Spec) -> dict[str, str]:
@@ -210,37 +202,10 @@ def _config(spec: Spec, params: Mapping[str, np.ndarray]) -> dict[str, Any]:
 # Reading.
 
 
-class _Window(io.RawIOBase):
-    """A part of a mapped file as a file of its own."""
-
-    def __init__(self, data: memoryview):
-        self.data, self.position = data, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self.position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: len(self.data)}[whence]
-        self.position = start + offset
-        return self.position
-
-    def readinto(self, buffer: Any) -> int:
-        part = self.data[self.position : self.position + len(buffer)]
-        buffer[: len(part)] = part
-        self.position += len(part)
-        return len(part)
-
-
 @contextmanager
 def _opened(path: Path, data: memoryview) -> Iterator[h5py.File]:
     try:
-        with h5py.File(_Window(data), "r") as values:
+        with h5py.File(Window(data), "r") as values:
             yield values
     except InputError:
         raise
@@ -248,47 +213,34 @@ def _opened(path: Path, data: memoryview) -> Iterator[h5py.File]:
         raise InputError(f"{path}: is no HDF5 file of Keras, or a damaged one: {str(error)[:300]}") from error
 
 
-def _records(path: Path, data: memoryview) -> dict[str, memoryview]:
+def _unpacked(path: Path, data: memoryview) -> tuple[dict[str, str], memoryview]:
+    """What a .keras archive states, and the HDF5 file in it."""
     try:
-        with ZipFile(_Window(data)) as archive:  # type: ignore[arg-type]
-            entries = archive.infolist()
-    except (BadZipFile, ValueError, NotImplementedError, EOFError, struct.error, OverflowError) as error:
-        raise InputError(f"{path}: is no .keras file, or a damaged one: {error}") from None
-    records = {}
-    for entry in entries:
-        header = bytes(data[entry.header_offset : entry.header_offset + 30])
-        if len(header) < 30 or entry.compress_type != ZIP_STORED:
-            raise InputError(f"{path}: {entry.filename[:80]!r} is damaged, or compressed, which Keras never does")
-        start = entry.header_offset + 30 + sum(struct.unpack_from("<HH", header, 26))
-        record = data[start : start + entry.file_size]
-        if len(record) < entry.file_size or zlib.crc32(record) != entry.CRC:
-            raise InputError(f"{path}: is damaged: the checksum of {entry.filename[:80]!r} does not match")
-        records[entry.filename] = record
-    for name in ("config.json", _VALUES):
-        if name not in records:
-            raise InputError(f"{path}: is no .keras file with HDF5 weights: it has no {name}")
-    return records
-
-
-def _stated(path: Path, records: Mapping[str, memoryview]) -> dict[str, str]:
-    """What the archive states: in our metadata if we wrote it, in the model's configuration if Keras did."""
-    try:
-        ours = json.loads(bytes(records.get("metadata.json", b"{}"))).get("senet")
-        model = json.loads(bytes(records["config.json"]))
-        name, config = model.get("registered_name"), model.get("config")
-        ours_are = [f"senet>{kind.__name__.removesuffix('Spec')}" for kind in FAMILIES.values()]
-        if name not in ours_are:
-            raise InputError(f"{path}: is a model of the class {str(name)[:80]!r}, expected {' or '.join(ours_are)}")
-        if ours is not None:
-            return {str(key): str(text) for key, text in ours.items()}
-        stated = {key: config[key] for key in ("spec", "preprocessing", "assumed") if config.get(key)}
-        strings = {f"senet.{key}": json.dumps(value) for key, value in stated.items()}
-        labels = {"senet.labels": str(config["labels"])} if config.get("labels") else {}
-        return {metadata.MARK: metadata.VERSION, **strings, **labels}
+        archive = Archive(data)
+        for name in ("config.json", _VALUES):
+            if name not in archive:
+                raise InputError(f"is no .keras file with HDF5 weights: it has no {name}")
+        return _stated(archive), archive[_VALUES]
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(f"{path}: its config.json or metadata.json is damaged: {error}") from None
+
+
+def _stated(archive: Archive) -> dict[str, str]:
+    """Our metadata if we wrote the archive, the model's configuration in their form if Keras did."""
+    ours = json.loads(bytes(archive["metadata.json"])).get("senet") if "metadata.json" in archive else None
+    model = json.loads(bytes(archive["config.json"]))
+    name, config = model.get("registered_name"), model.get("config")
+    ours_are = [f"senet>{kind.__name__.removesuffix('Spec')}" for kind in FAMILIES.values()]
+    if name not in ours_are:
+        raise InputError(f"is a model of the class {str(name)[:80]!r}, expected {' or '.join(ours_are)}")
+    if ours is not None:
+        return {str(key): str(text) for key, text in ours.items()}
+    stated = {key: config[key] for key in ("spec", "preprocessing", "assumed") if config.get(key)}
+    strings = {f"senet.{key}": json.dumps(value) for key, value in stated.items()}
+    labels = {"senet.labels": str(config["labels"])} if config.get("labels") else {}
+    return {metadata.MARK: metadata.VERSION, **strings, **labels}
 
 
 def _attached(path: Path, values: h5py.File) -> dict[str, str] | None:
@@ -302,19 +254,22 @@ def _attached(path: Path, values: h5py.File) -> dict[str, str] | None:
 
 
 def _by_name(path: Path, values: h5py.File) -> dict[str, h5py.Dataset]:
-    """Keras' dotted name of each variable -> its dataset; empty where layers do not carry their names."""
-    found: dict[str, h5py.Dataset] = {}
+    """The name of each variable -> its dataset; empty where layers do not carry their names.
+
+    Dotted, or with "_" throughout where no layer's name has a dot, as Keras on PyTorch writes them.
+    """
+    found: dict[tuple[str, ...], h5py.Dataset] = {}
 
     def visit(group: h5py.Group, outer: tuple[str, ...]) -> None:
         variables = _child(path, group, "vars", h5py.Group)
         if variables is None or "name" not in variables.attrs:
             return
-        inner = (*outer, _dotted(str(variables.attrs["name"])))
+        inner = (*outer, str(variables.attrs["name"]))
         leaves = _BATCH_NORM if len(variables) == len(_BATCH_NORM) else _KERNEL
         for index, leaf in zip(map(str, range(len(variables))), leaves, strict=False):
             dataset = _child(path, variables, index, h5py.Dataset)
             if dataset is not None:
-                found[".".join((*inner, leaf))] = dataset
+                found[*inner, leaf] = dataset
         if len(inner) < 3:  # an SEBlock's layers, and nothing deeper
             for key in map(str, group):
                 if key != "vars" and (layer := _child(path, group, key, h5py.Group)) is not None:
@@ -324,12 +279,8 @@ def _by_name(path: Path, values: h5py.File) -> dict[str, h5py.Dataset]:
     for key in map(str, layers) if layers is not None else ():
         if (layer := _child(path, layers, key, h5py.Group)) is not None:
             visit(layer, ())
-    return found
-
-
-def _dotted(layer: str) -> str:
-    """A layer's name with Keras on PyTorch, stage1_0_conv1, as on the others, where names may have dots."""
-    return layer.replace("_", ".").replace("reduce.double", "reduce_double")
+    separator = "." if any("." in part for parts in found for part in parts) else "_"
+    return {separator.join(parts): dataset for parts, dataset in found.items()}
 
 
 def _by_position(path: Path, values: h5py.File, spec: Spec | None) -> dict[str, h5py.Dataset]:
@@ -372,4 +323,4 @@ def _array(path: Path, name: str, dataset: Any, data: memoryview) -> np.ndarray:
         raise InputError(f"{path}: {name} is cut off")
     else:
         array = np.frombuffer(data, dtype, dataset.size, start).reshape(dataset.shape)
-    return (array.astype("<u4") << 16).view("<f4") if half else array
+    return widened(array) if half else array

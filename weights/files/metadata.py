@@ -1,14 +1,15 @@
 """What travels with the values, as the string-to-string mapping that safetensors and ONNX files hold."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from weights.errors import InputError
+from weights.files.options import refuse
 from weights.networks.models import from_dict, to_dict
 from weights.networks.spec import Spec
-from weights.params import Info, Preprocessing
+from weights.params import Info, Labels, Preprocessing
 
 VERSION = "1"
 MARK = "senet.format"
@@ -24,7 +25,8 @@ def encode(spec: Spec | None, info: Info) -> dict[str, str]:
     """
     data: dict[str, Any] = {
         "spec": spec and to_dict(spec),
-        "preprocessing": info.preprocessing and asdict(_preprocessing(asdict(info.preprocessing))),
+        # Through plain data, so that whole numbers are written as the floats that they are read back as.
+        "preprocessing": info.preprocessing and asdict(Preprocessing.from_data(asdict(info.preprocessing))),
         "assumed": info.assumed,
         "provenance": {"source": info.source, "format": info.format, "sha256": info.sha256},
         "factors": dict(info.factors),
@@ -34,11 +36,19 @@ def encode(spec: Spec | None, info: Info) -> dict[str, str]:
     return {MARK: VERSION, **strings, **({"senet.labels": info.labels} if info.labels else {})}
 
 
-def decode(strings: Mapping[str, str], source: str) -> tuple[Spec, Info]:
-    """The inverse of ``encode``; ``source`` names the file in errors.
+def decode(
+    strings: Mapping[str, str], source: str, spec: Spec | None = None, dialect: str | None = None
+) -> tuple[Spec, Info]:
+    """The inverse of ``encode``.
+
+    Args:
+        strings: the metadata.
+        source: names the file in errors.
+        spec: what the caller says the network is; refused if the file says otherwise.
+        dialect: what the caller says the names are, if the metadata say it in their place.
 
     Raises:
-        InputError: not from this program, from another version of it, or damaged.
+        InputError: not from this program, from another version of it, damaged, or contradicted by the caller.
     """
     version = strings.get(MARK)
     if version is None:
@@ -49,11 +59,11 @@ def decode(strings: Mapping[str, str], source: str) -> tuple[Spec, Info]:
     labels = data.pop("labels", None)
     try:
         values = {key: json.loads(value) for key, value in data.items() if key not in ("format", "dialect")}
-        spec = from_dict(values["spec"])
+        stated = from_dict(values["spec"])
         provenance = values.get("provenance", {})
         info = Info(
-            preprocessing=_preprocessing(values["preprocessing"]) if "preprocessing" in values else None,
-            labels=None if labels is None else _one_of(("devkit", "sorted"), labels, "label order"),
+            preprocessing=Preprocessing.from_data(values["preprocessing"]) if "preprocessing" in values else None,
+            labels=None if labels is None else _labels(labels),
             assumed=tuple(map(str, values.get("assumed", ()))),
             factors={str(key): float(value) for key, value in values.get("factors", {}).items()},
             history=tuple(map(str, values.get("history", ()))),
@@ -65,26 +75,12 @@ def decode(strings: Mapping[str, str], source: str) -> tuple[Spec, Info]:
         raise InputError(f"{source}: {error}") from None
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise InputError(f"{source}: its metadata is damaged: {error!r}") from None
-    return spec, info
+    refuse(source, "says itself what it is", dialect=dialect, spec=None if spec == stated else spec)
+    return stated, info
 
 
-def _preprocessing(data: Mapping[str, Any]) -> Preprocessing:
-    return Preprocessing(
-        channels=_one_of(("bgr", "rgb"), data["channels"], "channel order"),
-        range=float(data["range"]),
-        mean=_three(data["mean"]),
-        std=_three(data["std"]),
-        resize=int(data["resize"]),
-        crop=int(data["crop"]),
-    )
-
-
-def _three(values: Iterable[float]) -> tuple[float, float, float]:
-    first, second, third = values
-    return float(first), float(second), float(third)
-
-
-def _one_of(known: tuple[str, ...], value: Any, what: str) -> Any:
-    if value not in known:
-        raise InputError(f"{what} {value!r}: expected one of {', '.join(known)}")
-    return value
+def _labels(value: str) -> Labels:
+    match value:
+        case "devkit" | "sorted":
+            return value
+    raise InputError(f"label order {value!r}: expected one of devkit, sorted")

@@ -1,7 +1,5 @@
 """A network as an ONNX model built from the graph, whose values and initializers carry the canonical names."""
 
-import mmap
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import zip_longest
 from math import prod
@@ -10,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal, assert_never
 
 import numpy as np
 
-from weights.caffe.wire import BYTES, Budget, Message
 from weights.errors import InputError
 from weights.files import metadata
 from weights.networks.network import Network, as_network
@@ -32,8 +29,10 @@ from weights.networks.operations import (
 from weights.networks.parameters import check, schema
 from weights.networks.sizes import shapes
 from weights.networks.spec import Spec
-from weights.params import Params, info_of
-from weights.storage.whole import reading, replacing
+from weights.params import Checkpoint, Params, info_of
+from weights.protobuf import BYTES, Budget, Message
+from weights.storage.mapped import mapped
+from weights.storage.whole import replacing
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -162,7 +161,7 @@ def write(
             file.write(value.const_value.numpy().reshape(-1).view(np.uint8).data)
 
 
-def read(path: Path, **options: Any) -> tuple[Spec, Params]:
+def read(path: Path) -> Checkpoint:
     """Reads a model that ``write`` wrote.
 
     Returns:
@@ -172,16 +171,11 @@ def read(path: Path, **options: Any) -> tuple[Spec, Params]:
     Raises:
         InputError: not an ONNX file, a damaged one, not written by this program, or changed since.
     """
-    given = [f"{key} {value}" for key, value in options.items() if value is not None]
-    if given:
-        raise InputError(f"{path}: an ONNX file says itself what it is; leave out {', '.join(given)}")
     _import()
     from google.protobuf.message import DecodeError
     from onnx import ModelProto
 
-    with reading(path) as file:
-        empty = not os.fstat(file.fileno()).st_size
-        data = memoryview(b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    data = mapped(path)
     try:
         rest, places = _without_values(data)
         proto = ModelProto.FromString(rest)
@@ -193,7 +187,7 @@ def read(path: Path, **options: Any) -> tuple[Spec, Params]:
     arrays = {t.name: _array(path, t, data, place) for t, place in tensors if t.name != _AXES}
     check(spec, arrays, str(path))
     _check_nodes(path, nodes, spec, arrays)
-    return spec, Params(((p.name, arrays[p.name]) for p in schema(spec)), info)
+    return Checkpoint(spec, Params(((p.name, arrays[p.name]) for p in schema(spec)), info))
 
 
 def _without_values(data: memoryview) -> tuple[bytes, list[tuple[int, int] | None]]:

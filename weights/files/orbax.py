@@ -18,10 +18,10 @@ import numpy as np
 from weights.errors import InputError
 from weights.files import metadata
 from weights.files.state_dict import decode, identify
-from weights.names.dialect import FLAX
+from weights.names.frameworks import FLAX
 from weights.networks.parameters import check, schema
 from weights.networks.spec import Spec
-from weights.params import Info, Params, info_of
+from weights.params import Checkpoint, Info, info_of
 from weights.storage.whole import reason
 
 _MARK = "_CHECKPOINT_METADATA"  # a file of Orbax's in every checkpoint
@@ -34,12 +34,12 @@ def is_checkpoint(path: str | Path) -> bool:
     return any((Path(path) / name).is_file() for name in (_MARK, _TREE))
 
 
-def read(path: Path, spec: Spec | None = None) -> tuple[Spec, Params]:
+def read(path: Path, spec: Spec | None = None) -> Checkpoint:
     """Reads a checkpoint of a Flax network's state: one that ``write`` or a user of ``se_jax`` saved.
 
     Args:
         path: the folder.
-        spec: the network, where the checkpoint does not state it and it is none of ``MODELS``.
+        spec: the network, where the checkpoint does not state it.
 
     Raises:
         InputError: damaged, or its arrays are of no network here; or Orbax is not installed.
@@ -51,10 +51,11 @@ def read(path: Path, spec: Spec | None = None) -> tuple[Spec, Params]:
         raise InputError(f"{path}: is a damaged Orbax checkpoint, or one without a tree of arrays: no {_TREE}")
     info = None
     if strings := _custom_metadata(path):
-        spec, info = metadata.decode(strings, str(path))
+        spec, info = metadata.decode(strings, str(path), spec)
     tensors = _restore(item)
-    names, found = identify(path, tensors, [FLAX], spec)
-    return found, decode(path, found, tensors, names, info or Info(source=path.name, format="orbax"))
+    names, found, assumed = identify(path, {name: a.shape for name, a in tensors.items()}, [FLAX], spec)
+    info = info or Info(source=path.name, format="orbax", assumed=assumed)
+    return Checkpoint(found, decode(path, found, tensors, names, info))
 
 
 def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray]) -> None:

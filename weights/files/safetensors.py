@@ -4,8 +4,7 @@ Canonical names, schema order, the dtypes of the values; Caffe blobs to be kept 
 """
 
 import json
-import mmap
-import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
@@ -19,8 +18,10 @@ from weights.files import metadata
 from weights.files.state_dict import from_state, to_state
 from weights.networks.parameters import check, schema
 from weights.networks.spec import Spec
-from weights.params import Params, info_of
-from weights.storage.whole import reading, replacing
+from weights.params import Checkpoint, Params, info_of
+from weights.storage.bfloat16 import widened
+from weights.storage.mapped import mapped
+from weights.storage.whole import replacing
 
 _DTYPES = {
     "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8",
@@ -32,8 +33,13 @@ _DIALECT = "senet.dialect"
 _LONGEST_HEADER = 100_000_000  # that of the safetensors library
 
 
-def read(path: Path, **options: Any) -> tuple[Spec, Params]:
-    """Reads a canonical file; any other safetensors file as a PyTorch state dict, with ``from_state``'s options.
+def read(path: Path, dialect: str | None = None, spec: Spec | None = None) -> Checkpoint:
+    """Reads a canonical file; any other safetensors file as a PyTorch state dict.
+
+    Args:
+        path: of the file.
+        dialect: see ``state_dict.from_state``; refused for a file that says itself what its names are.
+        spec: the network, where the file does not state it.
 
     Returns:
         The arrays are read-only views of the mapped file.
@@ -43,17 +49,14 @@ def read(path: Path, **options: Any) -> tuple[Spec, Params]:
     """
     tensors, strings = load_tensors(path)
     if metadata.MARK not in strings:
-        return from_state(path, tensors, **options)
-    spec, info = metadata.decode(strings, str(path))
-    dialect = strings.get(_DIALECT)
-    given = [f"{key} {value}" for key, value in options.items() if value not in (None, dialect)]
-    if given:
-        raise InputError(f"{path}: says itself what it is; leave out {', '.join(given)}")
-    if dialect:
-        return from_state(path, tensors, dialect=dialect, spec=spec, info=info)
+        return from_state(path, tensors, dialect, spec)
+    named = strings.get(_DIALECT)
+    stated, info = metadata.decode(strings, str(path), spec, dialect if dialect != named else None)
+    if named:
+        return from_state(path, tensors, named, stated, info)
     blobs = {name.removeprefix(_RAW): tensors.pop(name) for name in list(tensors) if name.startswith(_RAW)}
-    check(spec, tensors, str(path))
-    return spec, Params(((p.name, tensors[p.name]) for p in schema(spec)), replace(info, blobs=blobs))
+    check(stated, tensors, str(path))
+    return Checkpoint(stated, Params(((p.name, tensors[p.name]) for p in schema(stated)), replace(info, blobs=blobs)))
 
 
 def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray], dialect: str | None = None) -> None:
@@ -85,17 +88,16 @@ def load_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     Raises:
         InputError: not a safetensors file, or a damaged one.
     """
-    with reading(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size < 8:
-            raise InputError(f"{path}: is no safetensors file: {size} bytes, at least 8 expected")
-        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    data = mapped(path)
+    size = len(data)
+    if size < 8:
+        raise InputError(f"{path}: is no safetensors file: {size} bytes, at least 8 expected")
     start = 8 + int.from_bytes(data[:8], "little")
     if start > min(size, _LONGEST_HEADER):
         raise InputError(
             f"{path}: is no safetensors file, or cut short: its header ends at byte {start}, the file at byte {size}"
         )
-    entries, strings = _header(path, data[8:start])
+    entries, strings = _header(path, bytes(data[8:start]))
     end = 0
     for name, (_, begin, stop) in sorted(entries.items(), key=lambda item: item[1][1:]):
         if begin != end:
@@ -138,12 +140,13 @@ def _header(path: Path, text: bytes) -> tuple[dict[str, tuple[tuple[str, tuple[i
     """Of every tensor ((dtype, shape), begin, end), and the metadata."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        twice = (
-            {key for key, _ in pairs if [k for k, _ in pairs].count(key) > 1} if len(dict(pairs)) < len(pairs) else ()
-        )
-        if twice:
-            raise InputError(f"{path}: damaged: {', '.join(sorted(twice))} occurs twice in the header")
-        return dict(pairs)
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            counts = Counter(key for key, _ in pairs)
+            twice = [key[:80] for key in sorted(counts) if counts[key] > 1]
+            more = f" and {len(twice) - 5} more" if len(twice) > 5 else ""
+            raise InputError(f"{path}: damaged: {', '.join(twice[:5])}{more} occurs twice in the header")
+        return found
 
     try:
         header = json.loads(text, object_pairs_hook=unique) if text[:1] == b"{" else None
@@ -176,6 +179,6 @@ def _entry(path: Path, name: str, entry: Any) -> tuple[tuple[str, tuple[int, ...
     return (code, tuple(shape)), begin, end
 
 
-def _tensor(data: mmap.mmap, start: int, code: str, shape: tuple[int, ...]) -> np.ndarray:
+def _tensor(data: memoryview, start: int, code: str, shape: tuple[int, ...]) -> np.ndarray:
     array = np.frombuffer(data, _DTYPES[code], prod(shape), start).reshape(shape)
-    return (array.astype(np.uint32) << 16).view(np.float32) if code == "BF16" else array
+    return widened(array) if code == "BF16" else array

@@ -1,24 +1,37 @@
 """From named tensors to a network and its parameters, and back: what the files of all frameworks have in common."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
 from weights.errors import InputError
-from weights.names.dialect import CADENE, STATE_DICTS, TIMM, TORCH, Dialect, state_dict_dialect
-from weights.networks.models import MODELS
-from weights.networks.parameters import check, schema
+from weights.names.dialect import Dialect
+from weights.names.frameworks import TORCH
+from weights.names.state_dicts import PROJECTS, dialect_for, named, told_apart
+from weights.networks.models import FAMILIES, MODELS
+from weights.networks.operations import Shape
+from weights.networks.parameters import check, differences, schema
+from weights.networks.recognition import same_tensors, untold
 from weights.networks.spec import Spec
-from weights.params import Info, Params, Preprocessing
+from weights.params import Checkpoint, Info, Params, Preprocessing
 
 IMAGENET = Preprocessing(channels="rgb", range=1, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 """What Cadene's and timm's conversions of the released networks expect."""
 
 _WRAPPERS = {"module": "DataParallel", "_orig_mod": "torch.compile"}
 """Modules of PyTorch's that hold the network: the name under which they do so."""
+
+
+class Identified(NamedTuple):
+    """A network that has exactly the tensors that were found."""
+
+    names: Dialect
+    spec: Spec
+    assumed: tuple[str, ...]  # the fields of the spec that nothing in the file tells
 
 
 def to_state(spec: Spec, params: Mapping[str, np.ndarray], dialect: str | Dialect = TORCH) -> dict[str, np.ndarray]:
@@ -28,7 +41,7 @@ def to_state(spec: Spec, params: Mapping[str, np.ndarray], dialect: str | Dialec
         InputError: the parameters do not fit the spec, or the dialect has no names for such a network.
     """
     check(spec, params)
-    names = dialect if isinstance(dialect, Dialect) else state_dict_dialect(dialect, spec)
+    names = dialect if isinstance(dialect, Dialect) else dialect_for(dialect, spec)
     state = {}
     for p in schema(spec):
         state[names.key(p)] = names.encode(p, params[p.name])
@@ -43,23 +56,20 @@ def from_state(
     dialect: str | None = None,
     spec: Spec | None = None,
     info: Info | None = None,
-    **_: Any,
-) -> tuple[Spec, Params]:
+) -> Checkpoint:
     """The network that a PyTorch state dict belongs to, told by names and shapes, and its canonical parameters.
 
     Args:
         path: where the tensors come from.
         dialect: what the names are, if the caller knows; otherwise they tell.
-        spec: the network, where the file states it; otherwise one of ``MODELS`` with any number of classes: shapes
-            do not tell where strides sit.
+        spec: the network, where the file or the caller states it; otherwise it is recognised, see ``identify``.
         info: what the file states about the parameters. Without it, those under Cadene's and timm's names are taken
             for conversions of the kind these projects publish, and ``info.assumed`` says so.
 
     Raises:
         InputError: the tensors are of none of these networks, or of one that looks alike and computes otherwise.
     """
-    if dialect and dialect not in STATE_DICTS:
-        raise InputError(f"unknown dialect {dialect!r}; known are {', '.join(STATE_DICTS)}")
+    dialects = named(dialect) if dialect else told_apart()
     history = list(info.history) if info else []
     while tensors and (prefix := next(iter(tensors)).partition(".")[0]) in _WRAPPERS:
         if not all(name.startswith(f"{prefix}.") for name in tensors):
@@ -68,15 +78,15 @@ def from_state(
         history.append(f"names lost the prefix '{prefix}.' of {_WRAPPERS[prefix]}")
     tensors = {name: a for name, a in tensors.items() if not name.endswith(".num_batches_tracked")}
     _refuse_lookalikes(path, tensors)
-    names, found = identify(path, tensors, [STATE_DICTS[dialect]] if dialect else [TORCH, TIMM], spec)
+    names, found, assumed = identify(path, {name: a.shape for name, a in tensors.items()}, dialects, spec)
     if info is None:
-        info = Info(source=Path(path).name, format="state dict")
-        if names in (TIMM, CADENE):
-            found = replace(found, eps=1e-5)  # PyTorch's, a double; Caffe's is a float
+        info = Info(source=Path(path).name, format="state dict", assumed=assumed)
+        if names in PROJECTS.get(found.family, ()):
             order = "sorted" if found.classes == 1000 else None
-            assumed = ("preprocessing", "labels") if order else ("preprocessing",)
-            info = replace(info, format=names.name, preprocessing=IMAGENET, labels=order, assumed=assumed)
-    return found, decode(path, found, tensors, names, replace(info, history=tuple(history)))
+            expects = ("preprocessing", "labels") if order else ("preprocessing",)
+            info = replace(info, format=names.name, preprocessing=IMAGENET, labels=order, assumed=(*expects, *assumed))
+            found = found if spec else replace(found, eps=1e-5)  # PyTorch's, a double; Caffe's is a float
+    return Checkpoint(found, decode(path, found, tensors, names, replace(info, history=tuple(history))))
 
 
 def decode(path: str | Path, spec: Spec, tensors: Mapping[str, np.ndarray], names: Dialect, info: Info) -> Params:
@@ -95,34 +105,41 @@ def decode(path: str | Path, spec: Spec, tensors: Mapping[str, np.ndarray], name
 
 
 def identify(
-    path: str | Path, tensors: Mapping[str, np.ndarray], dialects: Iterable[Dialect], spec: Spec | None = None
-) -> tuple[Dialect, Spec]:
-    """Which dialect the names are in and which network has exactly these shapes.
+    path: str | Path, shapes: Mapping[str, Shape], dialects: Iterable[Dialect], spec: Spec | None = None
+) -> Identified:
+    """Which dialect the names are in and which network has exactly these tensors.
+
+    Each family guesses a record from the shapes; the parameters of its network must then be those of the file, name by
+    name. A published network of the same parameters is preferred to the guess. What the shapes do not tell is assumed,
+    except of published networks under the names of another project: those are of one geometry only.
+
+    Args:
+        path: names the file in errors.
+        shapes: of all tensors, by the names and in the layouts of the file.
+        dialects: those to try.
+        spec: the network, where it is known.
 
     Raises:
         InputError: none has; the message compares with the nearest.
     """
-    shapes = {name: tuple(array.shape) for name, array in tensors.items()}
     nearest: tuple[int, Dialect, Spec] | None = None
     for names in dialects:
-        classes = max(shapes.get(f"{names.module('fc')}.bias") or (0,))
-        for known in [spec] if spec else [replace(model, classes=classes) for model in MODELS.values()]:
-            wanted = {names.key(p): names.shape(p) for p in schema(known)}
+        for known in [spec] if spec else _candidates(names, shapes):
+            wanted = _wanted(names, known)
             if wanted == shapes:
-                return names, known
+                if spec:
+                    return Identified(names, spec, ())
+                published = next((m for m in _published(known) if same_tensors(m, known)), None)
+                told = published is not None and names in PROJECTS.get(known.family, ())
+                return Identified(names, published or known, () if told else untold(published or known))
             score = len(wanted.items() & shapes.items())
             if nearest is None or score > nearest[0]:
                 nearest = (score, names, known)
-    assert nearest is not None
+    assert nearest is not None  # there are published networks
     score, names, known = nearest
     if spec or 2 * score > len(shapes):
         what = "as it says" if spec else "the nearest network known"
-        raise InputError(f"{path}: does not fit {known.name}, {what}\n  {_differences(names, known, shapes)}")
-    if any(names.module("stem.conv1") in name for name in shapes):
-        raise InputError(
-            f"{path}: is none of {', '.join(MODELS)}, and does not state its strides, which shapes do not show; "
-            "read a file that says what it is (any that senet writes), or give spec="
-        )
+        raise InputError(f"{path}: does not fit {known.name}, {what}\n  {differences(_wanted(names, known), shapes)}")
     some = ", ".join(name[:80] for name in list(shapes)[:3]) or "none"
     raise InputError(
         f"{path}: its {len(shapes)} tensors ({some}, ...) are those of no network of this family; the names may be "
@@ -130,17 +147,28 @@ def identify(
     )
 
 
-def _differences(names: Dialect, spec: Spec, shapes: Mapping[str, tuple[int, ...]]) -> str:
-    wanted = {names.key(p): names.shape(p) for p in schema(spec)}
-    findings = [f"- {name} {shape} is missing" for name, shape in wanted.items() if name not in shapes]
-    findings += [f"+ {name} {shape} is unexpected" for name, shape in shapes.items() if name not in wanted]
-    findings += [
-        f"! {name} has shape {shapes[name]}, expected {shape}"
-        for name, shape in wanted.items()
-        if name in shapes and shapes[name] != shape
-    ]
-    more = [f"... and {len(findings) - 20} more"] if len(findings) > 20 else []
-    return "\n  ".join(findings[:20] + more)
+def _candidates(names: Dialect, shapes: Mapping[str, Shape]) -> Iterator[Spec]:
+    """What the families guess and, for the message where that is not it, the published networks."""
+    for family in FAMILIES.values():
+        try:
+            guess = family.from_shapes(partial(names.find, shapes))
+        except InputError:  # shapes that no network can have
+            continue
+        if guess:
+            yield guess
+    for model in MODELS.values():
+        classifier = model.network().classifier
+        weight = names.find(shapes, classifier.module, "linear") if classifier else None
+        yield replace(model, classes=weight[0] if weight else 0)
+
+
+def _published(spec: Spec) -> Iterator[Spec]:
+    """The published networks of a family, with as many classes."""
+    return (replace(model, classes=spec.classes) for model in MODELS.values() if model.family == spec.family)
+
+
+def _wanted(names: Dialect, spec: Spec) -> dict[str, Shape]:
+    return {names.key(p): names.shape(p) for p in schema(spec)}
 
 
 def _refuse_lookalikes(path: str | Path, tensors: Mapping[str, np.ndarray]) -> None:

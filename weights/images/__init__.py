@@ -1,1 +1,6 @@
 """From photographs to inputs, and the names of the classes."""
+
+from weights.images.labels import names
+from weights.images.photograph import prepare
+
+__all__ = ["names", "prepare"]

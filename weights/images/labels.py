@@ -1,19 +1,20 @@
-"""The 1000 ImageNet classes in both orders in use, and the way of a classifier from one to the other."""
+"""The 1000 ImageNet classes in both orders in use."""
 
 import csv
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
 import numpy as np
 
 from weights.errors import InputError
-from weights.params import Labels, Params, info_of
+from weights.params import Labels
 
 
 @dataclass(frozen=True, slots=True)
 class Class:
+    """One class of ImageNet and its place in both orders."""
+
     devkit: int  # ILSVRC devkit id - 1: the order of the released Caffe files
     sorted: int  # place in the alphabetical order of the WordNet ids: that of nearly everything else
     wnid: str  # WordNet id, the only unique name: there are two cranes and two maillots
@@ -47,24 +48,6 @@ def permutation(source: Labels | None, target: Labels | None) -> np.ndarray:
     """
     place = {c.wnid: i for i, c in enumerate(_in(source))}
     return np.array([place[c.wnid] for c in _in(target)])
-
-
-def reorder(params: Mapping[str, np.ndarray], target: Labels) -> Params:
-    """Parameters with the classifier's rows in another order; the values themselves stay bit for bit.
-
-    Raises:
-        InputError: the present order is not known, or the classifier is not one of 1000 classes.
-    """
-    info = info_of(params)
-    indices = permutation(info.labels, target)
-    found = params["fc.weight"].shape[0] if "fc.weight" in params else 0
-    if found != len(indices):
-        raise InputError(f"--labels: the classifier has {found} classes; the label orders are those of 1000 classes")
-    if info.labels == target:
-        return Params(params, info)
-    rows = {name: params[name][indices] for name in ("fc.weight", "fc.bias")}
-    history = (*info.history, f"classifier reordered from {info.labels} to {target} label order")
-    return Params({**params, **rows}, replace(info, labels=target, history=history))
 
 
 def _in(order: Labels | None) -> tuple[Class, ...]:

@@ -7,27 +7,29 @@ a dialect keeps as a 1x1 convolution.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from weights.errors import InputError
+from weights.networks.operations import Kind, Shape
 from weights.networks.parameters import Param
-from weights.networks.resnet import ResNetSpec
-from weights.networks.spec import Spec
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
+    """The names and layouts of one framework, or of one project's networks of one family."""
+
     name: str
     paths: tuple[tuple[str, str], ...] = ()  # canonical pattern -> template, first match wins
     leaves: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # kind -> leaf -> leaf
     axes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # kind -> permutation of the weight's axes
     as_conv: str | None = None  # pattern of the linear modules whose matrices are kept as 1x1 convolutions
+    separator: str = "."  # between the parts of a name
 
     def key(self, p: Param) -> str:
-        """The dotted name of a parameter in this dialect."""
-        return f"{self.module(p.module)}.{self.leaves.get(p.kind, {}).get(p.leaf, p.leaf)}"
+        """The name of a parameter in this dialect."""
+        return self._key(p.module, p.kind, p.leaf)
 
     def module(self, path: str) -> str:
         """The dotted path of a module in this dialect."""
@@ -36,12 +38,30 @@ class Dialect:
                 return match.expand(template)
         return path
 
-    def shape(self, p: Param) -> tuple[int, ...]:
+    def shape(self, p: Param) -> Shape:
         """The shape of a parameter in this dialect."""
-        if self._is_conv(p):
+        if self._is_conv(p.module, p.leaf):
             return (*p.shape, 1, 1)
-        axes = self._axes(p)
+        axes = self._axes(p.kind, p.leaf)
         return tuple(p.shape[axis] for axis in axes) if axes else p.shape
+
+    def find(self, shapes: Mapping[str, Shape], module: str, kind: Kind, leaf: str = "weight") -> Shape | None:
+        """The canonical shape of a parameter among tensors of this dialect; None where there is none that fits.
+
+        Args:
+            shapes: of the tensors, by the dialect's names and in its layouts.
+            module: canonical path, "stage1.0.conv1".
+            kind: of the module.
+            leaf: canonical.
+        """
+        found = shapes.get(self._key(module, kind, leaf))
+        rank = {"conv": 4, "linear": 2}.get(kind, 1) if leaf == "weight" else 1
+        if found and self._is_conv(module, leaf) and found[rank:] == (1, 1):
+            found = found[:rank]
+        if not found or len(found) != rank or min(found) < 1:
+            return None
+        axes = self._axes(kind, leaf)
+        return tuple(found[axes.index(axis)] for axis in range(rank)) if axes else found
 
     def encode(self, p: Param, array: np.ndarray) -> np.ndarray:
         """A canonical array in this dialect's layout (a view).
@@ -50,9 +70,10 @@ class Dialect:
             InputError: its shape is not the parameter's.
         """
         _check(p.name, array, p.shape)
-        if self._is_conv(p):
+        if self._is_conv(p.module, p.leaf):
             return array.reshape(self.shape(p))
-        return array.transpose(self._axes(p)) if self._axes(p) else array
+        axes = self._axes(p.kind, p.leaf)
+        return array.transpose(axes) if axes else array
 
     def decode(self, p: Param, array: np.ndarray) -> np.ndarray:
         """An array in this dialect's layout as canonical (a view).
@@ -61,77 +82,22 @@ class Dialect:
             InputError: its shape is not the parameter's in this dialect.
         """
         _check(self.key(p), array, self.shape(p))
-        if self._is_conv(p):
+        if self._is_conv(p.module, p.leaf):
             return array.reshape(p.shape)
-        return array.transpose(np.argsort(self._axes(p))) if self._axes(p) else array
+        axes = self._axes(p.kind, p.leaf)
+        return array.transpose(np.argsort(axes)) if axes else array
 
-    def _axes(self, p: Param) -> tuple[int, ...]:
-        return self.axes.get(p.kind, ()) if p.leaf == "weight" else ()
+    def _key(self, module: str, kind: Kind, leaf: str) -> str:
+        dotted = f"{self.module(module)}.{self.leaves.get(kind, {}).get(leaf, leaf)}"
+        return dotted.replace(".", self.separator)
 
-    def _is_conv(self, p: Param) -> bool:
-        return p.leaf == "weight" and bool(self.as_conv and re.fullmatch(self.as_conv, p.module))
+    def _axes(self, kind: Kind, leaf: str) -> tuple[int, ...]:
+        return self.axes.get(kind, ()) if leaf == "weight" else ()
+
+    def _is_conv(self, module: str, leaf: str) -> bool:
+        return leaf == "weight" and bool(self.as_conv and re.fullmatch(self.as_conv, module))
 
 
-def _check(name: str, array: np.ndarray, expected: tuple[int, ...]) -> None:
+def _check(name: str, array: np.ndarray, expected: Shape) -> None:
     if np.shape(array) != expected:
         raise InputError(f"{name} has shape {np.shape(array)}, expected {expected}")
-
-
-_CHANNELS_LAST = {"conv": (2, 3, 1, 0), "linear": (1, 0)}
-_KERNEL = {"weight": "kernel"}
-
-TORCH = Dialect("torch")
-KERAS = Dialect(
-    "keras",
-    leaves={
-        "conv": _KERNEL,
-        "linear": _KERNEL,
-        "bn": {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"},
-    },
-    axes=_CHANNELS_LAST,
-)
-FLAX = Dialect(
-    "flax",
-    leaves={
-        "conv": _KERNEL,
-        "linear": _KERNEL,
-        "bn": {"weight": "scale", "running_mean": "mean", "running_var": "var"},
-    },
-    axes=_CHANNELS_LAST,
-)
-
-TIMM = Dialect(
-    "timm",
-    paths=(
-        (r"stem\.(\w+)", r"layer0.\1"),
-        (r"stage(\d+)\.(\d+)\.shortcut\.conv", r"layer\1.\2.downsample.0"),
-        (r"stage(\d+)\.(\d+)\.shortcut\.bn", r"layer\1.\2.downsample.1"),
-        (r"stage(\d+)\.(\d+)\.se\.(\w+)", r"layer\1.\2.se_module.\3"),
-        (r"stage(\d+)\.(\d+)\.(\w+)", r"layer\1.\2.\3"),
-        (r"fc", r"last_linear"),
-    ),
-    as_conv=r"stage.*\.se\.fc\d",
-)
-"""timm's ``legacy_seresnet*``, ``legacy_seresnext*`` and ``legacy_senet154``: the geometry is Caffe's, eps is 1e-5."""
-
-CADENE = replace(TIMM, name="cadene")
-"""``se_resnet*``, ``se_resnext*`` and ``senet154`` of Cadene's pretrainedmodels, which timm took over."""
-
-STATE_DICTS = {dialect.name: dialect for dialect in (TORCH, TIMM, CADENE)}
-"""What the tensors of a PyTorch state dict may be called: the choices of ``--dialect``."""
-
-
-def state_dict_dialect(name: str, spec: Spec) -> Dialect:
-    """The dialect of that name.
-
-    Raises:
-        InputError: there is none, or it has no names for such a network.
-    """
-    if name not in STATE_DICTS:
-        raise InputError(f"unknown dialect {name!r}; known are {', '.join(STATE_DICTS)}")
-    if name != "torch" and not (isinstance(spec, ResNetSpec) and spec.se):
-        raise InputError(
-            f"the dialect {name!r} has no names for {spec.name}: it knows SE-ResNet, SE-ResNeXt and SENet-154 only; "
-            "use the dialect 'torch'"
-        )
-    return STATE_DICTS[name]

@@ -6,6 +6,8 @@ their flat form, from a table of the names that the network has; no name is ever
 
 from collections.abc import Iterable
 
+from weights.errors import InputError
+
 
 def flat(name: str) -> str:
     """A name without separators: "stage1.0.se/fc1" and "stage1_0_se/fc1" are both "stage1_0_se_fc1"."""
@@ -16,10 +18,10 @@ def by_flat(names: Iterable[str]) -> dict[str, str]:
     """The names by their flat form.
 
     Raises:
-        ValueError: two of the names have one flat form, so Keras on PyTorch could not tell them apart.
+        InputError: two of the names have one flat form, so Keras on PyTorch could not tell them apart.
     """
     found: dict[str, str] = {}
     for name in names:
         if found.setdefault(flat(name), name) != name:
-            raise ValueError(f"{found[flat(name)]} and {name} have the same name in Keras on PyTorch")
+            raise InputError(f"{found[flat(name)]} and {name} have the same name in Keras on PyTorch")
     return found

@@ -1,8 +1,9 @@
 """Records are checked when they are made, by ``dataclasses.replace`` and from files alike."""
 
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from functools import cache
-from typing import Any, ClassVar, Literal, Protocol, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 from weights.errors import InputError
 
@@ -14,6 +15,37 @@ class Record(Protocol):
     """A dataclass."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+_R = TypeVar("_R", bound=Record)
+
+
+def decode(kind: type[_R], data: Mapping[str, Any]) -> _R:
+    """A record from plain data, as JSON has it: lists become tuples, inner mappings the records that fields name.
+
+    Raises:
+        InputError: fields that are missing or unknown, or of another kind.
+    """
+    hints = _hints(kind)
+    unknown = [str(name) for name in data if name not in hints]
+    if unknown:
+        raise InputError(f"unknown field {', '.join(unknown)[:100]}; the fields are {', '.join(hints)}")
+    try:
+        return kind(**{name: _decoded(value, hints[name]) for name, value in data.items()})
+    except TypeError as error:  # a field is missing
+        raise InputError(f"{error}; the fields are {', '.join(hints)}") from None
+
+
+def _decoded(value: Any, hint: Any) -> Any:
+    kinds = get_args(hint)
+    if isinstance(value, list | tuple) and get_origin(hint) is tuple:
+        kinds = kinds[:1] * len(value) if kinds[-1] is ... else kinds
+        return tuple(_decoded(v, kind) for v, kind in zip(value, kinds, strict=False)) + tuple(value[len(kinds) :])
+    if isinstance(value, Mapping):
+        for kind in (hint, *kinds):
+            if is_dataclass(kind) and isinstance(kind, type):
+                return decode(kind, value)
+    return value
 
 
 def check_fields(record: Record, name: str) -> None:
@@ -30,7 +62,7 @@ def check_fields(record: Record, name: str) -> None:
     """
     for field, hint in _hints(type(record)).items():
         value = _tuples(getattr(record, field))
-        object.__setattr__(record, field, value)
+        object.__setattr__(record, field, value)  # the record is frozen, but not yet handed out
         if not _fits(value, hint) and not (field == "classes" and type(value) is int and value == 0):
             raise InputError(f"{name}: {field} is {str(value)[:100]!r}, expected {_expected(hint)}")
 

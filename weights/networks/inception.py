@@ -2,16 +2,19 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from itertools import pairwise, product
+from string import ascii_lowercase
 from typing import ClassVar, Literal
 
 from weights.errors import InputError
 from weights.networks.check import check_fields
-from weights.networks.network import Builder
-from weights.networks.operations import Concat, Conv, Pool
+from weights.networks.guess import FoundBlock, block_at, common, convolutions, se_record, stem, trail
+from weights.networks.network import Builder, Network, Node
+from weights.networks.operations import Concat, Conv, Pool, Scale
+from weights.networks.recognition import Found, consecutive, fitted
 from weights.networks.se import Excitation, excite
-from weights.networks.spec import Spec, misfit
+from weights.networks.spec import ShapeOf, Spec, misfit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,11 @@ class InceptionSpec(Spec):
     family: ClassVar[str] = "inception"
     modules: tuple[Branches, ...]
     stem: tuple[tuple[int, int], ...] = ((64, 7), (64, 1), (192, 3))  # (out channels, kernel); pooled after 1 and 3
+
+    @property
+    def title(self) -> str:
+        """The name that its paper gives it."""
+        return "BN-Inception"
 
     def check(self) -> None:
         """The stem's length, names, and that every SE block stands after its module and has a hidden unit."""
@@ -105,6 +113,49 @@ class InceptionSpec(Spec):
         ends = [b.name for b, after in pairwise(blocks) if after.stride == 2]
         return "stem.relu3", *ends, x
 
+    @classmethod
+    def from_network(cls, network: Network) -> "InceptionSpec | None":
+        """Modules from the concatenations and their branches."""
+        return guess(network)
+
+    @classmethod
+    def from_shapes(cls, shape: ShapeOf) -> "InceptionSpec | None":
+        """Modules of the names 3a, 3b, ... 9z, in this order; those without a projection have stride 2."""
+        stem = tuple((weight[0], weight[2]) for weight in consecutive(shape, "stem.conv{}", 1))
+        names = (f"{number}{letter}" for number, letter in product("3456789", ascii_lowercase))
+        modules = tuple(module for name in names if (module := _module(shape, name)))
+        if not modules:
+            return None
+        fc = shape("fc", "linear")
+        plain = cls(name=cls.family, modules=modules, stem=stem, se=None, classes=fc[0] if fc else 0)
+        found = [(b, fc1) for b in plain.blocks() if (fc1 := shape(f"{b.name}.se.fc1", "linear"))]
+        if not found:
+            return plain
+        bias = shape(f"{found[0][0].name}.se.fc1", "linear", "bias") is not None
+        return replace(plain, se=fitted([Found(1, fc1[1], fc1[0]) for _, fc1 in found], 1, bias))
+
+
+def _module(shape: ShapeOf, name: str) -> Branches | None:
+    """The module of that name, as far as its shapes tell; None where there is none, or not all of it."""
+
+    def out(branch: str) -> int | None:
+        weight = shape(f"inception{name}.{branch}.conv", "conv")
+        return weight[0] if weight else None
+
+    widths = [out(branch) for branch in ("reduce3x3", "conv3x3", "reduce_double", "double1", "double2")]
+    reduce3x3, conv3x3, reduce_double, double1, double2 = (width or 0 for width in widths)
+    if None in widths:
+        return None
+    project = out("project")
+    return Branches(
+        name=name,
+        conv1x1=out("conv1x1"),
+        conv3x3=(reduce3x3, conv3x3),
+        double3x3=(reduce_double, double1, double2),
+        pool="avg" if project else "max",
+        project=project,
+    )
+
 
 def inception_module(g: Builder, x: str, m: ModuleSpec) -> str:
     """Up to four branches side by side: 1x1; 3x3; 3x3 twice; pooling."""
@@ -131,6 +182,68 @@ def inception_module(g: Builder, x: str, m: ModuleSpec) -> str:
 def unit(g: Builder, x: str, name: str, conv: Conv, eps: float) -> str:
     """Convolution, BatchNorm, ReLU; the last has the unit's name."""
     return g.conv_bn(x, f"{name}.conv", conv, eps, "relu", output=name)
+
+
+def guess(network: Network) -> InceptionSpec | None:
+    """The record that a network may have been made from, read off its branches; None without any branches.
+
+    Modules keep the names that their nodes carry ("inception_3a/concat"); otherwise their position names them.
+    """
+    first, x = stem(network, 2)
+    found: list[Branches] = []
+    blocks: list[FoundBlock | None] = []
+    concats = [node for node in network.nodes if isinstance(node.op, Concat)]
+    for node, name in zip(concats, _module_names(network, concats), strict=True):
+        found.append(_found_branches(network, node, x, name))
+        scales = [reader for reader in network.readers[node.name] if isinstance(reader.op, Scale)]
+        scale = scales[0] if scales else node
+        block = block_at(network, scale) if scales else None
+        blocks.append(block)
+        x = scale.name
+    if not found:
+        return None
+    kept = [block for block in blocks if block]
+    return InceptionSpec(
+        name="se-inception" if blocks[0] else "inception",
+        modules=tuple(found),
+        stem=(first + ((1, 1),) * 3)[:3],
+        se=se_record(kept, "standard") if blocks[0] else None,
+        **common(network),
+    )
+
+
+def _found_branches(network: Network, concat: Node, x: str, name: str) -> Branches:
+    """The widths of a module; branches are told apart by their pooling and by the number of their convolutions."""
+    conv1x1, conv3x3, double3x3 = None, (1, 1), (1, 1, 1)
+    pool, project = "max", None
+    for branch in concat.inputs:
+        nodes = trail(network, branch, lambda node: node.name == x)
+        pools = [node.op for node in nodes if isinstance(node.op, Pool)]
+        match [conv.out for conv in convolutions(nodes)]:
+            case out if pools:
+                pool, project = pools[0].what, out[0] if out else None
+            case [out]:
+                conv1x1 = out
+            case [reduce, out]:
+                conv3x3 = reduce, out
+            case [reduce, first, second]:
+                double3x3 = reduce, first, second
+            case _:
+                pass  # no branch of such a module: the comparison with the guess will say so
+    conv1x1 = conv1x1 if project else None  # there is none in a module of stride 2
+    return Branches(name=name, conv1x1=conv1x1, conv3x3=conv3x3, double3x3=double3x3, pool=pool, project=project)
+
+
+def _module_names(network: Network, concats: list[Node]) -> list[str]:
+    names = [match[1] for node in concats if (match := re.search(r"inception_?(\d\w*)", node.name))]
+    if len(set(names)) == len(concats):
+        return names
+    names, stage, i = [], 3, 0
+    for node in concats:
+        names.append(f"{stage}{chr(97 + i)}" if i < 26 else f"{stage}_{i}")
+        passes = any(isinstance(network.by_name[name].op, Pool) for name in node.inputs)  # a module of stride 2
+        stage, i = (stage + 1, 0) if passes else (stage, i + 1)
+    return names
 
 
 def _branches(

@@ -1,21 +1,28 @@
 """All networks by name, all families by name, and records as plain data."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from difflib import get_close_matches
 from typing import Any
 
 from weights.errors import InputError
 from weights.networks import inception, resnet
-from weights.networks.inception import Branches, InceptionSpec
+from weights.networks.check import decode
+from weights.networks.inception import InceptionSpec
 from weights.networks.resnet import ResNetSpec
 from weights.networks.se import SE
 from weights.networks.spec import Spec, field_names
 
-FAMILIES: Mapping[str, type[Spec]] = {kind.family: kind for kind in (ResNetSpec, InceptionSpec)}
-"""The record of each family by the family's name; a new family is one more here."""
+_ROWS: tuple[tuple[type[Spec], tuple[Spec, ...]], ...] = (
+    (ResNetSpec, resnet.PUBLISHED),
+    (InceptionSpec, inception.PUBLISHED),
+)
+"""Every family: its record and its networks. A new family is one more row."""
 
-MODELS: dict[str, Spec] = {spec.name: spec for spec in (*resnet.PUBLISHED, *inception.PUBLISHED)}
+FAMILIES: dict[str, type[Spec]] = {kind.family: kind for kind, _ in _ROWS}
+"""The record of each family by the family's name in files."""
+
+MODELS: dict[str, Spec] = {spec.name: spec for _, published in _ROWS for spec in published}
 """The seven published networks and their plain counterparts, by name."""
 
 
@@ -78,16 +85,11 @@ def from_dict(data: Mapping[str, Any]) -> Spec:
     if family is None:
         raise InputError(f"spec of an unknown family {data.get('family')!r}: expected one of {', '.join(FAMILIES)}")
     values = {key: value for key, value in data.items() if key != "family"}
+    varied = values.pop("se", {})
+    reduction = values.pop("reduction", None if varied else SE().reduction)
+    if not isinstance(varied, Mapping) or (varied and reduction is None):
+        raise InputError(f"spec of family {family.family!r}: choices of SE blocks, but no reduction")
     try:
-        varied = values.pop("se", {})
-        if "reduction" in values or varied:
-            reduction = values.pop("reduction")
-            if reduction is None and varied:
-                raise ValueError("choices of SE blocks, and no reduction")
-            values["se"] = None if reduction is None else SE(reduction=reduction, **varied)
-        if family is InceptionSpec:
-            values["modules"] = tuple(Branches(**m) for m in values["modules"])
-        return family(**values)
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        wanted = ", ".join(f.name for f in fields(family)).replace("se,", "reduction, se,", 1)
-        raise InputError(f"spec of family {data['family']!r} does not fit: {error}; its fields are {wanted}") from None
+        return decode(family, {**values, "se": None if reduction is None else {"reduction": reduction, **varied}})
+    except InputError as error:
+        raise InputError(f"spec of family {family.family!r} does not fit: {error}") from None

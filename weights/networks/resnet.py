@@ -1,16 +1,18 @@
 """Residual networks of bottlenecks: SE-ResNet, SE-ResNeXt, SENet-154 and their plain counterparts."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
 from weights.errors import InputError
-from weights.networks.network import Builder
-from weights.networks.operations import Act, Add, BatchNorm, Conv, Pool
+from weights.networks.guess import FoundBlock, block_at, common, convolutions, is_join, se_record, stem, trail
+from weights.networks.network import Builder, Network, Node
+from weights.networks.operations import Act, Add, BatchNorm, Conv, Pool, Scale
+from weights.networks.recognition import Found, consecutive, fitted
 from weights.networks.se import SE, Excitation, Position, excite
-from weights.networks.spec import Spec, misfit
+from weights.networks.spec import ShapeOf, Spec, misfit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,11 @@ class ResNetSpec(Spec):
     groups: int = 1
     stride_on_3x3: bool = False  # otherwise on the first 1x1, as in the original ResNet
     shortcut: int = 1  # projection kernel where the stride is 2; always 1 where it is 1
+
+    @property
+    def title(self) -> str:
+        """ResNeXt is a ResNet with groups."""
+        return "ResNeXt" if self.groups > 1 else "ResNet"
 
     def check(self) -> None:
         """Lengths of the lists, groups, stages, and that every SE block has a hidden unit."""
@@ -107,6 +114,51 @@ class ResNetSpec(Spec):
             x = bottleneck(g, x, block)
         return tuple(stage[-1].name for stage in self.stages)
 
+    @classmethod
+    def from_network(cls, network: Network) -> "ResNetSpec | None":
+        """Depths by counting the sums, widths and strides from their branches."""
+        return guess(network)
+
+    @classmethod
+    def from_shapes(cls, shape: ShapeOf) -> "ResNetSpec | None":
+        """Depths and widths by counting and measuring; the SE blocks' place by their channels."""
+        stem = tuple((weight[0], weight[2]) for weight in consecutive(shape, "stem.conv{}", 1))
+        depths: list[int] = []
+        first: list[tuple[int, ...]] = []  # of each stage, the out channels of the three convolutions
+        while depth := len(list(consecutive(shape, f"stage{len(depths) + 1}.{{}}.conv1", 0))):
+            depths.append(depth)
+            kernels = [shape(f"stage{len(depths)}.0.conv{i}", "conv") for i in (1, 2, 3)]
+            first.append(tuple(kernel[0] for kernel in kernels if kernel))
+        inner, shortcut, fc = (
+            shape("stage1.0.conv2", "conv"),
+            shape("stage2.0.shortcut.conv", "conv"),
+            shape("fc", "linear"),
+        )
+        if not stem or not inner or any(len(widths) < 3 for widths in first):
+            return None
+        reduce, width, out = zip(*first, strict=True)
+        plain = cls(
+            name=cls.family,
+            depths=tuple(depths),
+            stem=stem,
+            reduce=reduce,
+            width=width,
+            out_channels=out,
+            groups=reduce[0] // inner[1],
+            shortcut=shortcut[2] if shortcut else 1,
+            se=None,
+            classes=fc[0] if fc else 0,
+        )
+        units = [(stage, b) for stage, blocks in enumerate(plain.stages, 1) for b in blocks]
+        found = [(stage, b, fc1) for stage, b in units if (fc1 := shape(f"{b.name}.se.fc1", "linear"))]
+        places: dict[Position, str] = {"standard": "out_channels", "3x3": "width", "pre": "in_channels"}
+        for position, channels in places.items():
+            if found and all(fc1[1] == getattr(b, channels) for _, b, fc1 in found):
+                bias = shape(f"{found[0][1].name}.se.fc1", "linear", "bias") is not None
+                blocks = [Found(stage, fc1[1], fc1[0]) for stage, _, fc1 in found]
+                return replace(plain, se=fitted(blocks, len(depths), bias, position))
+        return plain
+
 
 def bottleneck(g: Builder, x: str, b: BottleneckSpec) -> str:
     """relu(se(residual(x)) + shortcut(x)), or with the SE block at any other of its positions."""
@@ -127,6 +179,82 @@ def bottleneck(g: Builder, x: str, b: BottleneckSpec) -> str:
     y = g(f"{b.name}.add", Add(), y, at("identity", x))
     y = g(f"{b.name}.relu3" if b.se and b.position == "post" else b.name, Act("relu"), y)
     return at("post", y, output=b.name)  # the last node has the block's name, wherever the SE block stands
+
+
+def guess(network: Network) -> ResNetSpec | None:
+    """The record that a network may have been made from, read off its convolutions and sums; None without any stem."""
+    first, _ = stem(network, 1)
+    if not first:
+        return None
+    units = [_found_unit(network, node) for node in network.nodes if _is_sum(network, node)]
+    starts = [i for i, unit in enumerate(units) if unit.projection or not i] or [0]
+    heads = [units[i] for i in starts] if units else [_FoundUnit(_ANY, None, None, "standard")]
+    later = heads[1] if len(heads) > 1 else None
+    stages = tuple(i for i, head in enumerate(heads, 1) if head.se)
+    blocks = [unit.se for unit in units if unit.se]
+    position = heads[stages[0] - 1].position if stages else "standard"
+    return ResNetSpec(
+        name="se-resnet" if stages else "resnet",
+        depths=tuple(after - at for at, after in zip(starts, [*starts[1:], max(len(units), 1)], strict=True)),
+        stem=first,
+        reduce=tuple(head.convs[0].out for head in heads),
+        width=tuple(head.convs[1].out for head in heads),
+        out_channels=tuple(head.convs[2].out for head in heads),
+        groups=heads[0].convs[1].groups,
+        stride_on_3x3=later is not None and later.convs[0].stride == 1 and later.convs[1].stride == 2,
+        shortcut=later.projection.kernel | 1 if later and later.projection else 1,
+        se=se_record(blocks, position, None if len(stages) == len(heads) else stages) if stages else None,
+        **common(network),
+    )
+
+
+_ANY = (Conv(256, 1),) * 3
+"""Convolutions in the place of those that a network does not have: the comparison with the guess will say so."""
+
+
+@dataclass(frozen=True, slots=True)
+class _FoundUnit:
+    """A residual unit that ends in a sum: three convolutions, whatever else there is on the two paths to the sum."""
+
+    convs: Sequence[Conv]
+    projection: Conv | None
+    se: FoundBlock | None
+    position: Position
+
+
+def _is_sum(network: Network, node: Node) -> bool:
+    """Whether a residual unit ends in a node: a sum, or a product in its place, so that the product is the misfit."""
+    if not isinstance(node.op, Scale) or block_at(network, node):
+        return isinstance(node.op, Add)
+    if any(isinstance(reader.op, Add) for reader in network.readers[node.name]):
+        return False
+    return any(len(convolutions(trail(network, name, is_join))) > 2 for name in node.inputs)
+
+
+def _found_unit(network: Network, add: Node) -> _FoundUnit:
+    branch, shortcut = (trail(network, name, is_join) for name in add.inputs)
+    while branch and shortcut and branch[0] is shortcut[0]:  # what follows the sum before
+        branch, shortcut = branch[1:], shortcut[1:]
+    branch, shortcut = sorted((branch, shortcut), key=lambda path: -len(convolutions(path)))
+    convs = (*convolutions(branch), *_ANY)[:3]
+    places: list[tuple[Node, Position]] = []
+    for i, node in enumerate(branch):
+        raw = i > 0 and isinstance(branch[i - 1].op, Conv)
+        before = len(convolutions(branch[:i]))
+        places.append((node, "pre" if not before else "standard" if before > 2 else "3x3-raw" if raw else "3x3"))
+    for i, node in enumerate(shortcut):
+        places.append((node, "identity-before" if convolutions(shortcut[i:]) else "identity"))
+    for relu in network.readers[add.name]:
+        readers = network.readers[relu.name]
+        for node in readers:
+            block = block_at(network, node) if isinstance(node.op, Scale) else None
+            if block and all(reader is node or reader.name in block.nodes for reader in readers):
+                places.append((node, "post"))
+    projection = next(iter(convolutions(shortcut)), None)
+    for node, place in places:
+        if isinstance(node.op, Scale) and (block := block_at(network, node)):
+            return _FoundUnit(convs, projection, block, place)
+    return _FoundUnit(convs, projection, None, "standard")
 
 
 def _published() -> Iterator[ResNetSpec]:

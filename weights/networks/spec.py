@@ -10,7 +10,7 @@ import numpy as np
 from weights.errors import InputError
 from weights.networks.check import check_fields
 from weights.networks.network import Builder, Network
-from weights.networks.operations import Dropout, GlobalPool, Linear
+from weights.networks.operations import Dropout, GlobalPool, Kind, Linear, Shape
 from weights.networks.se import SE
 
 EPS = float(np.float32(1e-5))
@@ -23,6 +23,14 @@ class Block(Protocol):
     @property
     def name(self) -> str:
         """Of its module and of its last node."""
+        ...
+
+
+class ShapeOf(Protocol):
+    """The tensors of a file, asked for by canonical names."""
+
+    def __call__(self, module: str, kind: Kind, leaf: str = "weight") -> Shape | None:
+        """The canonical shape of a parameter, None where the file has none such."""
         ...
 
 
@@ -48,6 +56,11 @@ class Spec:
         check_fields(self, self.name)
         self.check()
 
+    @property
+    def title(self) -> str:
+        """What people call networks of this kind, apart from the SE blocks."""
+        return self.family
+
     def check(self) -> None:
         """What no annotation says.
 
@@ -70,6 +83,30 @@ class Spec:
             x = g("dropout", Dropout(self.dropout), x)
         if self.classes:
             g("logits", Linear(self.classes), x, module="fc")
+
+    @classmethod
+    def from_shapes(cls, shape: ShapeOf) -> "Spec | None":
+        """A guess at the record whose parameters have these shapes; None where they are of another family.
+
+        What shapes do not tell is as in the published networks.
+
+        Raises:
+            InputError: no network can have these shapes.
+        """
+        del shape
+        return None
+
+    @classmethod
+    def from_network(cls, network: Network) -> "Spec | None":
+        """A guess at the record that these nodes were made from, whatever their names; None of another family.
+
+        A guess is not checked: compare ``network()`` of the guess with these nodes.
+
+        Raises:
+            InputError: no record can have these hyper-parameters.
+        """
+        del network
+        return None
 
     def network(self) -> Network:
         """The network of this record.

@@ -1,0 +1,105 @@
+"""The command for ``make demo``: a Caffe checkpoint, converted, loaded everywhere, and compared."""
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import click
+
+from conformance.cli import options
+from conformance.cli.options import FILE, FRAMEWORKS
+from conformance.cli.progress import Bars
+
+PHOTO = Path(__file__).with_name("balloon.jpg")
+"""A picture that benchmarks/balloon.py draws."""
+
+SEED = 1001  # of the weights, where there is no checkpoint
+DTYPES = ("float64", "float32")
+
+
+@click.command()
+@click.option("--caffemodel", type=FILE, help="A real checkpoint. Default: one with seeded weights is written.")
+@click.option("--output", type=FILE, default=Path("demo"), show_default=True, help="Folder for all that is written.")
+@options.frameworks
+def demo(caffemodel: Path | None, output: Path, frameworks: tuple[str, ...]) -> None:
+    """Do the whole job on one network.
+
+    Converts a Caffe checkpoint, runs it in all frameworks on a photograph, and writes a report.
+    """
+    import weights
+    from conformance.recording import Asked, Checkpoint, record
+    from conformance.report.page import to_html
+    from conformance.report.table import HEADER, aligned, rows
+    from weights.storage.whole import replacing
+
+    options.check_adapters(frameworks)
+    bars, note = Bars(), "" if caffemodel else "seeded weights"
+    if note:
+        click.echo(
+            "No checkpoint given: writing a Caffe pair of SE-ResNet-50 with seeded weights. Its classes mean nothing."
+        )
+    _make_folder(output)
+    photo, report = output / PHOTO.name, output / "report.html"
+    with replacing(photo) as file:
+        file.write(PHOTO.read_bytes())
+    caffemodel = caffemodel or _seeded(output, bars)
+    canonical = output / f"{caffemodel.name.split('.')[0]}.safetensors"
+    with bars.busy(f"Converting {caffemodel.name}"):
+        weights.write(canonical, *options.checkpoint(caffemodel))
+        spec, params = options.checkpoint(canonical)
+    click.echo(f"Converted {canonical}: {spec.name}")
+    dtypes = ",".join(DTYPES)
+    again = ("senet", "compare", str(canonical), "--image", str(photo), "--dtype", dtypes, "--report", str(report))
+    source = Checkpoint(file=canonical, spec=spec, params=params, photo=photo, note=note)
+    asked = Asked(adapters=frameworks or FRAMEWORKS, dtypes=DTYPES, command=shlex.join(again))
+    run = record(source, asked, bars)
+    with replacing(report) as file:
+        file.write(to_html(run).encode())
+    click.echo(f"\n{aligned(HEADER, rows(run), options.terminal_width())}\n")
+    click.echo(f"Report    {report}: a heat map of every tap, error along the depth, classes, what was run")
+    click.echo(f"Next      {_command('inspect', str(canonical))}")
+    click.echo(f"          {_command('classify', str(photo), '--weights', str(canonical))}")
+    if note:
+        click.echo(f"          {_command('demo')} --caffemodel path/to/SE-ResNet-50.caffemodel, with a real checkpoint")
+    options.exit_by(run, frameworks)
+
+
+def _command(*args: str) -> str:
+    """A command that runs as it is printed, also where the environment of this Python is not active."""
+    installed = Path(sys.executable).with_name("senet")
+    if shutil.which("senet") == str(installed):
+        program = ("senet",)
+    elif installed.is_file():
+        program = (_short(installed),)
+    else:
+        program = (_short(Path(sys.executable)), "-m", "conformance")
+    return shlex.join((*program, *args))
+
+
+def _short(path: Path) -> str:
+    """The path, relative to the current folder where it lies in it."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _seeded(folder: Path, bars: Bars) -> Path:
+    """Writes a genuine Caffe pair of SE-ResNet-50 with seeded weights."""
+    import weights
+    from conformance.cases import seeded
+
+    path, spec = folder / "SE-ResNet-50.caffemodel", weights.MODELS["se-resnet-50"]
+    with bars.busy(f"Writing {path.name}"):
+        weights.write(path, spec, seeded(spec, SEED))
+    click.echo(f"Wrote     {path} and {path.with_suffix('.prototxt').name}, as Caffe would have")
+    return path
+
+
+def _make_folder(path: Path) -> None:
+    from weights import InputError
+    from weights.storage.whole import reason
+
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        what = "it is a file" if isinstance(error, FileExistsError | NotADirectoryError) else reason(error, path)
+        raise InputError(f"{path}: cannot be made a folder: {what}") from error

@@ -1,0 +1,60 @@
+"""Progress bars for the command line: on a terminal, and only for work that takes longer than a second."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Timer
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+_DELAY = 1.0  # seconds
+
+
+class Bars:
+    """Shows on stderr what it is told: a ``conformance.judge.progress.Progress``. One bar at a time, with its steps."""
+
+    def __init__(self) -> None:
+        self._shown: tuple[Progress, TaskID] | None = None
+
+    @contextmanager
+    def busy(self, text: str, total: int | None = None) -> Iterator[None]:
+        """A bar while the block runs.
+
+        Args:
+            text: stands beside the bar.
+            total: the number of steps; None: it is not known, and the bar pulses.
+        """
+        if not sys.stderr.isatty():
+            yield
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._shown = progress, progress.add_task(text, total=total)
+        timer = Timer(_DELAY, progress.start)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            self._shown = None
+            timer.cancel()
+            progress.stop()
+
+    @contextmanager
+    def step(self, text: str) -> Iterator[None]:
+        """One step of the work: a line of its own below the bar while the block runs, in any thread."""
+        if self._shown is None:
+            yield
+            return
+        progress, whole = self._shown
+        part = progress.add_task(f"  {text}", total=None)
+        try:
+            yield
+        finally:
+            progress.remove_task(part)
+            progress.advance(whole)

@@ -1,0 +1,93 @@
+"""Asks an adapter, in this process."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import assert_never, cast
+
+import numpy as np
+
+from conformance.adapters import AbsentError, adapter
+from conformance.adapters.protocol import Adapter, Limited, Trainable
+from conformance.judge.question import Backward, Forward, Given, Training
+from weights.errors import InputError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What an adapter made of a question.
+
+    Attributes:
+        version: of what computed.
+        dtype: the precision that it computed in.
+        tensors: taps, gradients, or parameters and running statistics, by name.
+        seconds: to build the model, load the parameters and answer.
+        message: why there are no tensors.
+        absent: whether that is because something is not installed, or the adapter cannot answer such questions.
+    """
+
+    version: str = ""
+    dtype: str = ""
+    tensors: Mapping[str, np.ndarray] = field(default_factory=dict)
+    seconds: float = 0.0
+    message: str = ""
+    absent: bool = False
+
+
+class UnableError(InputError):
+    """An adapter cannot answer questions of that kind."""
+
+
+def ask(port: Adapter, given: Given) -> Answer:
+    """The answer of an adapter; its errors propagate.
+
+    Taps come in the order of the nodes; names that the network does not have come last.
+
+    Raises:
+        UnableError: it has no function for the question, or takes no network without a record.
+    """
+    start = time.perf_counter()
+    question, network = given.question, given.network
+    if not hasattr(port, question.function):
+        raise UnableError(f"{port.NAME} has no {question.what}")
+    if network.spec is None and not getattr(port, "ANY_NETWORK", False):
+        raise UnableError(f"{port.NAME} has no model of {network.name}, which is only its nodes, without a record")
+    able = cast(Trainable, port)  # at least as far as it is asked
+    of = network.spec or network
+    dtype = port.dtype(of, question.shape, given.dtype) if isinstance(port, Limited) else given.dtype
+    model = able.build(of, given.params, dtype)
+    carried = "float64" if dtype == "float64" else "float32"  # NumPy has no bfloat16
+    tensors: Mapping[str, np.ndarray]
+    match question:
+        case Forward(x):
+            found = able.taps(model, np.ascontiguousarray(x, carried))
+            tensors = {node.name: found[node.name] for node in network.nodes if node.name in found} | found
+        case Backward(x, cotangent, training):
+            # Said only in training, so that ports which do not train need no such argument.
+            options = {"training": True} if training else {}
+            x = np.ascontiguousarray(x, carried)
+            tensors = able.gradients(model, x, np.asarray(cotangent, carried), **options)
+        case Training(batches, recipe):
+            cast_to = [(np.ascontiguousarray(x, carried), np.asarray(classes, np.int64)) for x, classes in batches]
+            tensors = able.train(model, cast_to, recipe)
+        case _:
+            assert_never(question)
+    return Answer(version=port.version(), dtype=dtype, tensors=tensors, seconds=time.perf_counter() - start)
+
+
+def answer_of(name: str, given: Given) -> Answer:
+    """The answer of an adapter by its name; what goes wrong becomes its message.
+
+    Raises:
+        InputError: there is no such adapter.
+    """
+    try:
+        port = adapter(name)
+    except AbsentError as error:
+        return Answer(message=str(error), absent=True)
+    try:
+        return ask(port, given)
+    except UnableError as error:
+        return Answer(version=port.version(), message=str(error), absent=True)
+    except Exception as error:
+        return Answer(version=port.version(), message=f"{type(error).__name__}: {str(error).strip()}")

@@ -1,0 +1,53 @@
+"""A run as JUnit XML, which every CI server reads."""
+
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
+
+from conformance.adapters import title_of
+from conformance.judge.verdict import Comparison, Verdict
+from conformance.report.run import Run
+from conformance.report.titles import error_in_words
+
+
+def to_junit(run: Run) -> str:
+    """A suite for each framework and comparison, a case for each tensor.
+
+    A tensor above its bound is a failure. A framework that failed is one error, one that is absent one skipped case.
+    """
+    root = Element("testsuites", name="senet compare")
+    for comparison in run.comparisons:
+        for name, found in comparison.results.items():
+            root.append(_suite(run, comparison, name, found))
+    indent(root)
+    return tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _suite(run: Run, comparison: Comparison, name: str, found: Verdict) -> Element:
+    dtype = found.dtype or comparison.dtype
+    place = f"{name}.{comparison.what}.{dtype}"
+    suite = Element("testsuite", name=place, time=f"{found.seconds:.3f}")
+    facts = {
+        "framework": title_of(name),
+        "version": found.version,
+        "network": comparison.network,
+        "input": "x".join(map(str, comparison.shape)),
+        "bound": str(found.bound),
+        "command": run.command,
+    }
+    properties = SubElement(suite, "properties")
+    for key, value in facts.items():
+        SubElement(properties, "property", name=key, value=value)
+    place = f"{comparison.network}.{place}"
+    for tensor, error in found.errors.items():
+        case = SubElement(suite, "testcase", classname=place, name=tensor)
+        if not error <= found.bound:
+            said = f"error {error_in_words(error)}, bound {error_in_words(found.bound)}"
+            SubElement(case, "failure", message=said, type="disagreed")
+    if found.message:
+        kind = {"absent": "skipped", "failed": "error"}.get(found.status, "failure")
+        case = SubElement(suite, "testcase", classname=place, name="answer")
+        # XML cannot hold control characters; the last words of a crash may.
+        SubElement(case, kind, message="".join(c if c.isprintable() else " " for c in found.message))
+    for attribute, kind in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        suite.set(attribute, str(len(suite.findall(f"testcase/{kind}"))))
+    suite.set("tests", str(len(suite.findall("testcase"))))
+    return suite

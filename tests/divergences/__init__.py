@@ -1,0 +1,1 @@
+"""Where Caffe and the frameworks differ: entries as data, and a demonstration of each in the frameworks themselves."""

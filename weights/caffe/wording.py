@@ -1,0 +1,90 @@
+"""How messages about Caffe files name operations and their settings: by Caffe's words."""
+
+from collections.abc import Mapping
+from typing import Any, assert_never
+
+from weights.networks.operations import (
+    Act,
+    Add,
+    BatchNorm,
+    Concat,
+    Conv,
+    Dropout,
+    GlobalPool,
+    Linear,
+    Op,
+    Pool,
+    Scale,
+)
+
+LAYER_TYPES: Mapping[type, tuple[str, ...]] = {
+    Conv: ("Convolution",),
+    BatchNorm: ("BatchNorm", "Scale"),
+    Act: ("ReLU", "Sigmoid", "TanH", "PReLU", "ELU", "BNLL", "Power", "Clip"),
+    Pool: ("Pooling",),
+    GlobalPool: ("Pooling",),
+    Linear: ("InnerProduct", "Convolution"),
+    Scale: ("Scale", "Axpy", "Eltwise"),
+    Add: ("Eltwise", "Axpy"),
+    Concat: ("Concat",),
+    Dropout: ("Dropout",),
+}
+"""Layer types of an operation, and those that stand in its place where it is another one."""
+
+
+_ACTS = {
+    "relu": "a ReLU",
+    "sigmoid": "a Sigmoid",
+    "tanh": "a TanH",
+    "hard-sigmoid": "a hard sigmoid, min(max(x + 3, 0), 6) * 6^-1",
+}
+_POOLS = {"max": "max", "avg": "average"}
+_METHODS = {"max": "MAX", "avg": "AVE"}
+
+
+def noun(op: Op) -> str:
+    match op:
+        case Conv(kernel=kernel):
+            return f"a {kernel}x{kernel} convolution"
+        case BatchNorm():
+            return "a BatchNorm"
+        case Act(function):
+            return _ACTS[function]
+        case Pool(what):
+            return f"{'an' if what == 'avg' else 'a'} {_POOLS[what]} pooling by windows"
+        case GlobalPool(what):
+            return f"{'an' if what == 'avg' else 'a'} {_POOLS[what]} pooling over the whole map"
+        case Linear():
+            return "a fully connected layer"
+        case Scale():
+            return "a product of a map and its gate"
+        case Add():
+            return "a sum of two maps, Axpy or Eltwise with operation SUM"
+        case Concat():
+            return "a Concat"
+        case Dropout():
+            return "a Dropout"
+        case _:
+            assert_never(op)
+
+
+def settings(op: Op) -> dict[str, Any]:
+    """The settings that Caffe states, by its names."""
+    match op:
+        case Conv(out, kernel, stride, pad, groups, bias):
+            values = {"num_output": out, "kernel": kernel, "stride": stride, "pad": pad, "group": groups}
+            return values | {"bias_term": str(bias).lower()}
+        case Linear(out, bias):
+            return {"num_output": out, "bias_term": str(bias).lower()}
+        case Pool(what, kernel, stride, pad):
+            return {"pool": _METHODS[what], "kernel": kernel, "stride": stride, "pad": pad}
+        case GlobalPool(what):
+            return {"pool": _METHODS[what]}
+        case BatchNorm(eps):
+            return {"eps": f"{eps:.9g}"}
+        case Dropout(rate):
+            return {"dropout_ratio": f"{rate:.9g}"}
+        case Act() | Scale() | Add() | Concat():
+            return {}
+        case _:
+            assert_never(op)

@@ -1,0 +1,21 @@
+"""The refusal of options that a file does not need or a format does not have."""
+
+from pathlib import Path
+
+from weights.errors import InputError
+from weights.networks.spec import Spec
+
+
+def refuse(path: str | Path, why: str, **options: object) -> None:
+    """Refuses the options that were given, which are those that are not None.
+
+    Raises:
+        InputError: at least one was; the file, the reason, the options and their values are named.
+    """
+    given = [f"{name} {_shown(value)}" for name, value in options.items() if value is not None]
+    if given:
+        raise InputError(f"{path}: {why}; leave out {', '.join(given)}")
+
+
+def _shown(value: object) -> str:
+    return value.name if isinstance(value, Spec) else str(value)[:200]

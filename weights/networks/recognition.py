@@ -1,0 +1,113 @@
+"""From the names and shapes of tensors to records, and which fields of a record these do not tell.
+
+Each family guesses its record (``Spec.from_shapes``) by asking for the shapes of parameters; the guess counts only if
+the parameters of the guessed network are exactly the ones that were found.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass, replace
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+
+from weights.errors import InputError
+from weights.networks.operations import Kind, Shape
+from weights.networks.parameters import schema
+from weights.networks.se import SE, Position
+from weights.networks.spec import ShapeOf, Spec, field_names
+
+
+class Found(NamedTuple):
+    """An SE block as its matrices show it."""
+
+    stage: int  # counted from 1
+    channels: int
+    hidden: int
+
+
+def consecutive(shape: ShapeOf, template: str, first: int, kind: Kind = "conv") -> Iterator[Shape]:
+    """The weights of modules that are numbered without a gap: "stem.conv{}" from 1."""
+    while (found := shape(template.format(first), kind)) is not None:
+        yield found
+        first += 1
+
+
+def fitted(blocks: Sequence[Found], stages: int, bias: bool, position: Position = "standard") -> SE:
+    """The SE record of these blocks; the published reduction where it fits, else the largest that does.
+
+    Args:
+        blocks: at least one.
+        stages: how many the network has.
+        bias: whether the matrices have biases.
+        position: where the blocks stand.
+    """
+    within = tuple(sorted({b.stage for b in blocks}))
+    choices = SE(bias=bias, position=position, stages=None if len(within) == stages else within)
+    least, most = max(b.channels // (b.hidden + 1) + 1 for b in blocks), min(b.channels // b.hidden for b in blocks)
+    if least <= most:
+        return replace(choices, reduction=choices.reduction if least <= choices.reduction <= most else most)
+    for reduction in (16, 4, 8, 2, 32, 64):
+        rounded = replace(choices, reduction=reduction, rounding="to 8")
+        if all(rounded.hidden(b.channels) == b.hidden for b in blocks):
+            return rounded
+    return replace(choices, width=blocks[0].hidden)
+
+
+def same_tensors(a: Spec, b: Spec) -> bool:
+    """Whether the parameters of two networks have the same names and shapes."""
+    first, second = ({p.name: p.shape for p in schema(spec)} for spec in (a, b))
+    return first == second
+
+
+@lru_cache(maxsize=128)
+def untold(spec: Spec) -> tuple[str, ...]:
+    """The fields of a record that the names and shapes of its parameters do not tell: "eps", "se.gate", "modules.pool".
+
+    A field is among them if with another value the network computes otherwise and its parameters still have the same
+    names and shapes. That is found by trying, so it holds for every family and for every new field.
+    """
+    found: dict[str, None] = {}
+    nodes = spec.network().nodes
+    for field, other in _alternatives(spec):
+        if field not in found and field != "name":
+            try:
+                if other.network().nodes != nodes and same_tensors(other, spec):
+                    found[field] = None
+            except InputError:  # no network has this value
+                continue
+    order = field_names(spec)
+    return tuple(sorted(found, key=lambda path: order.index(path.partition(".")[0])))
+
+
+def _alternatives(record: Any) -> Iterator[tuple[str, Any]]:
+    """A record with one field changed, and the field's path; records that cannot be are left out."""
+    hints = get_type_hints(type(record))
+    for field in (f.name for f in fields(record)):
+        for path, value in _others(getattr(record, field), hints[field]):
+            try:
+                yield ".".join(filter(None, (field, path))), replace(record, **{field: value})
+            except InputError:
+                continue
+
+
+def _others(value: Any, hint: Any) -> Iterator[tuple[str, Any]]:
+    """Other values of a kind; the path is that of a field within a nested record."""
+    if is_dataclass(value):
+        yield from _alternatives(value)
+    elif isinstance(value, tuple) and value and is_dataclass(value[0]):
+        for i, record in enumerate(value):
+            for path, other in _alternatives(record):
+                yield path, (*value[:i], other, *value[i + 1 :])
+    elif isinstance(value, tuple):  # whole numbers, which count or measure tensors: all of them at once will do
+        yield "", _doubled(value)
+    elif get_origin(hint) is Literal:
+        yield from (("", other) for other in get_args(hint) if other != value)
+    elif isinstance(value, bool):
+        yield "", not value
+    elif isinstance(value, int):
+        yield from (("", other) for other in (2 * value, value + 2))
+    elif isinstance(value, float):
+        yield "", value / 2 + 0.25
+
+
+def _doubled(value: Any) -> Any:
+    return tuple(map(_doubled, value)) if isinstance(value, tuple) else 2 * value
