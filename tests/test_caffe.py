@@ -227,7 +227,7 @@ def test_changed_statistics_are_written_exactly(tmp_path):
 
 
 def test_statistics_of_other_frameworks_get_the_factor_one(tmp_path):
-    params = {name: a.astype(np.float32) for name, a in golden_params(NAME).items()}
+    params = Params({name: a.astype(np.float32) for name, a in golden_params(NAME).items()})
     weights.write(tmp_path / "x.caffemodel", golden_spec(NAME), params)
     blobs = blobs_of(tmp_path / "x.caffemodel")
     assert {blob.dtype.name for blob in blobs.values()} == {"float32"}
@@ -237,7 +237,7 @@ def test_statistics_of_other_frameworks_get_the_factor_one(tmp_path):
 
 
 def test_double_parameters_make_a_double_net(tmp_path):
-    params = {name: a.astype(np.float64) / 3 for name, a in golden_params(NAME).items()}
+    params = Params({name: a.astype(np.float64) / 3 for name, a in golden_params(NAME).items()})
     weights.write(tmp_path / "x.caffemodel", golden_spec(NAME), params)
     assert {blob.dtype.name for blob in blobs_of(tmp_path / "x.caffemodel").values()} == {"float64"}
     found = weights.read(tmp_path / "x.caffemodel")[1]
@@ -245,7 +245,7 @@ def test_double_parameters_make_a_double_net(tmp_path):
 
 
 def test_half_precision_is_widened(tmp_path):
-    params = {name: a.astype(np.float16) for name, a in golden_params(NAME).items()}
+    params = Params({name: a.astype(np.float16) for name, a in golden_params(NAME).items()})
     weights.write(tmp_path / "x.caffemodel", golden_spec(NAME), params)
     found = weights.read(tmp_path / "x.caffemodel")[1]
     assert all(np.array_equal(found[name], params[name]) for name in params)

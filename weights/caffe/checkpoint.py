@@ -1,6 +1,5 @@
 """Caffe checkpoints as networks: weights files read by the structure of their layers, pairs written as Caffe does."""
 
-import hashlib
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -23,6 +22,7 @@ from weights.networks.network import Network, as_network
 from weights.networks.parameters import check, schema
 from weights.networks.spec import Spec
 from weights.params import CAFFE, Info, Params, Preprocessing, info_of
+from weights.storage.mapped import mapped, sha256
 from weights.storage.whole import reading, replacing
 
 _WEIGHTS = "senet.weights"
@@ -85,7 +85,7 @@ def _read(path: Path, prototxt: str | Path | None, recognised: Callable[[Net, st
     _check_counts(path, net)
     arrays, info = parameters(match, str(path))
     check(match.network, arrays, str(path))
-    digest = hashlib.sha256(file.data).hexdigest()
+    digest = sha256(file.data)
     info = replace(info, source=path.name, format="caffemodel", sha256=digest)
     if match.network.spec:
         info = _stated(info, match, Path(prototxt or prototxt_of(path)), digest)
@@ -159,7 +159,7 @@ def _notes(spec: Spec | None, info: Info, path: Path) -> str:
     if not (info.preprocessing or info.labels):
         return ""
     strings = {key: value for key, value in metadata.encode(spec, info).items() if key not in _SAID}
-    return "".join(f"# {key}: {value}\n" for key, value in {**strings, _WEIGHTS: _sha256(path)}.items())
+    return "".join(f"# {key}: {value}\n" for key, value in {**strings, _WEIGHTS: sha256(mapped(path))}.items())
 
 
 def _noted(path: Path, spec: Spec, digest: str) -> Info | None:
@@ -172,11 +172,6 @@ def _noted(path: Path, spec: Spec, digest: str) -> Info | None:
     if notes.pop(_WEIGHTS, None) != digest:
         return None
     return metadata.decode({**metadata.encode(spec, Info()), **notes}, str(path))[1]
-
-
-def _sha256(path: Path) -> str:
-    with reading(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def describe(path: str | Path, prototxt: str | Path | None = None) -> Summary:

@@ -4,33 +4,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import zip_longest
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, assert_never
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from weights.errors import InputError
 from weights.files import metadata
+from weights.files.onnx_operators import operator, window
 from weights.networks.network import Network, as_network
-from weights.networks.operations import (
-    Act,
-    Activation,
-    Add,
-    BatchNorm,
-    Concat,
-    Conv,
-    Dropout,
-    GlobalPool,
-    Linear,
-    Op,
-    Pool,
-    Pooling,
-    Scale,
-)
+from weights.networks.operations import GlobalPool, Linear, Scale
 from weights.networks.parameters import check, schema
 from weights.networks.sizes import shapes
 from weights.networks.spec import Spec
 from weights.params import Checkpoint, Params, info_of
-from weights.protobuf import BYTES, Budget, Message
+from weights.protobuf import BYTES, Budget, Message, field_head
 from weights.storage.mapped import mapped
 from weights.storage.whole import replacing
 
@@ -96,7 +83,7 @@ def _model(of: Network | Spec, params: Mapping[str, np.ndarray], taps: tuple[str
     for node in network.nodes:
         inputs = [values[name] for name in node.inputs]
         held = list(leaves.get(node.module, []))
-        name, attributes = _operator(node.op)
+        name, attributes = operator(node.op)
         match node.op:
             case GlobalPool():
                 inputs.append(axes)
@@ -104,7 +91,7 @@ def _model(of: Network | Spec, params: Mapping[str, np.ndarray], taps: tuple[str
                 inputs[1] = unsqueezed(inputs[1], f"{node.name}.gate4d")
             case Linear() if len(sizes[node.inputs[0]]) == 3:  # on every pixel: a 1x1 convolution
                 held[0] = unsqueezed(held[0], f"{node.module}.weight4d")
-                name, attributes = "Conv", _window(1, 1, 0)
+                name, attributes = "Conv", window(1, 1, 0)
         values[node.name] = ir.val(node.name, dtype=kind)
         inputs += held
         tape.op(name, inputs, attributes, name=node.name, output=values[node.name])
@@ -153,11 +140,11 @@ def write(
     # The tensors' bytes go straight to the file: in one message with them they would be in memory three times.
     heads = {name: _tensor_head(value.const_value) for name, value in initializers.items()}
     sizes = {name: len(heads[name]) + value.const_value.nbytes for name, value in initializers.items()}
-    framed = len(body) + sum(len(_field(_INITIALIZER, size)) + size for size in sizes.values())
+    framed = len(body) + sum(len(field_head(_INITIALIZER, size)) + size for size in sizes.values())
     with replacing(path) as file:
-        file.write(proto.SerializeToString() + _field(_GRAPH, framed) + body)
+        file.write(proto.SerializeToString() + field_head(_GRAPH, framed) + body)
         for name, value in initializers.items():
-            file.write(_field(_INITIALIZER, sizes[name]) + heads[name])
+            file.write(field_head(_INITIALIZER, sizes[name]) + heads[name])
             file.write(value.const_value.numpy().reshape(-1).view(np.uint8).data)
 
 
@@ -209,9 +196,9 @@ def _without_values(data: memoryview) -> tuple[bytes, list[tuple[int, int] | Non
                 continue
             tensor = list(_fields(data, inner_place, budget))
             head = b"".join(part for n, _, part in tensor if n != _RAW_DATA)
-            body += _field(_INITIALIZER, len(head)) + head
+            body += field_head(_INITIALIZER, len(head)) + head
             places.append(next((at for n, at, _ in reversed(tensor) if n == _RAW_DATA), None))
-    return bytes(model + _field(_GRAPH, len(body)) + body), places
+    return bytes(model + field_head(_GRAPH, len(body)) + body), places
 
 
 def _fields(
@@ -264,70 +251,7 @@ def _tensor_head(tensor: Any) -> bytes:
     from onnx import TensorProto
 
     proto = TensorProto(dims=tensor.shape.numpy(), data_type=tensor.dtype.value, name=tensor.name)
-    return proto.SerializeToString() + _field(_RAW_DATA, tensor.nbytes)
-
-
-def _field(number: int, length: int) -> bytes:
-    """The tag and length before a message or bytes field (https://protobuf.dev/programming-guides/encoding)."""
-    head = bytearray([number << 3 | 2])
-    while length > 127:
-        head.append(length & 127 | 128)
-        length >>= 7
-    head.append(length)
-    return bytes(head)
-
-
-def _operator(op: Op) -> tuple[str, dict[str, Any]]:
-    """Operator and attributes."""
-    match op:
-        case Conv(_, kernel, stride, pad, groups):
-            return "Conv", {**_window(kernel, stride, pad), "group": groups}
-        case BatchNorm(eps):
-            return "BatchNormalization", {"epsilon": eps}
-        case Act(function):
-            return ACTIVATIONS[function]
-        case Pool():
-            return _pool(op)
-        case GlobalPool(what):
-            return GLOBAL_POOLS[what], {"keepdims": 0}
-        case Linear():
-            return "Gemm", {"transB": 1}
-        case Scale():
-            return "Mul", {}
-        case Add():
-            return "Add", {}
-        case Concat():
-            return "Concat", {"axis": 1}
-        case Dropout():
-            return "Identity", {}
-        case _:
-            assert_never(op)
-
-
-def _pool(op: Pool) -> tuple[str, dict[str, Any]]:
-    window, ceil = _window(op.kernel, op.stride, op.pad), int(op.stride > 1)
-    match op.what:
-        case "max":
-            sides = [op.pad, op.pad, op.pad + op.after, op.pad + op.after]
-            return "MaxPool", {**window, "pads": sides, "ceil_mode": ceil}
-        case "avg":
-            return "AveragePool", {**window, "ceil_mode": ceil, "count_include_pad": 1}
-        case _:
-            assert_never(op.what)
-
-
-GLOBAL_POOLS: Mapping[Pooling, str] = {"avg": "ReduceMean", "max": "ReduceMax"}
-
-ACTIVATIONS: Mapping[Activation, tuple[str, dict[str, Any]]] = {
-    "relu": ("Relu", {}),
-    "sigmoid": ("Sigmoid", {}),
-    "tanh": ("Tanh", {}),
-    "hard-sigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
-}
-
-
-def _window(kernel: int, stride: int, pad: int) -> dict[str, list[int]]:
-    return {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [pad] * 4}
+    return proto.SerializeToString() + field_head(_RAW_DATA, tensor.nbytes)
 
 
 def _import() -> Any:
