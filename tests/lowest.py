@@ -44,7 +44,13 @@ def main() -> int:
             print(f"{suffix:<12} {'written and read' if same else 'DIFFERENT'}")
             agreed &= same
         checkpoint = str(Path(folder, "tiny.safetensors"))
-        for command in (["models"], ["inspect", checkpoint], ["classify", str(photo), "--weights", checkpoint]):
+        page = str(Path(folder, "page.html"))
+        for command in (
+            ["models"],
+            ["inspect", checkpoint],
+            ["classify", str(photo), "--weights", checkpoint],
+            ["compare", checkpoint, "--frameworks", "numpy", "--size", "65x64", "--report", page],
+        ):
             run = [sys.executable, "-m", "conformance", *command]
             subprocess.run(run, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
     batches = [(x, np.array([1, 2]))] * 3
