@@ -1,4 +1,4 @@
-"""What a bare Caffe file is taken to expect: of the released files it is known, of few others assumed, of most not known."""
+"""What a bare Caffe file expects: known of the released files, assumed of files like them, not stated by all others."""
 
 import hashlib
 from dataclasses import replace

@@ -14,17 +14,21 @@ from weights.caffe import notes
 from weights.caffe import text as text_format
 from weights.caffe.as_written import as_written
 from weights.caffe.blobs import blob_count, blobs, parameters
-from weights.caffe.layers import layers
+from weights.caffe.layers import layers, usual_pooling
 from weights.caffe.net import Layer, Net
 from weights.caffe.recognise import Match, has_definitions, import_network, recognise
 from weights.caffe.released import expectations
+from weights.caffe.settings import param
 from weights.errors import InputError, InputWarning
 from weights.names.caffe import net_name
+from weights.networks.float_settings import rounded_settings
 from weights.networks.network import Network, as_network
+from weights.networks.operations import GlobalPool
 from weights.networks.parameters import check, schema
 from weights.networks.spec import Spec
-from weights.params import CAFFE, Info, Params, info_of
+from weights.params import CAFFE, Info, LastPooling, Params, info_of
 from weights.storage.whole import replacing
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
@@ -81,7 +85,8 @@ def _read(path: Path, prototxt: str | Path | None, recognised: Callable[[Net, st
     arrays, info = parameters(match, str(path))
     check(match.network, arrays, str(path))
     digest = hashlib.sha256(file.data).hexdigest()
-    info = replace(info, source=path.name, format="caffemodel", sha256=digest)
+    stated = _last_pooling(match)
+    info = replace(info, source=path.name, format="caffemodel", sha256=digest, last_pooling=stated)
     if match.network.spec:
         info = _stated(info, match, Path(prototxt or notes.prototxt_of(path)), digest)
     return match, Params(((p.name, arrays[p.name]) for p in schema(match.network)), info)
@@ -97,14 +102,26 @@ def _stated(info: Info, match: Match, definition: Path, digest: str) -> Info:
     """With preprocessing, labels and history: as noted in the definition, or as known of a file with these bytes."""
     spec = _record(match)
     said = notes.read(definition, spec, digest)
-    known = said or expectations(spec, digest, match.size)
     return replace(
-        info,
-        preprocessing=known.preprocessing,
-        labels=known.labels,
-        assumed=known.assumed,
+        said or expectations(spec, digest, match.size),
         history=said.history if said else info.history,
+        source=info.source,
+        format=info.format,
+        sha256=info.sha256,
+        factors=info.factors,
+        blobs=info.blobs,
+        last_pooling=info.last_pooling,
     )
+
+
+def _last_pooling(match: Match) -> LastPooling | None:
+    """How the definition states the last pooling, where it is not the usual way for the network."""
+    poolings = [node for node in match.network.nodes if isinstance(node.op, GlobalPool) and not node.block]
+    if not poolings:
+        return None
+    (layer,) = match.layers[poolings[-1].name]
+    stated: LastPooling = "global" if param(layer, "pooling_param")["global_pooling"] else "window"
+    return None if stated == usual_pooling(match.network) else stated
 
 
 def write(path: Path, of: Network | Spec, params: Mapping[str, np.ndarray]) -> None:
@@ -114,7 +131,12 @@ def write(path: Path, of: Network | Spec, params: Mapping[str, np.ndarray]) -> N
     factor they came with (1 where none is known); those that float32 does not hold exactly are written as doubles,
     which Caffe reads as well. The input has the size of the preprocessing's crop, 224 where that is not known.
 
-    What no Caffe file can state, preprocessing and label order, stands in comments of the .prototxt.
+    The last pooling is stated as the source stated it, otherwise as ``layers.usual_pooling`` says; where it is global,
+    a comment of the .prototxt says that any size of the input fits.
+
+    What no Caffe file can state, preprocessing and label order, stands in comments of the .prototxt. So does an eps
+    or a dropout that Caffe's floats do not hold: the file gets the nearest float, one ``InputWarning`` names both
+    numbers, and the record that is read back has the float's value.
 
     Raises:
         InputError: parameters that do not fit the network, no numbers, or a place that cannot be written.
@@ -123,9 +145,9 @@ def write(path: Path, of: Network | Spec, params: Mapping[str, np.ndarray]) -> N
         raise InputError(f"{path}: cannot be written: Caffe's HDF5 files cannot hold names with '/'; use .caffemodel")
     network = as_network(of)
     check(network, params, str(path))
-    info = info_of(params)
+    info = _with_rounded_settings(path, network, info_of(params))
     crop = info.preprocessing.crop if info.preprocessing else CAFFE.crop
-    definitions = layers(network, (crop, crop))
+    definitions = layers(network, (crop, crop), info.last_pooling)
     held = blobs(network, params, info)
     net = Net(
         net_name(network),
@@ -136,8 +158,19 @@ def write(path: Path, of: Network | Spec, params: Mapping[str, np.ndarray]) -> N
     )
     with replacing(notes.prototxt_of(path)) as file:
         caffe_file.save(path, replace(net, layers=tuple(as_written(net.layers))))
-        said = notes.comments(network.spec, info, path)
+        said = notes.comments(network.spec, info, path) + notes.on_size(net)
         file.write((said + text_format.dump(net)).encode("utf-8", "surrogateescape"))
+
+
+def _with_rounded_settings(path: Path, network: Network, info: Info) -> Info:
+    """Says in a warning and in the history which settings Caffe's floats do not hold."""
+    lines = [
+        f"{s.name}: {s.value!r} to {s.held!r}, the nearest that Caffe's float holds" for s in rounded_settings(network)
+    ]
+    if not lines:
+        return info
+    warnings.warn(InputWarning(f"{path}: {'; '.join(lines)}"), stacklevel=4)
+    return replace(info, history=(*info.history, *lines))
 
 
 def describe(path: str | Path, prototxt: str | Path | None = None) -> Summary:

@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+from weights.caffe.net import Net
 from weights.files import metadata
 from weights.networks.spec import Spec
 from weights.params import Info
@@ -11,7 +12,7 @@ from weights.storage.whole import reading
 _WEIGHTS = "senet.weights"
 """The note that says for which weights file, by its sha256, the other notes hold."""
 
-_SAID = ("senet.spec", "senet.factors", "senet.provenance")
+_SAID = ("senet.spec", "senet.factors", "senet.provenance", "senet.last_pooling")
 """Metadata that the layers and their blobs say themselves, or that is about another file."""
 
 
@@ -28,10 +29,17 @@ def comments(spec: Spec | None, info: Info, path: Path) -> str:
         info: what travels with the values.
         path: the weights file that the comments are about, whole by now.
     """
-    if not (info.preprocessing or info.labels or info.history):
-        return ""
     strings = {key: value for key, value in metadata.encode(spec, info).items() if key not in _SAID}
+    if not strings.keys() - {metadata.MARK}:
+        return ""
     return "".join(f"# {key}: {value}\n" for key, value in {**strings, _WEIGHTS: _sha256(path)}.items())
+
+
+def on_size(net: Net) -> str:
+    """A comment line where the last pooling is global; empty where it is a window, as in the published definitions."""
+    poolings = [layer.settings["pooling_param"] for layer in net.layers if layer.type == "Pooling"]
+    any_size = bool(poolings) and poolings[-1].get("global_pooling", False)
+    return "# The last pooling is global: any size of the input fits.\n" if any_size else ""
 
 
 def read(path: Path, spec: Spec, digest: str) -> Info | None:
