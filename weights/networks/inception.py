@@ -231,8 +231,13 @@ def _found_branches(network: Network, concat: Node, x: str, name: str) -> Branch
     return Branches(name=name, conv1x1=conv1x1, conv3x3=conv3x3, double3x3=double3x3, pool=pool, project=project)
 
 
+_LAYER = re.compile(r"inception_?((?P<path>\d\w*)\W|(?P<flat>\d\w*?)(_concat|_output|_scale)?$)")
+"""The layer at the end of a module: "inception_3a/output"; "inception_3a_output" in ports whose names have no "/"."""
+
+
 def _module_names(network: Network, concats: list[Node]) -> list[str]:
-    names = [match[1] for node in concats if (match := re.search(r"inception_?(\d\w*)", node.name))]
+    found = [_LAYER.search(node.name) for node in concats]
+    names = [match["path"] or match["flat"] for match in found if match]
     if len(set(names)) == len(concats):
         return names
     names, stage, i = [], 3, 0
