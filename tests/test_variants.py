@@ -124,7 +124,10 @@ def in_training(spec: Spec) -> Params:
 
 # Every value of these fields occurs. Where the blocks stand makes no difference to BatchNorm and the optimizer.
 TRAINED = sufficient(COVERING, ("squeeze", "gate", "bias", "stages"))
-BATCH = image(3, 6, 25, 28).astype(np.float64), np.array([0, 1, 2, 0, 1, 2])
+# Of different contrasts, so that gates differ: a BatchNorm takes away a factor that all images share, and gradients of
+# what makes that factor are nothing but rounding.
+CONTRASTS = np.array([0.2, 0.5, 0.8, 1.1, 1.4, 1.7])[:, None, None, None]
+BATCH = image(3, 6, 25, 28) * CONTRASTS, np.array([0, 1, 2, 0, 1, 2])
 
 
 @pytest.mark.parametrize("name", TRAINED)
