@@ -1,8 +1,10 @@
 """Squeeze-and-Excitation networks in Flax (nnx). Images are (N, H, W, 3), in the channel order of the weights."""
 
+from importlib import import_module
+
 try:
-    import flax as _flax  # noqa: F401
-    import jax as _jax  # noqa: F401
+    import_module("flax")
+    import_module("jax")
 except ModuleNotFoundError as error:
     if error.name not in ("flax", "jax", "jaxlib"):
         raise

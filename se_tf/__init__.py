@@ -3,8 +3,10 @@
 Written with ``keras.ops`` alone: TensorFlow by default, any other backend with ``KERAS_BACKEND``.
 """
 
+from importlib import import_module
+
 try:
-    import keras as _keras  # noqa: F401
+    import_module("keras")
 except ModuleNotFoundError as error:
     if error.name not in ("keras", "tensorflow"):
         raise

@@ -1,7 +1,9 @@
 """Squeeze-and-Excitation networks in PyTorch. Images are (N, 3, H, W), in the channel order of the weights."""
 
+from importlib import import_module
+
 try:
-    import torch as _torch  # noqa: F401
+    import_module("torch")
 except ModuleNotFoundError as error:
     if error.name != "torch":
         raise

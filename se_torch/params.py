@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from os import PathLike
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,7 +17,13 @@ from weights.params import info_of
 
 
 def from_pretrained(
-    path: str | PathLike[str], dtype: str = "float32", classes: int | None = None, **options: Any
+    path: str | PathLike[str],
+    dtype: str = "float32",
+    classes: int | None = None,
+    *,
+    prototxt: str | PathLike[str] | None = None,
+    dialect: str | None = None,
+    spec: Spec | None = None,
 ) -> Network:
     """The network in a checkpoint of any format that ``weights.read`` knows, in inference mode.
 
@@ -26,7 +32,9 @@ def from_pretrained(
         dtype: as of ``build``.
         classes: number of classes, if it differs from the checkpoint's: a new classifier, to be trained, replaces its
             own; 0 for none.
-        options: of the format, as of ``weights.read``.
+        prototxt: as of ``weights.read``: the definition of a Caffe network.
+        dialect: as of ``weights.read``: whose names the tensors have.
+        spec: as of ``weights.read``: the record, for files that do not state it.
 
     Returns:
         The model; ``.spec`` says what it is, ``.info`` what it expects and where it comes from, ``.preprocessing`` and
@@ -35,10 +43,10 @@ def from_pretrained(
     Raises:
         InputError: the file cannot be used.
     """
-    spec, params = weights.read(str(path), **options)
+    found, params = weights.read(Path(path), prototxt=Path(prototxt) if prototxt else None, dialect=dialect, spec=spec)
     if classes is not None:
-        spec, params = with_classes(spec, params, classes)
-    return restore(spec, params, dtype)
+        found, params = with_classes(found, params, classes)
+    return restore(found, params, dtype)
 
 
 def restore(spec: Spec, params: Mapping[str, np.ndarray], dtype: str = "float32") -> Network:

@@ -1,10 +1,8 @@
 """SE blocks of every kind at every position, in all frameworks, against the NumPy reference of the nodes."""
 
 import os
-from collections.abc import Callable
 from dataclasses import fields
 from itertools import combinations, count
-from types import ModuleType
 from typing import Any, get_args
 
 import numpy as np
@@ -84,7 +82,7 @@ def test_the_variants_cover_every_pair_of_choices() -> None:
 
 # Flax without jit: compiling 28 networks takes ten times as long as running them operation by operation.
 @pytest.fixture(scope="module", params=["torch", "jax_eager", "tf"])
-def framework(request: pytest.FixtureRequest) -> ModuleType:
+def framework(request: pytest.FixtureRequest) -> Any:
     """The adapter of a framework."""
     for needed in {"torch": ["torch"], "jax_eager": ["jax", "flax"], "tf": ["tensorflow", "keras"]}[request.param]:
         pytest.importorskip(needed)
@@ -92,7 +90,7 @@ def framework(request: pytest.FixtureRequest) -> ModuleType:
 
 
 @pytest.mark.parametrize("se", VARIANTS, ids=name)
-def test_every_tap_and_every_gradient_agrees(framework: ModuleType, se: SE) -> None:
+def test_every_tap_and_every_gradient_agrees(framework: Any, se: SE) -> None:
     _assert_agrees(framework, tiny(se))
 
 
@@ -109,7 +107,7 @@ def test_compiled_flax_agrees(se: SE) -> None:
     _assert_agrees(adapter("jax"), tiny(se))
 
 
-def _assert_agrees(framework: ModuleType, spec: Spec) -> None:
+def _assert_agrees(framework: Any, spec: Spec) -> None:
     params = living(spec)
     model = framework.build(spec, params, "float64")
     taps, expected = framework.taps(model, X), forward.run(spec, params, X)
@@ -140,7 +138,7 @@ class Block:
 
     def __call__(self, part: str, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What the part answers, and the gradient of the sum of that."""
-        layer: Callable[[Any], Any] = getattr(self.block, part)
+        layer = getattr(self.block, part)
         if self.framework == "torch":
             import torch
 
