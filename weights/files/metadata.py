@@ -83,4 +83,5 @@ def _labels(value: str) -> Labels:
     match value:
         case "devkit" | "sorted":
             return value
-    raise InputError(f"label order {value!r}: expected one of devkit, sorted")
+        case _:
+            raise InputError(f"label order {value!r}: expected one of devkit, sorted")

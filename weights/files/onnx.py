@@ -23,7 +23,7 @@ from weights.storage.whole import replacing
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-    from onnx import NodeProto
+    from onnx import NodeProto, TensorProto
 
 OPSET = 20
 IR_VERSION = 10  # that of the first runtimes with this opset
@@ -74,7 +74,7 @@ def _model(of: Network | Spec, params: Mapping[str, np.ndarray], taps: tuple[str
         leaves.setdefault(p.module, []).append(tape.initializer(ir.tensor(array, name=p.name)))
     axes = tape.initializer(ir.tensor(np.array([2, 3]), name=_AXES))
 
-    def unsqueezed(value: Any, name: str) -> Any:
+    def unsqueezed(value: "ir.Value", name: str) -> "ir.Value":
         result = ir.val(name, dtype=kind)
         tape.op("Unsqueeze", [value, axes], name=name, output=result)
         return result
@@ -92,6 +92,8 @@ def _model(of: Network | Spec, params: Mapping[str, np.ndarray], taps: tuple[str
             case Linear() if len(sizes[node.inputs[0]]) == 3:  # on every pixel: a 1x1 convolution
                 held[0] = unsqueezed(held[0], f"{node.module}.weight4d")
                 name, attributes = "Conv", window(1, 1, 0)
+            case _:
+                pass
         values[node.name] = ir.val(node.name, dtype=kind)
         inputs += held
         tape.op(name, inputs, attributes, name=node.name, output=values[node.name])
@@ -211,7 +213,7 @@ def _fields(
         at = stop
 
 
-def _array(path: Path, tensor: Any, data: memoryview, place: tuple[int, int] | None) -> np.ndarray:
+def _array(path: Path, tensor: "TensorProto", data: memoryview, place: tuple[int, int] | None) -> np.ndarray:
     """A tensor's values as a view of the file."""
     dtype = {1: np.dtype("<f4"), 11: np.dtype("<f8")}.get(tensor.data_type)  # TensorProto.FLOAT, DOUBLE
     if dtype is None or place is None or tensor.data_location:
@@ -246,7 +248,7 @@ def _described(node: "NodeProto") -> str:
     return f"{outputs} = {node.domain}{node.op_type}({inputs}, {attributes})"
 
 
-def _tensor_head(tensor: Any) -> bytes:
+def _tensor_head(tensor: "ir.TensorProtocol") -> bytes:
     """A TensorProto up to the bytes of its values, which stand last."""
     from onnx import TensorProto
 
@@ -254,7 +256,7 @@ def _tensor_head(tensor: Any) -> bytes:
     return proto.SerializeToString() + field_head(_RAW_DATA, tensor.nbytes)
 
 
-def _import() -> Any:
+def _import() -> Any:  # noqa: ANN401, a module that need not be installed
     try:
         import onnx_ir
     except ImportError as error:
