@@ -180,6 +180,5 @@ def _taken(
     return {name: value for name, value in options.items() if name in known and value is not None}
 
 
-def _module(fmt: Format) -> Any:
-    """Any: modules of four functions, whose options differ."""
+def _module(fmt: Format) -> Any:  # noqa: ANN401, the options of its functions differ
     return import_module(fmt.module)

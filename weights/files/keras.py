@@ -9,11 +9,12 @@ beside the layers, which Keras passes over.
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, TypeVar
 from zipfile import ZIP_STORED, ZipFile
 
 import h5py
@@ -32,6 +33,8 @@ from weights.storage.archive import Archive, store
 from weights.storage.bfloat16 import widened
 from weights.storage.mapped import Window, mapped, sha256
 from weights.storage.whole import replacing
+
+T = TypeVar("T")
 
 _VALUES = "model.weights.h5"
 _DATASET = "senet"  # in HDF5 files
@@ -65,7 +68,7 @@ def read(path: Path, spec: Spec | None = None) -> Checkpoint:
         if strings:
             spec, info = metadata.decode(strings, str(path), spec)
         datasets = _by_name(path, values) or _by_position(path, values, spec)
-        shapes = {name: tuple(dataset.shape) for name, dataset in datasets.items()}
+        shapes = {name: _shape(dataset) for name, dataset in datasets.items()}
         names, found, assumed = identify(path, shapes, [KERAS, KERAS_ON_TORCH], spec)
         tensors = {name: _array(path, name, dataset, data) for name, dataset in datasets.items()}
     if info is None or not info.format:  # Keras saved it
@@ -81,7 +84,7 @@ def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray]) -> None:
     """
     check(spec, params, str(path))
     for name, array in params.items():
-        if array.dtype not in (np.float16, np.float32, np.float64):
+        if array.dtype.name not in ("float16", "float32", "float64"):
             raise InputError(f"{path}: {name} is {array.dtype}, which Keras' files do not hold here")
     with replacing(path) as file:
         if not path.name.lower().endswith(".keras"):
@@ -97,7 +100,7 @@ def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray]) -> None:
             store(archive, _VALUES, values, size)
 
 
-def _write_values(file: Any, spec: Spec, params: Mapping[str, np.ndarray]) -> None:
+def _write_values(file: IO[bytes], spec: Spec, params: Mapping[str, np.ndarray]) -> None:
     where, blocks = layout(spec), se_blocks(spec)
     with h5py.File(file, "w") as values:
         for p in schema(spec):
@@ -138,7 +141,7 @@ def _config(spec: Spec, params: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 @contextmanager
-def _opened(path: Path, data: memoryview) -> Iterator[h5py.File]:
+def _opened(path: Path, data: memoryview) -> Generator[h5py.File]:
     try:
         with h5py.File(Window(data), "r") as values:
             yield values
@@ -211,7 +214,9 @@ def _by_name(path: Path, values: h5py.File) -> dict[str, h5py.Dataset]:
                     visit(layer, inner)
 
     layers = _child(path, values, "layers", h5py.Group)
-    for key in map(str, layers) if layers is not None else ():
+    if layers is None:
+        return {}
+    for key in map(str, layers):
         if (layer := _child(path, layers, key, h5py.Group)) is not None:
             visit(layer, ())
     separator = "." if any("." in part for parts in found for part in parts) else "_"
@@ -234,28 +239,35 @@ def _by_position(path: Path, values: h5py.File, spec: Spec | None) -> dict[str, 
     return found
 
 
-def _child(path: Path, group: Any, name: str, kind: type) -> Any:
+def _child(path: Path, group: h5py.Group, name: str, kind: type[T]) -> T | None:
     """A member of a group; links to elsewhere are refused, for they could name any file."""
+    found: object = group
     for part in name.split("/"):
-        if part not in group:
+        if not isinstance(found, h5py.Group) or part not in found:
             return None
-        if not isinstance(group.get(part, getlink=True), h5py.HardLink):
-            raise InputError(f"{path}: {group.name}/{part} is a link to elsewhere, which Keras never writes")
-        group = group[part]
-    return group if isinstance(group, kind) else None
+        if not isinstance(found.get(part, getlink=True), h5py.HardLink):
+            raise InputError(f"{path}: {found.name}/{part} is a link to elsewhere, which Keras never writes")
+        found = found[part]
+    return found if isinstance(found, kind) else None
 
 
-def _array(path: Path, name: str, dataset: Any, data: memoryview) -> np.ndarray:
+def _shape(dataset: h5py.Dataset) -> tuple[int, ...]:
+    """The lengths of the axes; a dataset without any values has none."""
+    return tuple(dataset.shape or ())
+
+
+def _array(path: Path, name: str, dataset: h5py.Dataset, data: memoryview) -> np.ndarray:
     """A dataset as a view of the file."""
     start, size = dataset.id.get_offset(), dataset.id.get_storage_size()
+    count = prod(_shape(dataset))
     half = dataset.attrs.get("dtype") == "bfloat16"
     dtype = np.dtype("<u2") if half else dataset.dtype
-    if dataset.chunks or dataset.is_virtual or dataset.external or size != dataset.size * dtype.itemsize:
+    if dataset.chunks or dataset.is_virtual or dataset.external or size != count * dtype.itemsize:
         raise InputError(f"{path}: {name} does not lie in the file in one piece, as Keras writes; it may be cut off")
     if start is None:  # within its own description, as HDF5 keeps the smallest
         array = dataset[()].view(dtype)
     elif start + size > len(data):
         raise InputError(f"{path}: {name} is cut off")
     else:
-        array = np.frombuffer(data, dtype, dataset.size, start).reshape(dataset.shape)
+        array = np.frombuffer(data, dtype, count, start).reshape(_shape(dataset))
     return widened(array) if half else array

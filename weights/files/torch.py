@@ -100,7 +100,7 @@ def _load(data: memoryview) -> tuple[dict[str, np.ndarray], dict[str, str] | Non
     return {name: _array(name, tensor, storages) for name, tensor in _state_dict(value).items()}, strings
 
 
-def _state_dict(value: Any) -> dict[str, Tensor]:
+def _state_dict(value: object) -> dict[str, Tensor]:
     for key in _NESTED:
         if isinstance(value, dict) and isinstance(value.get(key), dict):
             value = value[key]

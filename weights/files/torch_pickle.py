@@ -202,7 +202,7 @@ def _tensor(storage: Any, offset: int, shape: Any, stride: Any, *_: Any) -> Tens
     return Tensor(_expect(Storage, storage), offset, shape, stride)
 
 
-def _storage(kind: str, dtype: Any, key: str, _location: str, size: int, view: Any = None) -> Storage:
+def _storage(kind: str, dtype: Any, key: str, _location: str, size: Any, view: Any = None) -> Storage:
     if kind != "storage" or dtype not in STORAGES.values() or view is not None:
         raise InputError(f"a reference of kind {str(kind)[:40]!r} to numbers outside of the pickle is not understood")
     if not isinstance(size, int) or not 0 <= size < 2**60:
