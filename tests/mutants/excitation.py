@@ -2,20 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from weights.networks.network import Node
 from weights.networks.operations import Scale
-from weights.networks.spec import Spec
 
 from .changes import each, without
 from .mutant import Mutant, Nodes
 
+if TYPE_CHECKING:
+    from weights.networks.spec import Spec
 
-def _se(**changes: Any) -> Callable[[Spec], Spec]:
-    def changed(spec: Spec) -> Spec:
+
+def _se(**changes: Any) -> "Callable[[Spec], Spec]":
+    def changed(spec: "Spec") -> "Spec":
         assert spec.se
         return replace(spec, se=replace(spec.se, **changes))
 
