@@ -2,22 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from weights.networks.network import Node
 from weights.networks.operations import Scale
+from weights.networks.spec import Spec
 
 from .changes import each, without
 from .mutant import Mutant, Nodes
 
-if TYPE_CHECKING:
-    from weights.networks.spec import Spec
 
-
-def _se(**changes: Any) -> "Callable[[Spec], Spec]":
-    def changed(spec: "Spec") -> "Spec":
+def _se(**changes: Any) -> Callable[[Spec], Spec]:
+    def changed(spec: Spec) -> Spec:
         assert spec.se
         return replace(spec, se=replace(spec.se, **changes))
 
