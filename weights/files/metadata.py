@@ -9,7 +9,7 @@ from weights.errors import InputError
 from weights.files.options import refuse
 from weights.networks.models import from_dict, to_dict
 from weights.networks.spec import Spec
-from weights.params import Info, Labels, Preprocessing
+from weights.params import Info, Labels, Preprocessing, check_class_names
 
 VERSION = "1"
 MARK = "senet.format"
@@ -27,6 +27,7 @@ def encode(spec: Spec | None, info: Info) -> dict[str, str]:
         "spec": spec and to_dict(spec),
         # Through plain data, so that whole numbers are written as the floats that they are read back as.
         "preprocessing": info.preprocessing and asdict(Preprocessing.from_data(asdict(info.preprocessing))),
+        "class_names": info.class_names,
         "assumed": info.assumed,
         "provenance": {"source": info.source, "format": info.format, "sha256": info.sha256},
         "factors": dict(info.factors),
@@ -64,6 +65,7 @@ def decode(
         info = Info(
             preprocessing=Preprocessing.from_data(values["preprocessing"]) if "preprocessing" in values else None,
             labels=None if labels is None else _labels(labels),
+            class_names=tuple(values.get("class_names", ())),
             assumed=tuple(map(str, values.get("assumed", ()))),
             factors={str(key): float(value) for key, value in values.get("factors", {}).items()},
             history=tuple(map(str, values.get("history", ()))),
@@ -71,6 +73,7 @@ def decode(
             format=str(provenance.get("format", "")),
             sha256=str(provenance.get("sha256", "")),
         )
+        check_class_names(info, stated.classes)
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
