@@ -172,9 +172,7 @@ def check_class_names(info: Info, classes: int) -> None:
         InputError: there are not.
     """
     if info.class_names and len(info.class_names) != classes:
-        raise InputError(
-            f"{len(info.class_names)} class names for a network of {classes} classes: expected one for each"
-        )
+        raise InputError(f"{len(info.class_names)} class names for {classes} classes: expected one for each")
 
 
 def info_of(params: Mapping[str, Any]) -> Info:

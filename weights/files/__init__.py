@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from os import PathLike
 from pathlib import Path
 from typing import Any, overload
 
@@ -65,7 +66,7 @@ FORMATS = (
 )
 
 
-def format_of(path: str | Path) -> Format:
+def format_of(path: str | PathLike[str]) -> Format:
     """The format that a file's suffix names; folders with an Orbax checkpoint need none.
 
     Raises:
@@ -82,7 +83,7 @@ def format_of(path: str | Path) -> Format:
 
 
 def read(
-    path: str | Path,
+    path: str | PathLike[str],
     *,
     prototxt: str | Path | None = None,
     dialect: str | None = None,
@@ -95,8 +96,8 @@ def read(
 
     Args:
         path: its suffix chooses the format: .caffemodel and .caffemodel.h5 (Caffe); .safetensors; .pth, .pt, .pth.tar,
-            .ckpt and .bin (PyTorch); .keras and .weights.h5 (Keras); .orbax (a folder; any folder that holds an Orbax checkpoint);
-            .onnx (files that ``write`` wrote).
+            .ckpt and .bin (PyTorch); .keras and .weights.h5 (Keras); .orbax (a folder; any folder that holds an Orbax
+            checkpoint); .onnx (files that ``write`` wrote).
         prototxt: Caffe only: the definition of the network, for files that carry none or should be read by another.
         dialect: PyTorch and safetensors only: whose names the tensors have, "torch" (``se_torch``'s), "timm" or
             "cadene"; without it they are recognised.
@@ -119,6 +120,8 @@ def read(
     Raises:
         InputError: with one clear message, for anything wrong with the file, and for options that it does not take.
     """
+    if not isinstance(path, str | PathLike):
+        raise InputError(f"read: expected the path of a file, found {path!r:.100}")
     fmt = format_of(path)
     spec = parse(spec) if isinstance(spec, str) else spec
     options = {"prototxt": prototxt, "dialect": dialect, "spec": spec, "weights_key": weights_key}
@@ -191,7 +194,7 @@ def write(
 
 
 def _taken(
-    path: str | Path, fmt: Format, done: str, known: tuple[str, ...], options: Mapping[str, Any]
+    path: str | PathLike[str], fmt: Format, done: str, known: tuple[str, ...], options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The options that are given, all of which the format must take."""
     listed = " and ".join(filter(None, (", ".join(known[:-1]), *known[-1:])))
