@@ -11,7 +11,7 @@ from flax import nnx
 import weights
 from se_jax.models import build
 from se_jax.network import Network
-from weights import Params, Spec, schema
+from weights import Checkpoint, Params, Spec, schema
 from weights.change import with_class_names, with_classes
 from weights.names.frameworks import FLAX
 from weights.networks.parameters import check
@@ -82,14 +82,45 @@ def load(model: Network, params: Mapping[str, np.ndarray]) -> None:
     model.info = info
 
 
-def dump(model: Network) -> Params:
-    """Copies of a model's parameters by canonical name (OIHW, OI, C), at least in float32, with the model's info."""
+def checkpoint(model: Network) -> Checkpoint:
+    """What the model is now, and copies of its parameters: ``weights.write(path, checkpoint(model))`` saves it.
+
+    The record is ``model.spec``, but for the classes where the classifier was replaced; then nothing is known of labels
+    and class names. Parameters have canonical names (OIHW, OI, C) and are at least in float32.
+
+    Raises:
+        InputError: the model has changed otherwise since it was built; the message says what to do.
+    """
+    spec, info = model.as_it_is()
     variables = _variables(model)
-    params = Params(info=model.info)
-    for p in schema(model.spec):
+    params = Params(info=info)
+    for p in schema(spec):
         array = np.asarray(variables[FLAX.key(p)].get_value())
         params[p.name] = np.array(FLAX.decode(p, array), np.promote_types(array.dtype, np.float32), order="C")
-    return params
+    return Checkpoint(spec, params)
+
+
+def dump(model: Network) -> Params:
+    """The parameters of ``checkpoint``.
+
+    Raises:
+        InputError: as ``checkpoint``.
+    """
+    return checkpoint(model).params
+
+
+def save(model: Network, path: str | PathLike[str], dialect: str | None = None) -> None:
+    """Saves a model with all that travels: network, preprocessing, labels, class names, history.
+
+    Args:
+        model: its classifier may have been replaced by one fully connected layer of other classes.
+        path: the suffix chooses the format, as of ``weights.write``: .safetensors, .pth, .keras, .onnx, ...
+        dialect: as of ``weights.write``.
+
+    Raises:
+        InputError: the model has changed otherwise since it was built, or the file cannot be written.
+    """
+    weights.write(path, checkpoint(model), dialect=dialect)
 
 
 def _variables(model: Network) -> dict[str, nnx.Variable]:

@@ -105,6 +105,7 @@ def _stated(info: Info, match: Match, notes: Path, digest: str) -> Info:
             info,
             preprocessing=noted.preprocessing,
             labels=noted.labels,
+            class_names=noted.class_names,
             assumed=noted.assumed,
             history=noted.history,
         )
@@ -156,7 +157,7 @@ def prototxt_of(path: Path) -> Path:
 
 def _notes(spec: Spec | None, info: Info, path: Path) -> str:
     """Comments for a .prototxt: the metadata that the network and its blobs do not say themselves, and whose it is."""
-    if not (info.preprocessing or info.labels):
+    if not (info.preprocessing or info.labels or info.class_names):
         return ""
     strings = {key: value for key, value in metadata.encode(spec, info).items() if key not in _SAID}
     return "".join(f"# {key}: {value}\n" for key, value in {**strings, _WEIGHTS: _sha256(path)}.items())

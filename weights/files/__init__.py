@@ -134,12 +134,12 @@ def read(
 
 
 @overload
-def write(path: str | Path, checkpoint: Checkpoint, /, *, dialect: str | None = None) -> None: ...
+def write(path: str | PathLike[str], checkpoint: Checkpoint, /, *, dialect: str | None = None) -> None: ...
 
 
 @overload
 def write(
-    path: str | Path,
+    path: str | PathLike[str],
     spec: Spec,
     params: Mapping[str, np.ndarray],
     *,
@@ -149,7 +149,7 @@ def write(
 
 
 def write(
-    path: str | Path,
+    path: str | PathLike[str],
     spec: Spec | Checkpoint,
     params: Mapping[str, np.ndarray] | None = None,
     *,
