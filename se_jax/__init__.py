@@ -27,7 +27,7 @@ from se_jax.models import (
     se_resnext101,
     senet154,
 )
-from se_jax.params import dump, from_pretrained, load, restore
+from se_jax.params import checkpoint, dump, from_pretrained, load, restore, save
 from se_jax.resnet import ResNet
 from se_jax.running_statistics import set_statistics_rule
 from se_jax.se_block import SEBlock
@@ -38,6 +38,7 @@ __all__ = [
     "SEBlock",
     "bn_inception",
     "build",
+    "checkpoint",
     "dump",
     "from_pretrained",
     "load",
@@ -47,6 +48,7 @@ __all__ = [
     "resnext50",
     "resnext101",
     "restore",
+    "save",
     "se_bn_inception",
     "se_resnet50",
     "se_resnet101",

@@ -29,7 +29,7 @@ from se_tf.models import (
     se_resnext101,
     senet154,
 )
-from se_tf.params import dump, from_pretrained, load, restore
+from se_tf.params import checkpoint, dump, from_pretrained, load, restore, save
 from se_tf.resnet import ResNet
 from se_tf.running_statistics import set_statistics_rule
 from se_tf.se_block import SEBlock
@@ -40,6 +40,7 @@ __all__ = [
     "SEBlock",
     "bn_inception",
     "build",
+    "checkpoint",
     "dump",
     "from_pretrained",
     "load",
@@ -49,6 +50,7 @@ __all__ = [
     "resnext50",
     "resnext101",
     "restore",
+    "save",
     "se_bn_inception",
     "se_resnet50",
     "se_resnet101",

@@ -26,7 +26,7 @@ from se_torch.models import (
     se_resnext101,
     senet154,
 )
-from se_torch.params import dump, from_pretrained, load, restore
+from se_torch.params import checkpoint, dump, from_pretrained, load, restore, save
 from se_torch.resnet import ResNet
 from se_torch.running_statistics import set_statistics_rule
 from se_torch.se_block import SEBlock
@@ -37,6 +37,7 @@ __all__ = [
     "SEBlock",
     "bn_inception",
     "build",
+    "checkpoint",
     "dump",
     "from_pretrained",
     "load",
@@ -46,6 +47,7 @@ __all__ = [
     "resnext50",
     "resnext101",
     "restore",
+    "save",
     "se_bn_inception",
     "se_resnet50",
     "se_resnet101",

@@ -43,6 +43,7 @@ _METHODS = {"max": "MAX", "avg": "AVE"}
 
 
 def noun(op: Op) -> str:
+    """An operation as messages call it."""
     match op:
         case Conv(kernel=kernel):
             return f"a {kernel}x{kernel} convolution"
