@@ -95,8 +95,9 @@ class Changes:
 def convert(src: Path, dst: Path, prototxt: Path | None, dialect: str | None, changes: Changes) -> None:
     """Convert a checkpoint; the suffixes name the formats.
 
-    Caffe: .caffemodel (with the .prototxt beside it), .caffemodel.h5; canonical: .safetensors; PyTorch: .pth, .pt;
-    Keras: .keras, .weights.h5; Flax: .orbax (a folder); .onnx.
+    Caffe: .caffemodel (with the .prototxt beside it), .caffemodel.h5 (to read); canonical: .safetensors; PyTorch: .pth,
+    .pt; Keras: .keras, .weights.h5; Flax: .orbax (a folder); .onnx (to read: only files written here). Orbax and ONNX
+    need their extras, senet[jax] and senet[onnx].
     """
     import weights
     from weights.change import reorder, rewrite
@@ -114,7 +115,7 @@ def convert(src: Path, dst: Path, prototxt: Path | None, dialect: str | None, ch
         params = reorder(spec, params, changes.labels)
     if changes.convention:
         params = rewrite(spec, params, changes.convention)
-    with bars.busy(f"Writing {dst.name}"):
+    with bars.busy(f"Writing {dst.name}"), options.warnings_in_a_line():
         weights.write(dst, spec, params, dialect=dialect if written else None)
     learnable = sum(p.size for p in weights.schema(spec) if p.learnable)
     click.echo(f"{src} -> {dst}: {spec.name}, {learnable:,} parameters, {spec.classes} classes")
@@ -125,7 +126,7 @@ def convert(src: Path, dst: Path, prototxt: Path | None, dialect: str | None, ch
 @click.command()
 @click.argument("a", type=FILE)
 @click.argument("b", type=FILE)
-@click.option("--rounding", is_flag=True, help="Ignore differences that rounding to the narrower dtype explains.")
+@click.option("--rounding", is_flag=True, help="Ignore differences that rounding to a narrower dtype explains.")
 @click.option("--json", "as_json", is_flag=True, help="Print every tensor, as JSON.")
 def diff(a: Path, b: Path, rounding: bool, as_json: bool) -> None:
     """Compare two checkpoints of any formats, tensor by tensor.
