@@ -109,8 +109,14 @@ def convert(src: Path, dst: Path, prototxt: Path | None, dialect: str | None, ch
     if src.exists() and dst.exists() and src.samefile(dst):
         raise weights.InputError(f"{dst}: is the source itself; name another file")
     bars = Bars()
-    with bars.busy(f"Reading {src.name}"):
-        spec, params = options.checkpoint(src, prototxt, None if written else dialect)
+    try:
+        with bars.busy(f"Reading {src.name}"):
+            spec, params = options.checkpoint(src, prototxt, None if written else dialect)
+    except weights.InputError:
+        if (format_of(src).name, format_of(dst).name) != ("caffemodel", "onnx"):
+            raise
+        _convert_bare(src, dst, prototxt, changes)
+        return
     if changes.labels:
         params = reorder(spec, params, changes.labels)
     if changes.convention:
@@ -121,6 +127,20 @@ def convert(src: Path, dst: Path, prototxt: Path | None, dialect: str | None, ch
     click.echo(f"{src} -> {dst}: {spec.name}, {learnable:,} parameters, {spec.classes} classes")
     if params.info.assumed:
         click.echo(f"assumed, not stated by {src.name}: {', '.join(params.info.assumed)}")
+
+
+def _convert_bare(src: Path, dst: Path, prototxt: Path | None, changes: Changes) -> None:
+    """Writes a Caffe network that no family has, but whose operations are all known, as an ONNX file."""
+    from weights import InputError
+    from weights.caffe import checkpoint as caffe
+    from weights.files import onnx
+
+    with options.warnings_in_a_line():
+        network, params = caffe.network(src, prototxt)
+        if changes.labels or changes.convention:
+            raise InputError(f"{src}: is of no known family: leave out --labels and --input")
+        onnx.write(dst, network, params)
+    click.echo(f"{src} -> {dst}: {network.name}, of no known family: computed by any ONNX runtime, and not read here")
 
 
 @click.command()
