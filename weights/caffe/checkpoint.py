@@ -1,6 +1,5 @@
 """Caffe checkpoints as networks: weights files read by the structure of their layers, pairs written as Caffe does."""
 
-import hashlib
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -27,6 +26,7 @@ from weights.networks.operations import GlobalPool
 from weights.networks.parameters import check, schema
 from weights.networks.spec import Spec
 from weights.params import CAFFE, Info, LastPooling, Params, info_of
+from weights.storage.mapped import sha256
 from weights.storage.whole import replacing
 
 
@@ -87,7 +87,7 @@ def _read(path: Path, prototxt: str | Path | None, recognised: Callable[[Net, st
     _check_counts(path, net)
     arrays, info = parameters(match, str(path))
     check(match.network, arrays, str(path))
-    digest = hashlib.sha256(file.data).hexdigest()
+    digest = sha256(file.data)
     stated = _last_pooling(match)
     info = replace(info, source=path.name, format="caffemodel", sha256=digest, last_pooling=stated)
     if match.network.spec:

@@ -1,12 +1,12 @@
 """Comments in a .prototxt that say what no Caffe file can state: preprocessing, label order, history."""
 
-import hashlib
 from pathlib import Path
 
 from weights.caffe.net import Net
 from weights.files import metadata
 from weights.networks.spec import Spec
 from weights.params import Info
+from weights.storage.mapped import mapped, sha256
 from weights.storage.whole import reading
 
 _WEIGHTS = "senet.weights"
@@ -32,7 +32,7 @@ def comments(spec: Spec | None, info: Info, path: Path) -> str:
     strings = {key: value for key, value in metadata.encode(spec, info).items() if key not in _SAID}
     if not strings.keys() - {metadata.MARK}:
         return ""
-    return "".join(f"# {key}: {value}\n" for key, value in {**strings, _WEIGHTS: _sha256(path)}.items())
+    return "".join(f"# {key}: {value}\n" for key, value in {**strings, _WEIGHTS: sha256(mapped(path))}.items())
 
 
 def on_size(net: Net) -> str:
@@ -58,8 +58,3 @@ def read(path: Path, spec: Spec, digest: str) -> Info | None:
     if said.pop(_WEIGHTS, None) != digest:
         return None
     return metadata.decode({**metadata.encode(spec, Info()), **said}, str(path))[1]
-
-
-def _sha256(path: Path) -> str:
-    with reading(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # the stub wants less

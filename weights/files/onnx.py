@@ -17,7 +17,7 @@ from weights.networks.network import Network, as_network
 from weights.networks.parameters import check, schema
 from weights.networks.spec import Spec
 from weights.params import Checkpoint, Params
-from weights.protobuf import BYTES, Budget, Message
+from weights.protobuf import BYTES, Budget, Message, field_head
 from weights.storage.mapped import mapped
 from weights.storage.whole import replacing
 
@@ -67,11 +67,11 @@ def write(
     # The tensors' bytes go straight to the file: in one message with them they would be in memory three times.
     heads = {name: _tensor_head(value.const_value) for name, value in initializers.items()}
     sizes = {name: len(heads[name]) + value.const_value.nbytes for name, value in initializers.items()}
-    framed = len(body) + sum(len(_field(_INITIALIZER, size)) + size for size in sizes.values())
+    framed = len(body) + sum(len(field_head(_INITIALIZER, size)) + size for size in sizes.values())
     with replacing(path) as file:
-        file.write(proto.SerializeToString() + _field(_GRAPH, framed) + body)
+        file.write(proto.SerializeToString() + field_head(_GRAPH, framed) + body)
         for name, value in initializers.items():
-            file.write(_field(_INITIALIZER, sizes[name]) + heads[name])
+            file.write(field_head(_INITIALIZER, sizes[name]) + heads[name])
             file.write(value.const_value.numpy().reshape(-1).view(np.uint8).data)
 
 
@@ -168,9 +168,9 @@ def _without_values(data: memoryview) -> tuple[bytes, list[tuple[int, int] | Non
                 continue
             tensor = list(_fields(data, inner_place, budget))
             head = b"".join(part for n, _, part in tensor if n != _RAW_DATA)
-            body += _field(_INITIALIZER, len(head)) + head
+            body += field_head(_INITIALIZER, len(head)) + head
             places.append(next((at for n, at, _ in reversed(tensor) if n == _RAW_DATA), None))
-    return bytes(model + _field(_GRAPH, len(body)) + body), places
+    return bytes(model + field_head(_GRAPH, len(body)) + body), places
 
 
 def _fields(
@@ -223,14 +223,4 @@ def _tensor_head(tensor: Any) -> bytes:
     from onnx import TensorProto
 
     proto = TensorProto(dims=tensor.shape.numpy(), data_type=tensor.dtype.value, name=tensor.name)
-    return proto.SerializeToString() + _field(_RAW_DATA, tensor.nbytes)
-
-
-def _field(number: int, length: int) -> bytes:
-    """The tag and length before a message or bytes field (https://protobuf.dev/programming-guides/encoding)."""
-    head = bytearray([number << 3 | 2])
-    while length > 127:
-        head.append(length & 127 | 128)
-        length >>= 7
-    head.append(length)
-    return bytes(head)
+    return proto.SerializeToString() + field_head(_RAW_DATA, tensor.nbytes)

@@ -1,28 +1,15 @@
 """A network as an ONNX model built from the graph, whose values and initializers carry the canonical names."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, assert_never
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from weights.errors import InputError
 from weights.files import metadata
+from weights.files.onnx_operators import operator, window
 from weights.networks.network import Network, as_network
-from weights.networks.operations import (
-    Act,
-    Activation,
-    Add,
-    BatchNorm,
-    Concat,
-    Conv,
-    Dropout,
-    GlobalPool,
-    Linear,
-    Op,
-    Pool,
-    Pooling,
-    Scale,
-)
+from weights.networks.operations import GlobalPool, Linear, Scale
 from weights.networks.parameters import check, schema
 from weights.networks.sizes import shapes
 from weights.networks.spec import Spec
@@ -88,7 +75,7 @@ def model(of: Network | Spec, params: Mapping[str, np.ndarray], taps: tuple[str,
     for node in network.nodes:
         inputs = [values[name] for name in node.inputs]
         held = list(leaves.get(node.module, []))
-        name, attributes = _operator(node.op)
+        name, attributes = operator(node.op)
         match node.op:
             case GlobalPool():
                 inputs.append(axes)
@@ -96,7 +83,7 @@ def model(of: Network | Spec, params: Mapping[str, np.ndarray], taps: tuple[str,
                 inputs[1] = unsqueezed(inputs[1], f"{node.name}.gate4d")
             case Linear() if len(sizes[node.inputs[0]]) == 3:  # on every pixel: a 1x1 convolution
                 held[0] = unsqueezed(held[0], f"{node.module}.weight4d")
-                name, attributes = "Conv", _window(1, 1, 0)
+                name, attributes = "Conv", window(1, 1, 0)
         values[node.name] = ir.val(node.name, dtype=kind)
         inputs += held
         tape.op(name, inputs, attributes, name=node.name, output=values[node.name])
@@ -119,59 +106,6 @@ def model(of: Network | Spec, params: Mapping[str, np.ndarray], taps: tuple[str,
         producer_name="senet",
         metadata_props=metadata.encode(network.spec, info_of(params)),
     )
-
-
-def _operator(op: Op) -> tuple[str, dict[str, Any]]:
-    """Operator and attributes."""
-    match op:
-        case Conv(_, kernel, stride, pad, groups):
-            return "Conv", {**_window(kernel, stride, pad), "group": groups}
-        case BatchNorm(eps):
-            return "BatchNormalization", {"epsilon": eps}
-        case Act(function):
-            return ACTIVATIONS[function]
-        case Pool():
-            return _pool(op)
-        case GlobalPool(what):
-            return GLOBAL_POOLS[what], {"keepdims": 0}
-        case Linear():
-            return "Gemm", {"transB": 1}
-        case Scale():
-            return "Mul", {}
-        case Add():
-            return "Add", {}
-        case Concat():
-            return "Concat", {"axis": 1}
-        case Dropout():
-            return "Identity", {}
-        case _:
-            assert_never(op)
-
-
-def _pool(op: Pool) -> tuple[str, dict[str, Any]]:
-    window, ceil = _window(op.kernel, op.stride, op.pad), int(op.stride > 1)
-    match op.what:
-        case "max":
-            sides = [op.pad, op.pad, op.pad + op.after, op.pad + op.after]
-            return "MaxPool", {**window, "pads": sides, "ceil_mode": ceil}
-        case "avg":
-            return "AveragePool", {**window, "ceil_mode": ceil, "count_include_pad": 1}
-        case _:
-            assert_never(op.what)
-
-
-GLOBAL_POOLS: Mapping[Pooling, str] = {"avg": "ReduceMean", "max": "ReduceMax"}
-
-ACTIVATIONS: Mapping[Activation, tuple[str, dict[str, Any]]] = {
-    "relu": ("Relu", {}),
-    "sigmoid": ("Sigmoid", {}),
-    "tanh": ("Tanh", {}),
-    "hard-sigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
-}
-
-
-def _window(kernel: int, stride: int, pad: int) -> dict[str, list[int]]:
-    return {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [pad] * 4}
 
 
 def onnx_ir_module() -> Any:  # Any: a module that may be missing
