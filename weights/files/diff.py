@@ -3,18 +3,20 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from weights.files import format_of, read
-from weights.names.dialect import Dialect
 from weights.names.frameworks import FLAX, KERAS, TORCH
 from weights.names.state_dicts import DIALECTS, named
 from weights.networks.models import to_dict
 from weights.networks.parameters import Param, schema
 from weights.params import Info
 from weights.storage import bfloat16
+
+if TYPE_CHECKING:
+    from weights.names.dialect import Dialect
 
 Verdict = Literal["identical", "equal", "rounded", "different", "missing"]
 """identical: the same bits, stored the same way. equal: the same numbers, stored in another layout or dtype (or zeros
@@ -201,7 +203,7 @@ def _expects(info: Info) -> dict[str, Any]:
     return {"preprocessing": info.preprocessing and asdict(info.preprocessing), "labels": info.labels}
 
 
-def _fields(a: Any, b: Any, path: str = "") -> dict[str, tuple[Any, Any]]:
+def _fields(a: object, b: object, path: str = "") -> dict[str, tuple[Any, Any]]:
     """Every leaf in which two pieces of plain data differ, by its dotted path."""
     if a == b:
         return {}

@@ -85,11 +85,13 @@ def _labels(value: str) -> Labels:
     match value:
         case "devkit" | "sorted":
             return value
-    raise InputError(f"label order {value!r}: expected one of devkit, sorted")
+        case _:
+            raise InputError(f"label order {value!r}: expected one of devkit, sorted")
 
 
-def _last_pooling(value: object) -> LastPooling | None:
+def _last_pooling(value: str | None) -> LastPooling | None:
     match value:
         case None | "window" | "global":
             return value
-    raise InputError(f"last pooling {str(value)[:80]!r}: expected one of window, global")
+        case _:
+            raise InputError(f"last pooling {str(value)[:80]!r}: expected one of window, global")
