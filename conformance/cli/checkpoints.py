@@ -95,8 +95,9 @@ class Changes:
 def convert(src: Path, dst: Path, prototxt: Path | None, dialect: str | None, changes: Changes) -> None:
     """Convert a checkpoint; the suffixes name the formats.
 
-    Caffe: .caffemodel (with the .prototxt beside it), .caffemodel.h5; canonical: .safetensors; PyTorch: .pth, .pt;
-    Keras: .keras, .weights.h5; Flax: .orbax (a folder); .onnx.
+    Caffe: .caffemodel (with the .prototxt beside it), .caffemodel.h5 (to read); canonical: .safetensors; PyTorch: .pth,
+    .pt; Keras: .keras, .weights.h5; Flax: .orbax (a folder); .onnx (to read: only files written here). Orbax and ONNX
+    need their extras, senet[jax] and senet[onnx].
     """
     import weights
     from weights.change import reorder, rewrite
@@ -108,13 +109,19 @@ def convert(src: Path, dst: Path, prototxt: Path | None, dialect: str | None, ch
     if src.exists() and dst.exists() and src.samefile(dst):
         raise weights.InputError(f"{dst}: is the source itself; name another file")
     bars = Bars()
-    with bars.busy(f"Reading {src.name}"):
-        spec, params = options.checkpoint(src, prototxt, None if written else dialect)
+    try:
+        with bars.busy(f"Reading {src.name}"):
+            spec, params = options.checkpoint(src, prototxt, None if written else dialect)
+    except weights.InputError:
+        if (format_of(src).name, format_of(dst).name) != ("caffemodel", "onnx"):
+            raise
+        _convert_bare(src, dst, prototxt, changes)
+        return
     if changes.labels:
         params = reorder(spec, params, changes.labels)
     if changes.convention:
         params = rewrite(spec, params, changes.convention)
-    with bars.busy(f"Writing {dst.name}"):
+    with bars.busy(f"Writing {dst.name}"), options.warnings_in_a_line():
         weights.write(dst, spec, params, dialect=dialect if written else None)
     learnable = sum(p.size for p in weights.schema(spec) if p.learnable)
     click.echo(f"{src} -> {dst}: {spec.name}, {learnable:,} parameters, {spec.classes} classes")
@@ -122,10 +129,24 @@ def convert(src: Path, dst: Path, prototxt: Path | None, dialect: str | None, ch
         click.echo(f"assumed, not stated by {src.name}: {', '.join(params.info.assumed)}")
 
 
+def _convert_bare(src: Path, dst: Path, prototxt: Path | None, changes: Changes) -> None:
+    """Writes a Caffe network that no family has, but whose operations are all known, as an ONNX file."""
+    from weights import InputError
+    from weights.caffe import checkpoint as caffe
+    from weights.files import onnx
+
+    with options.warnings_in_a_line():
+        network, params = caffe.network(src, prototxt)
+        if changes.labels or changes.convention:
+            raise InputError(f"{src}: is of no known family: leave out --labels and --input")
+        onnx.write(dst, network, params)
+    click.echo(f"{src} -> {dst}: {network.name}, of no known family: computed by any ONNX runtime, and not read here")
+
+
 @click.command()
 @click.argument("a", type=FILE)
 @click.argument("b", type=FILE)
-@click.option("--rounding", is_flag=True, help="Ignore differences that rounding to the narrower dtype explains.")
+@click.option("--rounding", is_flag=True, help="Ignore differences that rounding to a narrower dtype explains.")
 @click.option("--json", "as_json", is_flag=True, help="Print every tensor, as JSON.")
 def diff(a: Path, b: Path, rounding: bool, as_json: bool) -> None:
     """Compare two checkpoints of any formats, tensor by tensor.

@@ -119,7 +119,7 @@ def _labels(value: str) -> Labels:
             raise InputError(f"label order {value!r}: expected one of devkit, sorted")
 
 
-def _last_pooling(value: object) -> LastPooling | None:
+def _last_pooling(value: str | None) -> LastPooling | None:
     match value:
         case None | "window" | "global":
             return value
