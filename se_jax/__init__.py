@@ -8,6 +8,7 @@ except ModuleNotFoundError as error:
         raise
     raise ImportError("se_jax needs JAX and Flax: pip install 'senet[jax]'") from error
 
+from se_jax.gates import gates
 from se_jax.inception import Inception
 from se_jax.models import (
     bn_inception,
@@ -38,6 +39,7 @@ __all__ = [
     "build",
     "dump",
     "from_pretrained",
+    "gates",
     "load",
     "resnet50",
     "resnet101",

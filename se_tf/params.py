@@ -19,13 +19,13 @@ from weights.params import info_of
 
 
 def from_pretrained(
-    path: str | PathLike[str], dtype: str = "float32", classes: int | None = None, **options: Any
+    path: str | PathLike[str], dtype: str | None = None, classes: int | None = None, **options: Any
 ) -> Network:
     """The network in a checkpoint of any format that ``weights.read`` knows, ready for inference.
 
     Args:
         path: .caffemodel, .safetensors, ...
-        dtype: as of ``build``.
+        dtype: as of ``build``: without it, Keras' global policy.
         classes: number of classes, if it differs from the checkpoint's: a new classifier, to be trained, replaces its
             own; 0 for none.
         options: of the format, as of ``weights.read``.
@@ -43,7 +43,7 @@ def from_pretrained(
     return restore(spec, params, dtype)
 
 
-def restore(spec: Spec, params: Mapping[str, np.ndarray], dtype: str = "float32") -> Network:
+def restore(spec: Spec, params: Mapping[str, np.ndarray], dtype: str | None = None) -> Network:
     """The network of a spec with these parameters (canonical names), ready for inference.
 
     Raises:

@@ -7,6 +7,7 @@ except ModuleNotFoundError as error:
         raise
     raise ImportError("se_torch needs PyTorch: pip install 'senet[torch]'") from error
 
+from se_torch.gates import gates
 from se_torch.inception import Inception
 from se_torch.models import (
     bn_inception,
@@ -37,6 +38,7 @@ __all__ = [
     "build",
     "dump",
     "from_pretrained",
+    "gates",
     "load",
     "resnet50",
     "resnet101",
