@@ -4,13 +4,15 @@ BIN := $(VENV)/bin
 EXTRAS := all,contestants,test
 # Left empty, `make demo` writes a Caffe pair with seeded weights; or name a real checkpoint.
 CAFFEMODEL ?=
+# An entry of the path, found before a folder of the same name beside a user's script; the default is found after it.
+EDITABLE := --config-settings editable_mode=compat --editable
 
-.PHONY: demo test slow lint bench docs tables lock clean
+.PHONY: demo test slow lint fix bench docs tables lock lowest clean
 
 # Installed once; again only when what to install changes.
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[$(EXTRAS)]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(EDITABLE) ".[$(EXTRAS)]"
 	touch $@
 
 demo: $(VENV)/installed
@@ -27,28 +29,50 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
+# Format, and the corrections that cannot change what the code does.
+fix: $(VENV)/installed
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
 # What a conversion costs, as a multiple of reading and writing the same bytes.
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/convert.py
 
 # The pages that are made from data.
 docs: $(VENV)/installed
-	$(BIN)/python -m conformance.divergences
-	$(BIN)/python -m conformance.precision --render
+	$(BIN)/python -m tests.divergences > docs/divergences.md
+	$(BIN)/python -m benchmarks.precision --render
 
 # The pages that are measured; half an hour.
 tables: $(VENV)/installed
-	$(BIN)/python -m conformance.mutations > docs/mutations.md
-	$(BIN)/python -m conformance.contestants > docs/contestants.md
-	$(BIN)/python -m conformance.precision
+	$(BIN)/python -m tests.mutants > docs/mutations.md
+	$(BIN)/python -m benchmarks.contestants > docs/contestants.md
+	$(BIN)/python -m benchmarks.precision
 
-# Resolves the newest versions that pyproject.toml allows, in an environment of its own.
+# Resolves the newest versions that pyproject.toml allows, for every Python that it allows and every system. PyTorch
+# states its own CUDA packages exactly, and its builds without CUDA have none.
 lock:
 	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
-	$(VENV)-lock/bin/python -m pip install --quiet torch==2.13.0 --editable ".[$(EXTRAS)]"
+	$(VENV)-lock/bin/python -m pip install --quiet uv
+	echo torch==2.13.0 > $(VENV)-lock/torch.txt
+	$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate --no-header \
+	  --constraint $(VENV)-lock/torch.txt --output-file $(VENV)-lock/all.txt pyproject.toml
 	(echo "# Exact versions that the tests run with; regenerate with 'make lock'."; \
-	 $(VENV)-lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu//') > constraints.txt
+	 grep -v -E '^(nvidia|cuda)-|^triton=' $(VENV)-lock/all.txt) > constraints.txt
 	rm -rf $(VENV)-lock
+
+# Installs the lowest versions that pyproject.toml allows, first without and then with frameworks, and tries each.
+lowest:
+	rm -rf $(VENV)-lowest && $(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/python -m pip install --quiet uv
+	for extras in "" "--extra jax --extra tf --extra onnx"; do \
+	  $(VENV)-lowest/bin/uv pip compile --quiet --resolution lowest-direct $$extras pyproject.toml \
+	    --output-file $(VENV)-lowest/lowest.txt && \
+	  $(VENV)-lowest/bin/python -m pip install --quiet --requirement $(VENV)-lowest/lowest.txt \
+	    $${extras:+torch==2.13.0} && \
+	  $(VENV)-lowest/bin/python tests/lowest.py || exit 1; \
+	done
+	rm -rf $(VENV)-lowest
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info

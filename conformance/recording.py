@@ -28,6 +28,7 @@ from weights.params import CAFFE, Info, Params
 
 SEED = 0  # of the noise that serves as input where there is no photograph
 _SIDE = 256  # pixels of the photograph in a report
+_ASSUMED = " (assumed: the checkpoint does not state it)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +112,8 @@ def _with_the_reference(source: Checkpoint, asked: Asked, progress: Progress) ->
     else:
         x = prepare(source.photo, expected, source.size)
         what = f"the photograph {source.photo.name}"
-        seen = Input(what=what, shape=x.shape, preprocessing=str(expected), photo=_thumbnail(source.photo))
+        said = str(expected) + ("" if params.info.preprocessing else _ASSUMED)
+        seen = Input(what=what, shape=x.shape, preprocessing=said, photo=_thumbnail(source.photo))
     forward: list[Comparison] = []
     backward: list[Comparison] = []
     for dtype in asked.dtypes:

@@ -111,24 +111,20 @@ def test_the_scale_net_of_caffe_has_the_parameters_of_its_twin(golden):
     assert all(np.array_equal(params[key], wanted[key]) for key in wanted)
 
 
-def test_info_says_where_the_values_come_from_and_what_is_assumed(pair, tmp_path):
+def test_info_says_where_the_values_come_from(pair, tmp_path):
     alone = tmp_path / "alone.caffemodel"  # without the .prototxt, whose comments say more
     alone.write_bytes(pair.read_bytes())
     info = weights.read(alone)[1].info
     assert (info.source, info.format) == ("alone.caffemodel", "caffemodel")
     assert info.sha256 == WRITTEN_BY_CAFFE[NAME]
-    assert info.preprocessing == replace(CAFFE, crop=64, resize=73)
-    assert info.assumed == ("preprocessing",)  # ten classes: no label order of ImageNet's
-    assert info.labels is None
+    assert (info.preprocessing, info.labels, info.assumed) == (None, None, ())
 
 
-def test_a_thousand_classes_are_assumed_in_devkit_order(tmp_path):
+def test_a_thousand_classes_alone_say_nothing_of_preprocessing_and_labels(tmp_path):
     spec = replace(golden_spec("tiny-resnet"), classes=1000)
-    params = Params(golden_params("tiny-resnet"))
-    params["fc.weight"], params["fc.bias"] = np.zeros((1000, 128), np.float32), np.zeros(1000, np.float32)
-    weights.write(tmp_path / "k.caffemodel", spec, params)
+    weights.write(tmp_path / "k.caffemodel", spec, Params(cases.seeded(spec, 1), Info()))
     info = weights.read(tmp_path / "k.caffemodel")[1].info
-    assert (info.labels, info.assumed, info.preprocessing) == ("devkit", ("preprocessing", "labels"), CAFFE)
+    assert (info.preprocessing, info.labels, info.assumed) == (None, None, ())
 
 
 def test_what_a_caffe_file_cannot_state_stands_in_comments_of_its_prototxt(tmp_path):
@@ -151,7 +147,7 @@ def test_comments_count_only_for_the_weights_that_they_were_written_for(loss, tm
     else:
         caffe_file.save(path, changed(path, "classifier", blobs=[b + 1 for b in blobs_of_layer(path, "classifier")]))
     found = weights.read(path)[1].info
-    assert (found.labels, found.assumed) == ("devkit", ("preprocessing", "labels"))
+    assert (found.labels, found.assumed) == (None, ())
 
 
 def test_weights_are_views_of_the_mapped_file(pair):
@@ -227,7 +223,7 @@ def test_changed_statistics_are_written_exactly(tmp_path):
 
 
 def test_statistics_of_other_frameworks_get_the_factor_one(tmp_path):
-    params = {name: a.astype(np.float32) for name, a in golden_params(NAME).items()}
+    params = Params({name: a.astype(np.float32) for name, a in golden_params(NAME).items()})
     weights.write(tmp_path / "x.caffemodel", golden_spec(NAME), params)
     blobs = blobs_of(tmp_path / "x.caffemodel")
     assert {blob.dtype.name for blob in blobs.values()} == {"float32"}
@@ -237,7 +233,7 @@ def test_statistics_of_other_frameworks_get_the_factor_one(tmp_path):
 
 
 def test_double_parameters_make_a_double_net(tmp_path):
-    params = {name: a.astype(np.float64) / 3 for name, a in golden_params(NAME).items()}
+    params = Params({name: a.astype(np.float64) / 3 for name, a in golden_params(NAME).items()})
     weights.write(tmp_path / "x.caffemodel", golden_spec(NAME), params)
     assert {blob.dtype.name for blob in blobs_of(tmp_path / "x.caffemodel").values()} == {"float64"}
     found = weights.read(tmp_path / "x.caffemodel")[1]
@@ -245,10 +241,90 @@ def test_double_parameters_make_a_double_net(tmp_path):
 
 
 def test_half_precision_is_widened(tmp_path):
-    params = {name: a.astype(np.float16) for name, a in golden_params(NAME).items()}
+    params = Params({name: a.astype(np.float16) for name, a in golden_params(NAME).items()})
     weights.write(tmp_path / "x.caffemodel", golden_spec(NAME), params)
     found = weights.read(tmp_path / "x.caffemodel")[1]
     assert all(np.array_equal(found[name], params[name]) for name in params)
+
+
+# --- settings that floats do not hold
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "held"), [("eps", 1e-3, 0.0010000000474974513), ("dropout", 0.1, 0.10000000149011612)]
+)
+def test_setting_that_a_float_does_not_hold_is_said_and_read_back_as_the_float(field, value, held, tmp_path):
+    spec = replace(golden_spec(NAME), **{field: value})
+    line = f"{field}: {value} to {held}, the nearest that Caffe's float holds"
+    with pytest.warns(InputWarning) as said:
+        weights.write(tmp_path / "x.caffemodel", spec, Params(golden_params(NAME), Info()))
+    assert [str(warning.message) for warning in said] == [f"{tmp_path / 'x.caffemodel'}: {line}"]
+    found = weights.read(tmp_path / "x.caffemodel")
+    assert found.spec == replace(spec, **{field: held})
+    assert found.info.history == (line,)
+    weights.write(tmp_path / "again.caffemodel", found)  # nothing is rounded any more
+    assert (tmp_path / "again.caffemodel").read_bytes() == (tmp_path / "x.caffemodel").read_bytes()
+
+
+@pytest.mark.parametrize(("field", "value"), [("eps", 1e-60), ("dropout", 1e-60), ("dropout", 1 - 1e-12)])
+def test_setting_that_no_float_is_near_is_refused(field, value, tmp_path):
+    spec = replace(golden_spec(NAME), **{field: value})
+    with pytest.raises(InputError, match=f"{field} .* as a float of 32 bits"):
+        weights.write(tmp_path / "x.caffemodel", spec, golden_params(NAME))
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- the last pooling
+
+
+def pooling_of(path: Path) -> dict:
+    return [x for x in prototxt.read(path.with_suffix(".prototxt")).layers if x.type == "Pooling"][-1].settings[
+        "pooling_param"
+    ]
+
+
+WINDOW = {"pool": "AVE", "kernel_size": 7, "stride": 1}
+GLOBAL = {"pool": "AVE", "engine": "CAFFE", "global_pooling": True}
+
+
+@pytest.fixture
+def published(monkeypatch):
+    """A tiny network that counts as a published one."""
+    monkeypatch.setitem(MODELS, NAME, golden_spec(NAME))
+
+
+def test_other_networks_get_a_global_pooling_and_say_so(tmp_path):
+    path = tmp_path / "x.caffemodel"
+    weights.write(path, golden_spec(NAME), golden_params(NAME))
+    assert pooling_of(path) == GLOBAL
+    assert "# The last pooling is global: any size of the input fits." in path.with_suffix(".prototxt").read_text()
+    assert weights.read(path).info.last_pooling is None
+
+
+@pytest.mark.usefixtures("published")
+def test_published_networks_keep_the_window(tmp_path):
+    path = tmp_path / "x.caffemodel"
+    weights.write(path, golden_spec(NAME), golden_params(NAME))
+    assert pooling_of(path) == WINDOW
+    assert "any size" not in path.with_suffix(".prototxt").read_text()
+    assert weights.read(path).info.last_pooling is None
+
+
+@pytest.mark.parametrize("through", ["caffemodel", "safetensors"])
+@pytest.mark.parametrize("stated", ["window", "global"])
+def test_pooling_stays_as_the_source_stated_it(stated, through, tmp_path, request):
+    first, between, last = (tmp_path / name for name in ("a.caffemodel", f"b.{through}", "c.caffemodel"))
+    if stated == "global":
+        request.getfixturevalue("published")
+    values = golden_params(NAME)
+    weights.write(first, golden_spec(NAME), values, info=replace(values.info, last_pooling=stated))
+    assert pooling_of(first) == {"window": WINDOW, "global": GLOBAL}[stated]
+    found = weights.read(first)
+    assert found.info.last_pooling == stated
+    weights.write(between, found)
+    weights.write(last, weights.read(between))
+    assert pooling_of(last) == pooling_of(first)
+    assert last.read_bytes() == first.read_bytes()
 
 
 # --- a definition given beside the file

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from conformance import cases
-from weights import MODELS, cost, graph
+from weights import MODELS, Network, cost, graph
 from weights.caffe import text as prototxt
 from weights.caffe.as_written import as_written
 from weights.caffe.blobs import blob_count
-from weights.caffe.layers import layer_of, layers
+from weights.caffe.layers import layer_of, layers, usual_pooling
 from weights.caffe.net import Layer
 from weights.caffe.schema import MESSAGES
 from weights.names.caffe import NET_NAMES
@@ -92,6 +92,13 @@ def test_last_pooling_is_the_published_window_only_where_that_covers_the_map():
     }
     assert windows[224] == {"pool": "AVE", "kernel_size": 7, "stride": 1}
     assert windows[256] == {"pool": "AVE", "engine": "CAFFE", "global_pooling": True}
+
+
+@pytest.mark.parametrize("name", ["se-resnet-50", "senet-154", "se-bn-inception", "resnet-50"])
+def test_published_window_is_that_of_the_published_networks_under_any_name(name):
+    assert usual_pooling(replace(MODELS[name], name="mine")) == "window"
+    assert usual_pooling(replace(MODELS[name], classes=10)) == "global"
+    assert usual_pooling(Network(name, MODELS[name].network().nodes)) == "global"
 
 
 @pytest.mark.parametrize("spec", [*MODELS.values(), *cases.TINY.values()], ids=lambda spec: spec.name)

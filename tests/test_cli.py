@@ -58,9 +58,10 @@ def caffemodel(folder):
     return path
 
 
-@pytest.fixture(scope="module")
-def alone(caffemodel, folder):
-    """The same without the .prototxt, in which we note what the network expects."""
+@pytest.fixture
+def alone(caffemodel, folder, monkeypatch):
+    """The same without the .prototxt, in which we note what the network expects; a released network."""
+    monkeypatch.setattr("weights.caffe.released.RELEASED", (SPEC,))
     path = folder / "alone.caffemodel"
     path.write_bytes(caffemodel.read_bytes())
     return path

@@ -126,7 +126,7 @@ def test_torchvisions_names_are_refused_because_its_network_is_another():
 
 def test_strides_of_an_unknown_network_are_assumed_and_said():
     found, params = from_state("some.pth", to_state(SENET, seeded(SENET)))
-    assert (found.name, params.info.assumed) == ("resnet", untold(SENET))
+    assert (found.name, params.info.assumed) == ("se-resnet", untold(SENET))
     assert "stride_on_3x3" in params.info.assumed
 
 

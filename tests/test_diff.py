@@ -11,10 +11,12 @@ from click.testing import CliRunner
 import weights
 from conformance.cases import TINY, seeded
 from conformance.cli import main
+from conformance.report.difference import text
 from weights import MODELS, InputError, Params
 from weights.errors import InputWarning
 from weights.files.diff import diff, difference
 from weights.files.safetensors import save_tensors
+from weights.storage import bfloat16
 
 SPEC = TINY["tiny-se-resnet"]
 PARAMS = seeded(SPEC, 1)
@@ -66,6 +68,52 @@ def test_rounding_to_a_narrower_dtype_is_told_from_other_differences(write, dtyp
     assert not found.same()
     off = np.nextafter(rounded, dtype(np.inf))
     assert verdicts(diff(write("a.safetensors"), write("b.safetensors", {name: off})))["different"] == 1
+
+
+@pytest.mark.parametrize("container", [np.float32, np.float64])
+@pytest.mark.parametrize("to", ["float32", "float16", "bfloat16"])
+def test_rounding_is_judged_by_values_whatever_holds_them(write, to, container):
+    name = "stem.bn1.running_mean"
+    exact = PARAMS[name].astype(container if to != "float32" else np.float64)
+    rounded = bfloat16.rounded(exact) if to == "bfloat16" else exact.astype(to)
+    first = write("a.safetensors", {name: exact})
+    found = diff(first, write("b.safetensors", {name: rounded.astype(container)}))
+    assert verdicts(found) == {"identical": 121, "rounded": 1}
+    off = rounded.astype(container)
+    off[0] += np.float32(2.0**-9) * off[0]
+    assert verdicts(diff(first, write("c.safetensors", {name: off})))["different"] == 1
+
+
+def test_number_that_became_infinite_was_not_rounded(write):
+    huge = PARAMS["fc.bias"].astype(np.float64)
+    huge[0] = 1e300
+    with np.errstate(over="ignore"):
+        infinite = huge.astype(np.float32)
+    found = diff(write("a.safetensors", {"fc.bias": huge}), write("b.safetensors", {"fc.bias": infinite}))
+    assert verdicts(found)["different"] == 1
+
+
+def test_bfloat16_is_rounded_to_the_nearest_and_halfway_to_the_even_one():
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    numbers = np.random.default_rng(0).standard_normal(1000).astype(np.float32)
+    halfway = np.array([1 + 2.0**-8, 1 + 3 * 2.0**-8, -1 - 2.0**-8, 3.4e38, np.inf, -np.inf, np.nan, 1e-40], np.float32)
+    found = np.concatenate([numbers, halfway])
+    with np.errstate(over="ignore"):
+        wanted = found.astype(ml_dtypes.bfloat16).astype(np.float32)
+    assert np.array_equal(bfloat16.rounded(found), wanted, equal_nan=True)
+
+
+def test_text_shows_twenty_rows_and_the_worst_of_all(write):
+    changes = {name: a.astype(np.float32) for name, a in PARAMS.items() if "running" in name}
+    changes["fc.bias"] = PARAMS["fc.bias"] + np.float32(1)
+    found = diff(write("a.safetensors"), write("b.safetensors", changes))
+    lines = text(found).splitlines()
+    rows = [line.split()[0] for line in lines if " rounded " in line or line.startswith("fc.bias")]
+    assert (len(rows), rows[0], rows[-1]) == (20, "stem.bn1.running_mean", "fc.bias")
+    assert "and 21 more tensors that differ" in lines
+    everything = text(found, all_rows=True)
+    assert len([line for line in everything.splitlines() if " rounded " in line]) == 40
+    assert "more tensors" not in everything
 
 
 def test_a_difference_is_measured(write):
@@ -168,6 +216,7 @@ def test_the_command_answers_with_its_exit_code(write, tmp_path):
     assert codes == [0, 1, 2]
 
 
+@pytest.mark.filterwarnings("ignore:.*statistics rounded to float32:weights.errors.InputWarning")
 def test_the_command_takes_rounding_for_equal_when_asked(write):
     pair = [str(write("a.safetensors")), str(write("b.onnx"))]
     assert CliRunner().invoke(main, ["diff", *pair]).exit_code == 1

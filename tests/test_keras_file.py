@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from networks import INCEPTION, INFO, SENET, same, seeded
 
 from weights import MODELS, SE, InputError, Params, read, write
-from weights.files import keras as keras_file
+from weights.files.keras_layout import layout
 from weights.networks.se import Position
 
 SUFFIXES = pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
@@ -104,7 +104,7 @@ def test_the_layout_of_each_se_position_is_the_one_that_keras_writes(se_tf, tmp_
 @pytest.mark.parametrize("name", MODELS)
 def test_the_layout_of_each_published_network_is_the_one_that_keras_writes(se_tf, tmp_path, name):
     se_tf.build(MODELS[name]).save_weights(tmp_path / "theirs.weights.h5")
-    assert set(keras_file.layout(MODELS[name]).values()) == _layout(tmp_path / "theirs.weights.h5").keys()
+    assert set(layout(MODELS[name]).values()) == _layout(tmp_path / "theirs.weights.h5").keys()
 
 
 def _equal(se_tf, model, params) -> bool:

@@ -5,6 +5,7 @@ import sys
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 
 from conformance.cases import TINY, image, seeded
 from conformance.reference.forward import run
-from weights import CAFFE, MODELS, InputError, Params, schema
+from weights import CAFFE, MODELS, InputError, Network, Params, Spec, schema
+from weights.errors import InputWarning
 from weights.files.onnx import build, read, write
 from weights.networks.network import graph
 
@@ -22,6 +24,7 @@ ir = pytest.importorskip("onnx_ir")
 reference = pytest.importorskip("onnx.reference")
 
 SPEC = TINY["tiny-se-resnet"]
+pytestmark = pytest.mark.filterwarnings("ignore:.*40 statistics rounded to float32:weights.errors.InputWarning")
 
 
 def params(spec=SPEC) -> Params:
@@ -151,6 +154,70 @@ def test_eps_is_the_float_that_caffe_has():
     assert {attribute.f for node in norms for attribute in node.attribute} == {float(np.float32(1e-5))}
 
 
+def warning_of(path: Path, spec: Spec, values: dict[str, np.ndarray], **options: Any) -> str:
+    with pytest.warns(InputWarning) as said:
+        write(path, spec, Params(values), **options)
+    assert len(said) == 1
+    return str(said[0].message).removeprefix(f"{path}: ")
+
+
+def test_statistics_that_float32_does_not_hold_are_counted(tmp_path: Path):
+    values = params()
+    off = [abs(a.astype("f4") / a - 1).max() for name, a in values.items() if "running" in name]
+    assert 5e-8 < max(off) < 6e-8
+    said = "40 statistics rounded to float32 (at most 6e-8 of a value)"
+    assert warning_of(tmp_path / "x.onnx", SPEC, values) == said
+
+
+def test_weights_that_float32_does_not_hold_are_counted(tmp_path: Path):
+    values = {name: a.astype("f4") for name, a in params().items()}
+    values["fc.bias"] = np.array([1 + 2.0**-30, *[0.5] * 9])
+    values["fc.weight"] = values["fc.weight"].astype("f8")  # wide, and float32 all the same
+    said = "1 weights rounded to float32 (at most 1e-9 of a value)"
+    assert warning_of(tmp_path / "x.onnx", SPEC, values) == said
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4"])
+def test_what_float32_holds_is_written_without_a_word(tmp_path: Path, dtype: str):
+    values = {name: a.astype(dtype) for name, a in params().items()}
+    write(tmp_path / "x.onnx", SPEC, Params(values))
+    assert all(np.array_equal(a, values[name]) for name, a in read(tmp_path / "x.onnx").params.items())
+
+
+def test_bfloat16_is_exact(tmp_path: Path):
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    values = {name: a.astype(bfloat16) for name, a in params().items()}
+    write(tmp_path / "x.onnx", SPEC, Params(values))
+    assert all(np.array_equal(a, values[name]) for name, a in read(tmp_path / "x.onnx").params.items())
+
+
+def test_value_beyond_float32_is_refused(tmp_path: Path):
+    values = params() | {"fc.bias": np.full(10, 1e300)}
+    with pytest.raises(InputError, match=r"x\.onnx: fc\.bias has values up to 1e\+300, too large for float32"):
+        write(tmp_path / "x.onnx", SPEC, values)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_eps_that_a_float_does_not_hold_is_said_and_read_back_exactly(tmp_path: Path):
+    spec = replace(SPEC, eps=1e-3)
+    said = warning_of(tmp_path / "x.onnx", spec, params(), dtype="float64")
+    assert said == "eps 0.001 is computed as 0.0010000000474974513, the nearest that ONNX's float holds"
+    assert read(tmp_path / "x.onnx").spec == spec
+
+
+def test_eps_that_is_0_as_a_float_is_refused(tmp_path: Path):
+    with pytest.raises(InputError, match=r"eps 1e-60 is 0\.0 as a float of 32 bits"):
+        write(tmp_path / "x.onnx", replace(SPEC, eps=1e-60), params())
+
+
+def test_file_of_a_network_without_a_record_is_computed_and_not_read(tmp_path: Path):
+    nodes = SPEC.network().nodes
+    write(tmp_path / "x.onnx", Network("bare", nodes), params())
+    onnx.checker.check_model(onnx.load(tmp_path / "x.onnx"), full_check=True)
+    with pytest.raises(InputError, match=r"x\.onnx: has no record of its network, only its nodes"):
+        read(tmp_path / "x.onnx")
+
+
 def test_a_network_too_large_for_one_file_is_refused(tmp_path: Path):
     huge = replace(MODELS["senet-154"], width=(4096,) * 4, groups=1)
     with pytest.raises(InputError, match=r"bytes of parameters; an ONNX file holds at most 2,147,483,647"):
@@ -211,7 +278,7 @@ def _move_outside(model) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (_drop_metadata, "was not written by senet"),
+        (_drop_metadata, r"was not written by senet: .*; of ONNX files only those are read that senet convert or"),
         (_move_a_stride, r"was changed since senet wrote it: it has stage2\.0\.conv1 = .*'strides': \[1, 1\]"),
         (_swap_operands, r"it has stage1\.0\.add = Add\("),
         (_append_softmax, "it has prob = Softmax.*, expected no more nodes"),

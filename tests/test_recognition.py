@@ -149,5 +149,5 @@ def test_fields_that_shapes_tell_are_not_assumed():
 def test_the_first_differences_from_the_guess_are_the_message(change, said):
     state = bare(SENET)
     change(state)
-    with pytest.raises(InputError, match=rf"some\.pth: does not fit resnet, the nearest network known\n  {said}"):
+    with pytest.raises(InputError, match=rf"some\.pth: does not fit se-resnet, the nearest network known\n  {said}"):
         from_state("some.pth", state)

@@ -51,7 +51,7 @@ CONSUMERS: dict[str, Callable[[], Any]] = {
     "conformance/reference/forward.py": lambda: forward.run(NETWORK, PARAMS, X),
     "conformance/reference/backward.py": lambda: backward.gradients(NETWORK, PARAMS, X, np.ones((1, 3))),
     "conformance/cases.py": lambda: cases.seeded(NETWORK, 1),
-    "weights/files/onnx.py": lambda: weights.files.onnx.build(NETWORK, PARAMS),
+    "weights/files/onnx_operators.py": lambda: weights.files.onnx.build(NETWORK, PARAMS),
     "weights/caffe/layers.py": lambda: layers(NETWORK),
     "weights/caffe/blobs.py": lambda: blobs(NETWORK, PARAMS, Info()),
 }

@@ -4,13 +4,13 @@ import os
 from collections.abc import Callable
 from dataclasses import fields
 from itertools import combinations, count
-from types import ModuleType
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 import pytest
 
 from conformance.adapters import adapter
+from conformance.adapters.protocol import Differentiable
 from conformance.cases import image, seeded, top_diff
 from conformance.reference import backward, forward
 from weights import SE, Params, ResNetSpec, Spec, graph
@@ -84,15 +84,15 @@ def test_the_variants_cover_every_pair_of_choices() -> None:
 
 # Flax without jit: compiling 28 networks takes ten times as long as running them operation by operation.
 @pytest.fixture(scope="module", params=["torch", "jax_eager", "tf"])
-def framework(request: pytest.FixtureRequest) -> ModuleType:
+def framework(request: pytest.FixtureRequest) -> Differentiable:
     """The adapter of a framework."""
     for needed in {"torch": ["torch"], "jax_eager": ["jax", "flax"], "tf": ["tensorflow", "keras"]}[request.param]:
         pytest.importorskip(needed)
-    return adapter(request.param)
+    return cast(Differentiable, adapter(request.param))
 
 
 @pytest.mark.parametrize("se", VARIANTS, ids=name)
-def test_every_tap_and_every_gradient_agrees(framework: ModuleType, se: SE) -> None:
+def test_every_tap_and_every_gradient_agrees(framework: Differentiable, se: SE) -> None:
     _assert_agrees(framework, tiny(se))
 
 
@@ -106,10 +106,10 @@ def test_every_tap_and_every_gradient_agrees(framework: ModuleType, se: SE) -> N
 )
 def test_compiled_flax_agrees(se: SE) -> None:
     pytest.importorskip("flax")
-    _assert_agrees(adapter("jax"), tiny(se))
+    _assert_agrees(cast(Differentiable, adapter("jax")), tiny(se))
 
 
-def _assert_agrees(framework: ModuleType, spec: Spec) -> None:
+def _assert_agrees(framework: Differentiable, spec: Spec) -> None:
     params = living(spec)
     model = framework.build(spec, params, "float64")
     taps, expected = framework.taps(model, X), forward.run(spec, params, X)

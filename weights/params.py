@@ -16,6 +16,9 @@ Labels = Literal["devkit", "sorted"]
 """Order of the 1000 ImageNet classes: by ILSVRC devkit id (the released Caffe files) or by sorted WordNet id."""
 
 
+LastPooling = Literal["window", "global"]
+"""How a Caffe definition states the last pooling: as a 7x7 window, for one size of the input, or for any size."""
+
 LARGEST_IMAGE = 2**14
 """Pixels on a side of a resized image and of its crop: more would be gigabytes."""
 
@@ -109,6 +112,7 @@ class Info:
     factors: Mapping[str, float] = field(default_factory=dict, hash=False)
     blobs: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)  # raw Caffe blobs, where needed
     history: tuple[str, ...] = ()  # what was done to the values since, one line each
+    last_pooling: LastPooling | None = None  # of the Caffe definition, where it is not ``caffe.layers.usual_pooling``
 
 
 class Params(dict[str, np.ndarray]):

@@ -53,7 +53,7 @@ def judge(name: str, answer: Answer, truth: Mapping[str, np.ndarray], question: 
 
 
 def relative_error(a: np.ndarray, b: np.ndarray) -> float:
-    """max |a - b| / max |b|; inf where the shapes differ or either has a value that is not finite."""
+    """Max |a - b| / max |b|; inf where the shapes differ or either has a value that is not finite."""
     if a.shape != b.shape:
         return math.inf
     a = a.astype(np.float64, copy=False)

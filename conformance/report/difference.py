@@ -1,19 +1,24 @@
 """What two checkpoints differ in, in words, for ``senet diff``."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from conformance.report.table import aligned
 from weights.files.diff import Difference, Tensor
 
+_ROWS = 20  # about a screen
 
-def text(found: Difference, rounding: bool = False, width: int | None = None) -> str:
+
+def text(found: Difference, rounding: bool = False, width: int | None = None, all_rows: bool = False) -> str:
     """A difference as people read it: what differs, in tables, and one last line with the verdict.
 
     Args:
         found: the difference.
         rounding: whether tensors that differ only by rounding count as the same.
         width: characters in a line; None: no limit.
+        all_rows: whether every tensor that differs is shown. Otherwise at most 20 are: those missing or different
+            before those rounded, in the order of the network.
     """
     lines = [f"A  {found.paths[0]} ({found.formats[0]})", f"B  {found.paths[1]} ({found.formats[1]})", ""]
     for title, pairs in (("network", found.spec), ("expected of the input", found.expects)):
@@ -23,11 +28,20 @@ def text(found: Difference, rounding: bool = False, width: int | None = None) ->
     shown = [t for t in found.tensors if t.verdict not in ("identical", "equal")]
     if shown:
         header = ("tensor", "verdict", "values", "max abs", "relative", "float32 ulp", "A", "B")
-        lines += [aligned(header, [_row(t) for t in shown], width), ""]
+        first = shown if all_rows else _first(shown)
+        lines += [aligned(header, [_row(t) for t in first], width), ""]
+        if len(first) < len(shown):
+            lines += [f"and {len(shown) - len(first)} more tensors that differ", ""]
     verdicts = ("identical", "equal", "rounded", "different", "missing")
     counts = [f"{n} {verdict}" for verdict in verdicts if (n := found.count(verdict))]
     summary = f"{'the same' if found.same(rounding) else 'different'}: {len(found.tensors)} tensors, "
     return "\n".join([*lines, summary + ", ".join(counts) + _storage(found)])
+
+
+def _first(differing: Sequence[Tensor]) -> list[Tensor]:
+    """As many as a screen holds, the worst verdicts before the harmless one."""
+    worst = sorted(differing, key=lambda t: t.verdict == "rounded")[:_ROWS]
+    return [t for t in differing if t in worst]
 
 
 def _row(t: Tensor) -> tuple[str, ...]:

@@ -1,6 +1,5 @@
 """Caffe checkpoints as networks: weights files read by the structure of their layers, pairs written as Caffe does."""
 
-import hashlib
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -10,26 +9,25 @@ from pathlib import Path
 import numpy as np
 
 from weights.caffe import file as caffe_file
+from weights.caffe import notes
 from weights.caffe import text as text_format
 from weights.caffe.as_written import as_written
 from weights.caffe.blobs import blob_count, blobs, parameters
-from weights.caffe.layers import layers
+from weights.caffe.layers import layers, usual_pooling
 from weights.caffe.net import Layer, Net
 from weights.caffe.recognise import Match, has_definitions, import_network, recognise
+from weights.caffe.released import expectations
+from weights.caffe.settings import param
 from weights.errors import InputError, InputWarning
-from weights.files import metadata
 from weights.names.caffe import net_name
+from weights.networks.float_settings import rounded_settings
 from weights.networks.network import Network, as_network
+from weights.networks.operations import GlobalPool
 from weights.networks.parameters import check, schema
 from weights.networks.spec import Spec
-from weights.params import CAFFE, Info, Params, Preprocessing, info_of
-from weights.storage.whole import reading, replacing
-
-_WEIGHTS = "senet.weights"
-"""The note that says for which weights file, by its sha256, the other notes hold."""
-
-_SAID = ("senet.spec", "senet.factors", "senet.provenance")
-"""Metadata that the layers and their blobs say themselves, or that is about another file."""
+from weights.params import CAFFE, Info, LastPooling, Params, info_of
+from weights.storage.mapped import sha256
+from weights.storage.whole import replacing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +53,8 @@ def read(path: Path, prototxt: str | Path | None = None) -> tuple[Spec, Params]:
     Returns:
         Weights are read-only views of the mapped file. BatchNorm statistics are freed of their factor, in float64. A
         Caffe file does not state preprocessing and label order: they are taken from the notes that ``write`` leaves
-        in the .prototxt of the same name, and without such notes those of the released files are assumed.
+        in the .prototxt of the same name. Without such notes they are known of the released files, assumed of other
+        files of exactly the released networks, and None of all others, see ``released``.
 
     Raises:
         InputError: not such a file, damaged, without definitions, a network outside of the family (the first layer
@@ -85,10 +84,11 @@ def _read(path: Path, prototxt: str | Path | None, recognised: Callable[[Net, st
     _check_counts(path, net)
     arrays, info = parameters(match, str(path))
     check(match.network, arrays, str(path))
-    digest = hashlib.sha256(file.data).hexdigest()
-    info = replace(info, source=path.name, format="caffemodel", sha256=digest)
+    digest = sha256(file.data)
+    stated = _last_pooling(match)
+    info = replace(info, source=path.name, format="caffemodel", sha256=digest, last_pooling=stated)
     if match.network.spec:
-        info = _stated(info, match, Path(prototxt or prototxt_of(path)), digest)
+        info = _stated(info, match, Path(prototxt or notes.prototxt_of(path)), digest)
     return match, Params(((p.name, arrays[p.name]) for p in schema(match.network)), info)
 
 
@@ -98,23 +98,30 @@ def _record(match: Match) -> Spec:
     return match.network.spec
 
 
-def _stated(info: Info, match: Match, notes: Path, digest: str) -> Info:
-    """With preprocessing, labels and history: as noted beside the file, or as assumed of all files."""
-    if noted := _noted(notes, _record(match), digest):
-        return replace(
-            info,
-            preprocessing=noted.preprocessing,
-            labels=noted.labels,
-            assumed=noted.assumed,
-            history=noted.history,
-        )
-    devkit = match.network.classes == 1000
+def _stated(info: Info, match: Match, definition: Path, digest: str) -> Info:
+    """With preprocessing, labels and history: as noted in the definition, or as known of a file with these bytes."""
+    spec = _record(match)
+    said = notes.read(definition, spec, digest)
     return replace(
-        info,
-        preprocessing=_preprocessing(match.size),
-        labels="devkit" if devkit else None,
-        assumed=("preprocessing", "labels") if devkit else ("preprocessing",),
+        said or expectations(spec, digest, match.size),
+        history=said.history if said else info.history,
+        source=info.source,
+        format=info.format,
+        sha256=info.sha256,
+        factors=info.factors,
+        blobs=info.blobs,
+        last_pooling=info.last_pooling,
     )
+
+
+def _last_pooling(match: Match) -> LastPooling | None:
+    """How the definition states the last pooling, where it is not the usual way for the network."""
+    poolings = [node for node in match.network.nodes if isinstance(node.op, GlobalPool) and not node.block]
+    if not poolings:
+        return None
+    (layer,) = match.layers[poolings[-1].name]
+    stated: LastPooling = "global" if param(layer, "pooling_param")["global_pooling"] else "window"
+    return None if stated == usual_pooling(match.network) else stated
 
 
 def write(path: Path, of: Network | Spec, params: Mapping[str, np.ndarray]) -> None:
@@ -124,7 +131,12 @@ def write(path: Path, of: Network | Spec, params: Mapping[str, np.ndarray]) -> N
     factor they came with (1 where none is known); those that float32 does not hold exactly are written as doubles,
     which Caffe reads as well. The input has the size of the preprocessing's crop, 224 where that is not known.
 
-    What no Caffe file can state, preprocessing and label order, stands in comments of the .prototxt.
+    The last pooling is stated as the source stated it, otherwise as ``layers.usual_pooling`` says; where it is global,
+    a comment of the .prototxt says that any size of the input fits.
+
+    What no Caffe file can state, preprocessing and label order, stands in comments of the .prototxt. So does an eps
+    or a dropout that Caffe's floats do not hold: the file gets the nearest float, one ``InputWarning`` names both
+    numbers, and the record that is read back has the float's value.
 
     Raises:
         InputError: parameters that do not fit the network, no numbers, or a place that cannot be written.
@@ -133,9 +145,9 @@ def write(path: Path, of: Network | Spec, params: Mapping[str, np.ndarray]) -> N
         raise InputError(f"{path}: cannot be written: Caffe's HDF5 files cannot hold names with '/'; use .caffemodel")
     network = as_network(of)
     check(network, params, str(path))
-    info = info_of(params)
+    info = _with_rounded_settings(path, network, info_of(params))
     crop = info.preprocessing.crop if info.preprocessing else CAFFE.crop
-    definitions = layers(network, (crop, crop))
+    definitions = layers(network, (crop, crop), info.last_pooling)
     held = blobs(network, params, info)
     net = Net(
         net_name(network),
@@ -144,39 +156,21 @@ def write(path: Path, of: Network | Spec, params: Mapping[str, np.ndarray]) -> N
             for d in definitions
         ),
     )
-    with replacing(prototxt_of(path)) as file:
+    with replacing(notes.prototxt_of(path)) as file:
         caffe_file.save(path, replace(net, layers=tuple(as_written(net.layers))))
-        file.write((_notes(network.spec, info, path) + text_format.dump(net)).encode("utf-8", "surrogateescape"))
+        said = notes.comments(network.spec, info, path) + notes.on_size(net)
+        file.write((said + text_format.dump(net)).encode("utf-8", "surrogateescape"))
 
 
-def prototxt_of(path: Path) -> Path:
-    """The name of the definition that belongs to a weights file: x.caffemodel -> x.prototxt."""
-    return path.with_name(path.name.removesuffix(".h5").removesuffix(".caffemodel") + ".prototxt")
-
-
-def _notes(spec: Spec | None, info: Info, path: Path) -> str:
-    """Comments for a .prototxt: the metadata that the network and its blobs do not say themselves, and whose it is."""
-    if not (info.preprocessing or info.labels):
-        return ""
-    strings = {key: value for key, value in metadata.encode(spec, info).items() if key not in _SAID}
-    return "".join(f"# {key}: {value}\n" for key, value in {**strings, _WEIGHTS: _sha256(path)}.items())
-
-
-def _noted(path: Path, spec: Spec, digest: str) -> Info | None:
-    """What ``_notes`` wrote, if it stands there and was written for the weights file of that sha256."""
-    if not path.is_file():
-        return None
-    with reading(path) as file:
-        lines = file.read().decode("utf-8", "surrogateescape").splitlines()
-    notes = dict(line[2:].split(": ", 1) for line in lines if line.startswith("# senet.") and ": " in line)
-    if notes.pop(_WEIGHTS, None) != digest:
-        return None
-    return metadata.decode({**metadata.encode(spec, Info()), **notes}, str(path))[1]
-
-
-def _sha256(path: Path) -> str:
-    with reading(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+def _with_rounded_settings(path: Path, network: Network, info: Info) -> Info:
+    """Says in a warning and in the history which settings Caffe's floats do not hold."""
+    lines = [
+        f"{s.name}: {s.value!r} to {s.held!r}, the nearest that Caffe's float holds" for s in rounded_settings(network)
+    ]
+    if not lines:
+        return info
+    warnings.warn(InputWarning(f"{path}: {'; '.join(lines)}"), stacklevel=4)
+    return replace(info, history=(*info.history, *lines))
 
 
 def describe(path: str | Path, prototxt: str | Path | None = None) -> Summary:
@@ -256,10 +250,3 @@ def _check_counts(path: Path, net: Net) -> None:
                 f"{path}: layer {layer.name!r} ({layer.type}) holds {len(layer.blobs)} blobs, "
                 f"expected {blob_count(layer)} by its definition; the file is damaged or of another network"
             )
-
-
-def _preprocessing(size: tuple[int, int] | None) -> Preprocessing:
-    """That of the released files, crop and margin scaled to the input size that the definition states."""
-    if size is None or size[0] != size[1] or size[0] < 32:  # a placeholder, or no square
-        return CAFFE
-    return replace(CAFFE, crop=size[0], resize=round(size[0] * CAFFE.resize / CAFFE.crop))

@@ -4,8 +4,6 @@ Every form that Caffe 1.0 reads is read, and comes out in the form of Caffe 1.0.
 damage, this raises or warns.
 """
 
-import mmap
-import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -23,8 +21,9 @@ from weights.caffe.upgrade import upgrade
 from weights.caffe.wire import decode, encode
 from weights.errors import InputError, InputWarning
 from weights.protobuf import Budget, Message, field_head
+from weights.storage.mapped import mapped
 from weights.storage.signatures import looks_like
-from weights.storage.whole import reading, replacing
+from weights.storage.whole import replacing
 
 _BLOBS = 7
 _OWN = ("name", "type", "bottom", "top", "blobs")
@@ -45,17 +44,18 @@ def load(path: str | Path) -> Net:
     Warns:
         InputWarning: zero bytes after the end; several layers of one name, of which the last counts as in Caffe.
     """
-    with reading(path) as file:
-        try:
-            data = _mapped(file)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from None
-        try:
-            net = _hdf5_net(path) if caffe_hdf5.is_hdf5(data) else _parse(str(path), data)
-        except InputError as error:
-            hint = None if caffe_hdf5.is_hdf5(data) else looks_like(bytes(data[:512]))
-            found = f"this is {hint}; a .caffemodel was expected" if hint else error
-            raise InputError(f"{path}: {found}") from None
+    data = mapped(path)
+    if not data:
+        raise InputError(f"{path}: is empty; download or copy it again")
+    is_hdf5 = caffe_hdf5.is_hdf5(data)
+    if len(data) > LIMIT and not is_hdf5:
+        raise InputError(f"{path}: has {len(data):,} bytes; Caffe's binary files end below 2 GiB")
+    try:
+        net = _hdf5_net(path) if is_hdf5 else _parse(str(path), data)
+    except InputError as error:
+        hint = None if is_hdf5 else looks_like(bytes(data[:512]))
+        found = f"this is {hint}; a .caffemodel was expected" if hint else error
+        raise InputError(f"{path}: {found}") from None
     return replace(net, layers=_last_of_each_name(str(path), net.layers), data=data)
 
 
@@ -93,18 +93,6 @@ def save(path: str | Path, net: Net) -> None:
         file.write(head)
         for layer in layers:
             layer.write(file)
-
-
-def _mapped(file: BinaryIO) -> memoryview:
-    size = os.fstat(file.fileno()).st_size
-    if not size:
-        raise InputError("is empty; download or copy it again")
-    if size > LIMIT and not caffe_hdf5.is_hdf5(file.read(8)):
-        raise InputError(f"has {size:,} bytes; Caffe's binary files end below 2 GiB")
-    try:
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be mapped into memory: {error}") from error
 
 
 def _hdf5_net(path: str | Path) -> Net:

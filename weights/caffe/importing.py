@@ -270,6 +270,9 @@ def _dropout_after_pooling(nodes: dict[str, Found]) -> Iterator[tuple[str, Found
         and len(after := readers.get(node.name, [])) == 1
         and isinstance(after[0].op, GlobalPool)
     }
+    if not moved:
+        yield from nodes.items()
+        return
     before = {pool: dropout for dropout, pool in moved.items()}
     for node in nodes.values():
         if node.name in moved:

@@ -1,6 +1,7 @@
 """The layers of a network as a Caffe definition, in the form and under the names of the published prototxts."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple, assert_never
 
@@ -8,6 +9,7 @@ from weights.caffe.blobs import matrix_type
 from weights.caffe.net import Layer
 from weights.caffe.schema import float32
 from weights.names.caffe import layer_names
+from weights.networks.models import MODELS
 from weights.networks.network import Network, Node, as_network
 from weights.networks.operations import (
     Act,
@@ -25,6 +27,7 @@ from weights.networks.operations import (
 )
 from weights.networks.sizes import shapes
 from weights.networks.spec import EPS, Spec
+from weights.params import LastPooling
 
 
 class Definition(NamedTuple):
@@ -35,13 +38,16 @@ class Definition(NamedTuple):
     tap: bool  # the top right after this layer is the node's output
 
 
-def layers(of: Network | Spec, size: tuple[int, int] = (224, 224)) -> tuple[Definition, ...]:
+def layers(
+    of: Network | Spec, size: tuple[int, int] = (224, 224), last_pooling: LastPooling | None = None
+) -> tuple[Definition, ...]:
     """A network as Caffe layers: deploy form, without Split layers and without blobs.
 
     Args:
         of: the network; one without a record has layers of the names of its nodes.
-        size: height and width of the input. The last pooling is the published 7x7 window where that is what covers
-            the map, a global pooling elsewhere.
+        size: height and width of the input.
+        last_pooling: how the last pooling is stated; None: as usual for the network. The published window has 7x7
+            values, so where it does not cover the map of this size the pooling is global whatever was asked for.
 
     Returns:
         The layers in the order of the published files. SE blocks are 1x1 convolutions. An SE block whose product is
@@ -51,12 +57,25 @@ def layers(of: Network | Spec, size: tuple[int, int] = (224, 224)) -> tuple[Defi
     Raises:
         InputError: the input size does not fit the network.
     """
-    return _layers(as_network(of), size)
+    network = as_network(of)
+    return _layers(network, size, last_pooling or usual_pooling(network))
+
+
+def usual_pooling(of: Network | Spec) -> LastPooling:
+    """How the last pooling of a network is stated, unless its source stated it otherwise.
+
+    The published definitions have a window of 7x7, which Caffe takes at one size of the input alone. The networks of
+    ``MODELS`` keep it, under any name. All others, and those with other classes are others, get a global pooling,
+    which computes the same and takes every size.
+    """
+    spec = as_network(of).spec
+    published = spec and any(spec == replace(model, name=spec.name) for model in MODELS.values())
+    return "window" if published else "global"
 
 
 @lru_cache(maxsize=32)
-def _layers(network: Network, size: tuple[int, int]) -> tuple[Definition, ...]:
-    draft = _Draft(network, size)
+def _layers(network: Network, size: tuple[int, int], last_pooling: LastPooling) -> tuple[Definition, ...]:
+    draft = _Draft(network, size, last_pooling)
     for node in network.nodes:
         draft.add(node)
     if network.classifier:
@@ -74,14 +93,14 @@ def layer_of(of: Network | Spec) -> dict[str, str]:
 
 
 class _Draft:
-    def __init__(self, network: Network, size: tuple[int, int]) -> None:
+    def __init__(self, network: Network, size: tuple[int, int], last_pooling: LastPooling) -> None:
         self.network = network
         self.definitions: list[Definition] = []
         self.blobs: dict[str, str] = {}  # node -> the blob that holds its output
         self.names = layer_names(network)
         self.sizes = shapes(network, *size)
         poolings = [node for node in network.nodes if isinstance(node.op, GlobalPool) and not node.block]
-        self.last_pooling = poolings[-1] if poolings else None
+        self.window = poolings[-1] if poolings and last_pooling == "window" else None
         shape = {"shape": [{"dim": [1, 3, *size]}]}
         self.blobs["data"] = self.emit("Input", "data", [], {"input_param": shape})
 
@@ -166,7 +185,7 @@ class _Draft:
         match node.op:
             case Pool(what, kernel, stride, pad):
                 return {"pool": _POOLS[what], "kernel_size": kernel, "stride": stride} | ({"pad": pad} if pad else {})
-            case GlobalPool(what) if node is self.last_pooling and self.sizes[node.inputs[0]][1:] == (7, 7):
+            case GlobalPool(what) if node is self.window and self.sizes[node.inputs[0]][1:] == (7, 7):
                 return {"pool": _POOLS[what], "kernel_size": 7, "stride": 1}
             case GlobalPool(what):
                 return {"pool": _POOLS[what], "engine": "CAFFE", "global_pooling": True}

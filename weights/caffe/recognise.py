@@ -15,7 +15,7 @@ from weights.caffe.steps import misfit
 from weights.errors import InputError
 from weights.networks.models import FAMILIES, MODELS
 from weights.networks.network import Network
-from weights.networks.spec import Spec
+from weights.networks.spec import Spec, field_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,8 @@ def _recognised(imported: Imported) -> Match:
 
 def _named(spec: Spec, title: str) -> Spec:
     """The spec under the name it has in MODELS, whatever its classes and dropout; else under that of the net."""
+    told = [name for name in field_names(spec) if name not in ("name", "classes", "dropout")]
     for model in MODELS.values():
-        if replace(spec, name=model.name, classes=model.classes, dropout=model.dropout) == model:
+        if type(model) is type(spec) and all(getattr(spec, name) == getattr(model, name) for name in told):
             return replace(spec, name=model.name)
     return replace(spec, name=title or spec.name)

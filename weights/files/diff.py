@@ -1,6 +1,6 @@
 """Two checkpoints of any formats, tensor by tensor: identical, equal up to storage, different by how much, missing."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,11 +14,12 @@ from weights.names.state_dicts import DIALECTS, named
 from weights.networks.models import to_dict
 from weights.networks.parameters import Param, schema
 from weights.params import Info
+from weights.storage import bfloat16
 
 Verdict = Literal["identical", "equal", "rounded", "different", "missing"]
 """identical: the same bits, stored the same way. equal: the same numbers, stored in another layout or dtype (or zeros
-of another sign). rounded: the wider numbers, rounded to the narrower dtype, are the narrower ones. missing: on one
-side."""
+of another sign). rounded: the numbers of one side, rounded to float32, bfloat16 or float16, are those of the other
+side, whatever both are stored as. missing: on one side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Difference:
         What a network is called does not count.
 
         Args:
-            rounding: whether tensors that differ only by the rounding to the narrower dtype count as the same.
+            rounding: whether tensors that differ only by rounding to a narrower dtype count as the same.
         """
         fine = {"identical", "equal"} | ({"rounded"} if rounding else set())
         contradicted = any(None not in pair for pair in self.expects.values())
@@ -140,12 +141,27 @@ def _tensor(name: str, first: _Side, second: _Side) -> Tensor:
     verdict: Verdict = "different"
     if not numbers["count"]:
         verdict = "identical" if stored[0] == stored[1] and _bits(a) == _bits(b) else "equal"
-    elif a.dtype != b.dtype:
-        wide, narrow = (a, b) if a.itemsize > b.itemsize else (b, a)
-        with np.errstate(over="ignore"):
-            rounded = np.array_equal(wide.astype(narrow.dtype), narrow, equal_nan=True)
-        verdict = "rounded" if rounded else "different"
+    elif any(_is_rounded(*pair, to) for pair in ((a, b), (b, a)) for to in ROUNDINGS):
+        verdict = "rounded"
     return Tensor(name=name, verdict=verdict, stored=stored, size=a.size, **numbers)
+
+
+def _is_rounded(wide: np.ndarray, narrow: np.ndarray, to: Callable[[np.ndarray], np.ndarray]) -> bool:
+    """Whether rounding is all that happened; a number that became infinite was not rounded."""
+    found = to(wide)
+    return np.array_equal(found, narrow, equal_nan=True) and np.array_equal(np.isinf(found), np.isinf(wide))
+
+
+def _cast(dtype: type[np.floating]) -> Callable[[np.ndarray], np.ndarray]:
+    def to(numbers: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore", under="ignore"):
+            return numbers.astype(dtype)
+
+    return to
+
+
+ROUNDINGS = (_cast(np.float32), bfloat16.rounded, _cast(np.float16))
+"""From numbers to those of a narrower dtype."""
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:

@@ -9,7 +9,6 @@ beside the layers, which Keras passes over.
 import json
 import os
 import tempfile
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -22,11 +21,10 @@ import numpy as np
 
 from weights.errors import InputError
 from weights.files import metadata
+from weights.files.keras_layout import layout, se_blocks
 from weights.files.state_dict import decode, identify
 from weights.names.frameworks import KERAS, KERAS_ON_TORCH
 from weights.networks.models import FAMILIES, to_dict
-from weights.networks.network import graph
-from weights.networks.operations import BatchNorm, Conv, Linear, Scale
 from weights.networks.parameters import check, schema
 from weights.networks.spec import Spec
 from weights.params import Checkpoint, Info, info_of
@@ -38,9 +36,7 @@ from weights.storage.whole import replacing
 _VALUES = "model.weights.h5"
 _DATASET = "senet"  # in HDF5 files
 _KERAS_VERSION = "3.15.1"  # whose layout this is; it has been the same since 3.0, but for the names of layers
-_CLASSES = {Conv: "conv2d", BatchNorm: "batch_norm", Linear: "dense", Scale: "se_block"}
 _KERNEL, _BATCH_NORM = ("kernel", "bias"), ("gamma", "beta", "moving_mean", "moving_variance")
-_INDICES = {"weight": 0, "bias": 1, "running_mean": 2, "running_var": 3}
 
 
 def read(path: Path, spec: Spec | None = None) -> Checkpoint:
@@ -101,69 +97,8 @@ def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray]) -> None:
             store(archive, _VALUES, values, size)
 
 
-def layout(spec: Spec) -> dict[str, str]:
-    """Canonical name -> path in the HDF5 file, for every parameter.
-
-    Keras sorts a model's layers by their distance from the output, then by when a search from the output first meets
-    them, and counts each class in that order.
-    """
-    inputs, operations = _layers(spec)
-    blocks = _blocks(spec)
-    distance: dict[str, int] = {}
-    met: dict[str, int] = {}
-    for layer in reversed(inputs):
-        distance[layer] = distance.get(layer, 0)
-        for source in inputs[layer]:
-            distance[source] = max(distance.get(source, 0), distance[layer] + 1)
-    stack = [next(reversed(inputs))]
-    while stack:
-        if (layer := stack.pop()) not in met:
-            met[layer] = len(met)
-            stack += [source for source in reversed(inputs.get(layer, ())) if source not in met]
-    counts: Counter[str] = Counter()
-    groups = {}
-    for layer in sorted(operations, key=lambda name: (-distance[name], met[name])):
-        kind = operations[layer]
-        groups[layer] = f"layers/{kind}_{counts[kind]}" if counts[kind] else f"layers/{kind}"
-        counts[kind] += 1
-    paths = {}
-    for p in schema(spec):
-        block = blocks.get(p.module)
-        group = f"{groups[block]}/{p.module.removeprefix(block + '.')}" if block else groups[p.module]
-        paths[p.name] = f"{group}/vars/{_INDICES[p.leaf]}"
-    return paths
-
-
-def _layers(spec: Spec) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
-    """The layers of ``se_tf``'s model: the inputs of each, in topological order; the class of those with values."""
-    inputs: dict[str, tuple[str, ...]] = {}
-    classes: dict[str, str] = {}
-    output = {"data": "data"}  # node -> layer
-    for node in graph(spec):
-        sources = tuple(output[source] for source in node.inputs)
-        layer = node.module
-        if node.block and not isinstance(node.op, Scale):  # within an SEBlock, which is one layer
-            output[node.name] = sources[0]
-            continue
-        if node.block:
-            layer, sources = node.block, sources[:1]
-        elif isinstance(node.op, Conv) and node.op.kernel > 1:
-            inputs[f"{layer}.pad"] = sources
-            sources = (f"{layer}.pad",)
-        inputs[layer] = sources
-        output[node.name] = layer
-        if type(node.op) in _CLASSES:
-            classes[layer] = _CLASSES[type(node.op)]
-    return inputs, classes
-
-
-def _blocks(spec: Spec) -> dict[str, str]:
-    """The modules that are within an SE block, and the block, which is one layer of Keras."""
-    return {node.module: node.block for node in graph(spec) if node.block}
-
-
 def _write_values(file: Any, spec: Spec, params: Mapping[str, np.ndarray]) -> None:
-    where, blocks = layout(spec), _blocks(spec)
+    where, blocks = layout(spec), se_blocks(spec)
     with h5py.File(file, "w") as values:
         for p in schema(spec):
             group, _, index = where[p.name].rpartition("/")

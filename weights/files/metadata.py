@@ -9,7 +9,7 @@ from weights.errors import InputError
 from weights.files.options import refuse
 from weights.networks.models import from_dict, to_dict
 from weights.networks.spec import Spec
-from weights.params import Info, Labels, Preprocessing
+from weights.params import Info, Labels, LastPooling, Preprocessing
 
 VERSION = "1"
 MARK = "senet.format"
@@ -31,6 +31,7 @@ def encode(spec: Spec | None, info: Info) -> dict[str, str]:
         "provenance": {"source": info.source, "format": info.format, "sha256": info.sha256},
         "factors": dict(info.factors),
         "history": info.history,
+        "last_pooling": info.last_pooling,
     }
     strings = {f"senet.{key}": json.dumps(value) for key, value in data.items() if value}
     return {MARK: VERSION, **strings, **({"senet.labels": info.labels} if info.labels else {})}
@@ -67,6 +68,7 @@ def decode(
             assumed=tuple(map(str, values.get("assumed", ()))),
             factors={str(key): float(value) for key, value in values.get("factors", {}).items()},
             history=tuple(map(str, values.get("history", ()))),
+            last_pooling=_last_pooling(values.get("last_pooling")),
             source=str(provenance.get("source", "")),
             format=str(provenance.get("format", "")),
             sha256=str(provenance.get("sha256", "")),
@@ -84,3 +86,10 @@ def _labels(value: str) -> Labels:
         case "devkit" | "sorted":
             return value
     raise InputError(f"label order {value!r}: expected one of devkit, sorted")
+
+
+def _last_pooling(value: object) -> LastPooling | None:
+    match value:
+        case None | "window" | "global":
+            return value
+    raise InputError(f"last pooling {str(value)[:80]!r}: expected one of window, global")

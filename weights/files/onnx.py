@@ -1,168 +1,117 @@
-"""A network as an ONNX model built from the graph, whose values and initializers carry the canonical names."""
+"""ONNX files of networks: written with all that travels, and read back if this program wrote them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from itertools import zip_longest
-from math import prod
+from math import ceil, floor, log10, prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, assert_never
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from weights.errors import InputError
+from weights.errors import InputError, InputWarning
 from weights.files import metadata
+from weights.files.onnx_model import AXES, build, model, onnx_ir_module
+from weights.networks.float_settings import rounded_settings
 from weights.networks.network import Network, as_network
-from weights.networks.operations import (
-    Act,
-    Activation,
-    Add,
-    BatchNorm,
-    Concat,
-    Conv,
-    Dropout,
-    GlobalPool,
-    Linear,
-    Op,
-    Pool,
-    Pooling,
-    Scale,
-)
 from weights.networks.parameters import check, schema
-from weights.networks.sizes import shapes
 from weights.networks.spec import Spec
-from weights.params import Checkpoint, Params, info_of
-from weights.protobuf import BYTES, Budget, Message
+from weights.params import Checkpoint, Params
+from weights.protobuf import BYTES, Budget, Message, field_head
 from weights.storage.mapped import mapped
 from weights.storage.whole import replacing
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
     from onnx import NodeProto
 
-OPSET = 20
-IR_VERSION = 10  # that of the first runtimes with this opset
 _LARGEST = 2**31 - 1  # bytes of a protobuf message
-_AXES = "spatial_axes"
 _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9  # field numbers of ModelProto, GraphProto, TensorProto
-
-
-def build(
-    of: Network | Spec,
-    params: Mapping[str, np.ndarray],
-    taps: Iterable[str] = (),
-    dtype: Literal["float32", "float64"] = "float32",
-) -> "ir.Model":
-    """The model; batch, height and width are dynamic.
-
-    Input "data" (N, 3, H, W); outputs every node named in ``taps`` as the graph has it, then "logits" (N, classes),
-    or "pool" (N, C) without a classifier. The metadata holds what a canonical file's holds.
-
-    Everything is rounded to ``dtype``: float32, which every runtime computes in, takes the statistics' extra bits
-    (6e-8 of a value), float64 keeps them, for ONNX's reference evaluator.
-
-    Raises:
-        InputError: the parameters do not fit the spec, an unknown tap, or ONNX is not installed.
-    """
-    _import()
-    from onnx_ir.passes.common import ShapeInferencePass
-
-    check(of, params)
-    model = _model(of, params, tuple(taps), dtype)
-    initializers = dict(model.graph.initializers)
-    ShapeInferencePass()(model)  # sets large ones aside and puts them back last
-    model.graph.initializers.clear()
-    model.graph.initializers.update(initializers)
-    return model
-
-
-def _model(of: Network | Spec, params: Mapping[str, np.ndarray], taps: tuple[str, ...], dtype: str) -> "ir.Model":
-    """Without the shapes of the values between."""
-    ir = _import()
-    network = as_network(of)
-    sizes = shapes(network)
-    kind = {"float32": ir.DataType.FLOAT, "float64": ir.DataType.DOUBLE}[dtype]
-    tape = ir.tape.Tape()
-    leaves: dict[str, list[Any]] = {}
-    for p in schema(network):
-        array = np.ascontiguousarray(params[p.name], dtype)
-        leaves.setdefault(p.module, []).append(tape.initializer(ir.tensor(array, name=p.name)))
-    axes = tape.initializer(ir.tensor(np.array([2, 3]), name=_AXES))
-
-    def unsqueezed(value: Any, name: str) -> Any:
-        result = ir.val(name, dtype=kind)
-        tape.op("Unsqueeze", [value, axes], name=name, output=result)
-        return result
-
-    values = {"data": ir.val("data", dtype=kind, shape=("batch", 3, "height", "width"))}
-    for node in network.nodes:
-        inputs = [values[name] for name in node.inputs]
-        held = list(leaves.get(node.module, []))
-        name, attributes = _operator(node.op)
-        match node.op:
-            case GlobalPool():
-                inputs.append(axes)
-            case Scale() if len(sizes[node.inputs[1]]) == 1:
-                inputs[1] = unsqueezed(inputs[1], f"{node.name}.gate4d")
-            case Linear() if len(sizes[node.inputs[0]]) == 3:  # on every pixel: a 1x1 convolution
-                held[0] = unsqueezed(held[0], f"{node.module}.weight4d")
-                name, attributes = "Conv", _window(1, 1, 0)
-        values[node.name] = ir.val(node.name, dtype=kind)
-        inputs += held
-        tape.op(name, inputs, attributes, name=node.name, output=values[node.name])
-    last = network.output.name
-    unknown = [name for name in taps if name not in values]
-    if unknown:
-        raise InputError(f"{network.name} has no {', '.join(unknown)}")
-    outputs = [values[name] for name in (*(tap for tap in taps if tap != last), last)]
-    body = ir.Graph(
-        [values["data"]],
-        outputs,
-        nodes=tape.nodes,
-        initializers=tape.initializers,
-        opset_imports={"": OPSET},
-        name=network.name,
-    )
-    return ir.Model(
-        body,
-        ir_version=IR_VERSION,
-        producer_name="senet",
-        metadata_props=metadata.encode(network.spec, info_of(params)),
-    )
 
 
 def write(
     path: Path,
-    spec: Spec,
+    of: Network | Spec,
     params: Mapping[str, np.ndarray],
     dtype: Literal["float32", "float64"] = "float32",
 ) -> None:
     """Writes ``build``'s model.
 
+    What is rounded on the way is said in one ``InputWarning``: how many of the parameters and by how much at most, and
+    an eps that ONNX's float does not hold. The metadata keeps the exact record, which is the one that is read back.
+
+    Args:
+        path: of the file.
+        of: the network. One without a record can be written, and computed by any runtime, but not be read back.
+        params: its parameters.
+        dtype: of the parameters in the file, and of the computation.
+
     Raises:
-        InputError: as ``build``; or it is too large for a single ONNX file, or the place cannot be written.
+        InputError: as ``build``; or a value is too large for the dtype, the model for a single ONNX file, or the place
+            cannot be written.
     """
-    size = sum(p.size for p in schema(spec)) * np.dtype(dtype).itemsize
+    network = as_network(of)
+    size = sum(p.size for p in schema(network)) * np.dtype(dtype).itemsize
     if size > _LARGEST * 0.99:
         raise InputError(f"{path}: {size:,} bytes of parameters; an ONNX file holds at most {_LARGEST:,}")
-    ir = _import()
-    model = build(spec, params, dtype=dtype)
-    initializers: dict[str, Any] = dict(model.graph.initializers)
-    model.graph.initializers.clear()
-    proto = ir.to_proto(model)
+    ir = onnx_ir_module()
+    check(network, params, str(path))
+    rounded = (*_rounded(path, network, params, np.dtype(dtype)), *_rounded_eps(network))
+    if rounded:
+        warnings.warn(InputWarning(f"{path}: {'; '.join(rounded)}"), stacklevel=3)
+    made = build(network, params, dtype=dtype)
+    initializers: dict[str, Any] = dict(made.graph.initializers)
+    made.graph.initializers.clear()
+    proto = ir.to_proto(made)
     body = proto.graph.SerializeToString()
     proto.ClearField("graph")
     # The tensors' bytes go straight to the file: in one message with them they would be in memory three times.
     heads = {name: _tensor_head(value.const_value) for name, value in initializers.items()}
     sizes = {name: len(heads[name]) + value.const_value.nbytes for name, value in initializers.items()}
-    framed = len(body) + sum(len(_field(_INITIALIZER, size)) + size for size in sizes.values())
+    framed = len(body) + sum(len(field_head(_INITIALIZER, size)) + size for size in sizes.values())
     with replacing(path) as file:
-        file.write(proto.SerializeToString() + _field(_GRAPH, framed) + body)
+        file.write(proto.SerializeToString() + field_head(_GRAPH, framed) + body)
         for name, value in initializers.items():
-            file.write(_field(_INITIALIZER, sizes[name]) + heads[name])
+            file.write(field_head(_INITIALIZER, sizes[name]) + heads[name])
             file.write(value.const_value.numpy().reshape(-1).view(np.uint8).data)
+
+
+def _rounded(path: Path, network: Network, params: Mapping[str, np.ndarray], dtype: np.dtype) -> Iterator[str]:
+    """How many of the parameters lose digits, and how many digits."""
+    counts = {"weights": 0, "statistics": 0}
+    worst = 0.0
+    for p in schema(network):
+        array = np.asarray(params[p.name])
+        if array.dtype.itemsize <= dtype.itemsize:
+            continue
+        with np.errstate(over="ignore"):
+            narrow = array.astype(dtype)
+        if (np.isfinite(array) & ~np.isfinite(narrow)).any():
+            raise InputError(f"{path}: {p.name} has values up to {np.abs(array).max():.3g}, too large for {dtype}")
+        off = np.isfinite(array) & (narrow != array)
+        if off.any():
+            counts["weights" if p.learnable else "statistics"] += 1
+            worst = max(worst, float(np.abs(narrow[off] / array[off] - 1).max()))
+    if worst:
+        what = " and ".join(f"{n} {kind}" for kind, n in counts.items() if n)
+        yield f"{what} rounded to {dtype} (at most {_rounded_up(worst)} of a value)"
+
+
+def _rounded_up(value: float) -> str:
+    """One digit that is not smaller: 6e-8."""
+    exponent = floor(log10(value))
+    digit = ceil(value / 10**exponent)
+    return f"{digit}e{exponent}" if digit < 10 else f"1e{exponent + 1}"
+
+
+def _rounded_eps(network: Network) -> Iterator[str]:
+    for setting in rounded_settings(network, ("eps",)):
+        yield f"eps {setting.value!r} is computed as {setting.held!r}, the nearest that ONNX's float holds"
 
 
 def read(path: Path) -> Checkpoint:
     """Reads a model that ``write`` wrote.
+
+    Files that other programs wrote are refused: they do not state the network.
 
     Returns:
         The parameters in the precision of the file: in one of float32, so are the statistics. Read-only views of the
@@ -171,7 +120,7 @@ def read(path: Path) -> Checkpoint:
     Raises:
         InputError: not an ONNX file, a damaged one, not written by this program, or changed since.
     """
-    _import()
+    onnx_ir_module()
     from google.protobuf.message import DecodeError
     from onnx import ModelProto
 
@@ -182,9 +131,19 @@ def read(path: Path) -> Checkpoint:
         nodes = [_described(node) for node in proto.graph.node]
     except (InputError, DecodeError, ValueError) as error:
         raise InputError(f"{path}: is no ONNX file, or a damaged one: {error}") from None
-    spec, info = metadata.decode({str(entry.key): str(entry.value) for entry in proto.metadata_props}, str(path))
+    strings = {str(entry.key): str(entry.value) for entry in proto.metadata_props}
+    if metadata.MARK not in strings:
+        raise InputError(
+            f"{path}: was not written by senet: its metadata has no {metadata.MARK!r}; of ONNX files only those "
+            "are read that senet convert or weights.write wrote"
+        )
+    if "senet.spec" not in strings:
+        raise InputError(
+            f"{path}: has no record of its network, only its nodes, which an ONNX runtime computes; not read"
+        )
+    spec, info = metadata.decode(strings, str(path))
     tensors = zip(proto.graph.initializer, places, strict=True)
-    arrays = {t.name: _array(path, t, data, place) for t, place in tensors if t.name != _AXES}
+    arrays = {t.name: _array(path, t, data, place) for t, place in tensors if t.name != AXES}
     check(spec, arrays, str(path))
     _check_nodes(path, nodes, spec, arrays)
     return Checkpoint(spec, Params(((p.name, arrays[p.name]) for p in schema(spec)), info))
@@ -209,9 +168,9 @@ def _without_values(data: memoryview) -> tuple[bytes, list[tuple[int, int] | Non
                 continue
             tensor = list(_fields(data, inner_place, budget))
             head = b"".join(part for n, _, part in tensor if n != _RAW_DATA)
-            body += _field(_INITIALIZER, len(head)) + head
+            body += field_head(_INITIALIZER, len(head)) + head
             places.append(next((at for n, at, _ in reversed(tensor) if n == _RAW_DATA), None))
-    return bytes(model + _field(_GRAPH, len(body)) + body), places
+    return bytes(model + field_head(_GRAPH, len(body)) + body), places
 
 
 def _fields(
@@ -240,9 +199,9 @@ def _array(path: Path, tensor: Any, data: memoryview, place: tuple[int, int] | N
 
 def _check_nodes(path: Path, found: list[str], spec: Spec, arrays: Mapping[str, np.ndarray]) -> None:
     """Parameters under our names mean what we wrote only while the operators are those that we wrote."""
-    model = _model(spec, arrays, (), next(iter(arrays.values())).dtype.name)
-    model.graph.initializers.clear()
-    for theirs, ours in zip_longest(found, map(_described, _import().to_proto(model).graph.node)):
+    made = model(spec, arrays, (), next(iter(arrays.values())).dtype.name)
+    made.graph.initializers.clear()
+    for theirs, ours in zip_longest(found, map(_described, onnx_ir_module().to_proto(made).graph.node)):
         if theirs != ours:
             raise InputError(
                 f"{path}: was changed since senet wrote it: it has {theirs or 'no more nodes'}, "
@@ -264,75 +223,4 @@ def _tensor_head(tensor: Any) -> bytes:
     from onnx import TensorProto
 
     proto = TensorProto(dims=tensor.shape.numpy(), data_type=tensor.dtype.value, name=tensor.name)
-    return proto.SerializeToString() + _field(_RAW_DATA, tensor.nbytes)
-
-
-def _field(number: int, length: int) -> bytes:
-    """The tag and length before a message or bytes field (https://protobuf.dev/programming-guides/encoding)."""
-    head = bytearray([number << 3 | 2])
-    while length > 127:
-        head.append(length & 127 | 128)
-        length >>= 7
-    head.append(length)
-    return bytes(head)
-
-
-def _operator(op: Op) -> tuple[str, dict[str, Any]]:
-    """Operator and attributes."""
-    match op:
-        case Conv(_, kernel, stride, pad, groups):
-            return "Conv", {**_window(kernel, stride, pad), "group": groups}
-        case BatchNorm(eps):
-            return "BatchNormalization", {"epsilon": eps}
-        case Act(function):
-            return ACTIVATIONS[function]
-        case Pool():
-            return _pool(op)
-        case GlobalPool(what):
-            return GLOBAL_POOLS[what], {"keepdims": 0}
-        case Linear():
-            return "Gemm", {"transB": 1}
-        case Scale():
-            return "Mul", {}
-        case Add():
-            return "Add", {}
-        case Concat():
-            return "Concat", {"axis": 1}
-        case Dropout():
-            return "Identity", {}
-        case _:
-            assert_never(op)
-
-
-def _pool(op: Pool) -> tuple[str, dict[str, Any]]:
-    window, ceil = _window(op.kernel, op.stride, op.pad), int(op.stride > 1)
-    match op.what:
-        case "max":
-            sides = [op.pad, op.pad, op.pad + op.after, op.pad + op.after]
-            return "MaxPool", {**window, "pads": sides, "ceil_mode": ceil}
-        case "avg":
-            return "AveragePool", {**window, "ceil_mode": ceil, "count_include_pad": 1}
-        case _:
-            assert_never(op.what)
-
-
-GLOBAL_POOLS: Mapping[Pooling, str] = {"avg": "ReduceMean", "max": "ReduceMax"}
-
-ACTIVATIONS: Mapping[Activation, tuple[str, dict[str, Any]]] = {
-    "relu": ("Relu", {}),
-    "sigmoid": ("Sigmoid", {}),
-    "tanh": ("Tanh", {}),
-    "hard-sigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
-}
-
-
-def _window(kernel: int, stride: int, pad: int) -> dict[str, list[int]]:
-    return {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [pad] * 4}
-
-
-def _import() -> Any:
-    try:
-        import onnx_ir
-    except ImportError as error:
-        raise InputError(f"ONNX files need the onnx extra: pip install 'senet[onnx]' ({error})") from error
-    return onnx_ir
+    return proto.SerializeToString() + field_head(_RAW_DATA, tensor.nbytes)

@@ -57,14 +57,14 @@ def _excitation(path: list[Node]) -> Excitation:
     )
 
 
-def se_record(blocks: Sequence[FoundBlock], position: Position, stages: tuple[int, ...] | None = None) -> SE:
+def se_record(blocks: Sequence[Excitation], position: Position, stages: tuple[int, ...] | None = None) -> SE:
     """The choices of SE blocks: the first one's, and the reduction or the width that explains most of all."""
-    first = blocks[0].excitation
-    widths = [(block.excitation.channels, block.excitation.hidden) for block in blocks]
+    first = blocks[0]
+    widths = [(block.channels, block.hidden) for block in blocks]
     ratios = [channels // hidden for channels, hidden in widths]
 
     def variant(**width: Any) -> SE:
-        bias = any(block.excitation.bias for block in blocks)
+        bias = any(block.bias for block in blocks)
         choices = {"squeeze": first.squeeze, "gate": first.gate, "bias": bias}
         return SE(**choices, position=position, stages=stages, **width)
 

@@ -12,7 +12,7 @@ from weights.networks.check import check_fields
 from weights.networks.guess import FoundBlock, block_at, common, convolutions, se_record, stem, trail
 from weights.networks.network import Builder, Network, Node
 from weights.networks.operations import Concat, Conv, Pool, Scale
-from weights.networks.recognition import Found, consecutive, fitted
+from weights.networks.recognition import consecutive, excitation
 from weights.networks.se import Excitation, excite
 from weights.networks.spec import ShapeOf, Spec, misfit
 
@@ -128,11 +128,8 @@ class InceptionSpec(Spec):
             return None
         fc = shape("fc", "linear")
         plain = cls(name=cls.family, modules=modules, stem=stem, se=None, classes=fc[0] if fc else 0)
-        found = [(b, fc1) for b in plain.blocks() if (fc1 := shape(f"{b.name}.se.fc1", "linear"))]
-        if not found:
-            return plain
-        bias = shape(f"{found[0][0].name}.se.fc1", "linear", "bias") is not None
-        return replace(plain, se=fitted([Found(1, fc1[1], fc1[0]) for _, fc1 in found], 1, bias))
+        found = [e for b in plain.blocks() if (e := excitation(shape, f"{b.name}.se"))]
+        return replace(plain, name=f"se-{cls.family}", se=se_record(found, "standard")) if found else plain
 
 
 def _module(shape: ShapeOf, name: str) -> Branches | None:
@@ -207,7 +204,7 @@ def guess(network: Network) -> InceptionSpec | None:
         name="se-inception" if blocks[0] else "inception",
         modules=tuple(found),
         stem=(first + ((1, 1),) * 3)[:3],
-        se=se_record(kept, "standard") if blocks[0] else None,
+        se=se_record([block.excitation for block in kept], "standard") if blocks[0] else None,
         **common(network),
     )
 
@@ -234,8 +231,13 @@ def _found_branches(network: Network, concat: Node, x: str, name: str) -> Branch
     return Branches(name=name, conv1x1=conv1x1, conv3x3=conv3x3, double3x3=double3x3, pool=pool, project=project)
 
 
+_LAYER = re.compile(r"inception_?((?P<path>\d\w*)\W|(?P<flat>\d\w*?)(_concat|_output|_scale)?$)")
+"""The layer at the end of a module: "inception_3a/output"; "inception_3a_output" in ports whose names have no "/"."""
+
+
 def _module_names(network: Network, concats: list[Node]) -> list[str]:
-    names = [match[1] for node in concats if (match := re.search(r"inception_?(\d\w*)", node.name))]
+    found = [_LAYER.search(node.name) for node in concats]
+    names = [match["path"] or match["flat"] for match in found if match]
     if len(set(names)) == len(concats):
         return names
     names, stage, i = [], 3, 0

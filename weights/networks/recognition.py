@@ -4,24 +4,16 @@ Each family guesses its record (``Spec.from_shapes``) by asking for the shapes o
 the parameters of the guessed network are exactly the ones that were found.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from weights.errors import InputError
 from weights.networks.operations import Kind, Shape
 from weights.networks.parameters import schema
-from weights.networks.se import SE, Position
+from weights.networks.se import Excitation
 from weights.networks.spec import ShapeOf, Spec, field_names
-
-
-class Found(NamedTuple):
-    """An SE block as its matrices show it."""
-
-    stage: int  # counted from 1
-    channels: int
-    hidden: int
 
 
 def consecutive(shape: ShapeOf, template: str, first: int, kind: Kind = "conv") -> Iterator[Shape]:
@@ -31,25 +23,13 @@ def consecutive(shape: ShapeOf, template: str, first: int, kind: Kind = "conv") 
         first += 1
 
 
-def fitted(blocks: Sequence[Found], stages: int, bias: bool, position: Position = "standard") -> SE:
-    """The SE record of these blocks; the published reduction where it fits, else the largest that does.
-
-    Args:
-        blocks: at least one.
-        stages: how many the network has.
-        bias: whether the matrices have biases.
-        position: where the blocks stand.
-    """
-    within = tuple(sorted({b.stage for b in blocks}))
-    choices = SE(bias=bias, position=position, stages=None if len(within) == stages else within)
-    least, most = max(b.channels // (b.hidden + 1) + 1 for b in blocks), min(b.channels // b.hidden for b in blocks)
-    if least <= most:
-        return replace(choices, reduction=choices.reduction if least <= choices.reduction <= most else most)
-    for reduction in (16, 4, 8, 2, 32, 64):
-        rounded = replace(choices, reduction=reduction, rounding="to 8")
-        if all(rounded.hidden(b.channels) == b.hidden for b in blocks):
-            return rounded
-    return replace(choices, width=blocks[0].hidden)
+def excitation(shape: ShapeOf, block: str) -> Excitation | None:
+    """The SE block of that name as its matrices show it; None where the file has none."""
+    matrix = shape(f"{block}.fc1", "linear")
+    if matrix is None:
+        return None
+    bias = shape(f"{block}.fc1", "linear", "bias") is not None
+    return Excitation(channels=matrix[1], hidden=matrix[0], squeeze="avg", gate="sigmoid", bias=bias)
 
 
 def same_tensors(a: Spec, b: Spec) -> bool:

@@ -10,7 +10,7 @@ from weights.errors import InputError
 from weights.networks.guess import FoundBlock, block_at, common, convolutions, is_join, se_record, stem, trail
 from weights.networks.network import Builder, Network, Node
 from weights.networks.operations import Act, Add, BatchNorm, Conv, Pool, Scale
-from weights.networks.recognition import Found, consecutive, fitted
+from weights.networks.recognition import consecutive, excitation
 from weights.networks.se import SE, Excitation, Position, excite
 from weights.networks.spec import ShapeOf, Spec, misfit
 
@@ -129,11 +129,8 @@ class ResNetSpec(Spec):
             depths.append(depth)
             kernels = [shape(f"stage{len(depths)}.0.conv{i}", "conv") for i in (1, 2, 3)]
             first.append(tuple(kernel[0] for kernel in kernels if kernel))
-        inner, shortcut, fc = (
-            shape("stage1.0.conv2", "conv"),
-            shape("stage2.0.shortcut.conv", "conv"),
-            shape("fc", "linear"),
-        )
+        inner, shortcut = shape("stage1.0.conv2", "conv"), shape("stage2.0.shortcut.conv", "conv")
+        fc = shape("fc", "linear")
         if not stem or not inner or any(len(widths) < 3 for widths in first):
             return None
         reduce, width, out = zip(*first, strict=True)
@@ -150,13 +147,13 @@ class ResNetSpec(Spec):
             classes=fc[0] if fc else 0,
         )
         units = [(stage, b) for stage, blocks in enumerate(plain.stages, 1) for b in blocks]
-        found = [(stage, b, fc1) for stage, b in units if (fc1 := shape(f"{b.name}.se.fc1", "linear"))]
+        found = [(stage, b, e) for stage, b in units if (e := excitation(shape, f"{b.name}.se"))]
+        stages = tuple(dict.fromkeys(stage for stage, _, _ in found))
         places: dict[Position, str] = {"standard": "out_channels", "3x3": "width", "pre": "in_channels"}
         for position, channels in places.items():
-            if found and all(fc1[1] == getattr(b, channels) for _, b, fc1 in found):
-                bias = shape(f"{found[0][1].name}.se.fc1", "linear", "bias") is not None
-                blocks = [Found(stage, fc1[1], fc1[0]) for stage, _, fc1 in found]
-                return replace(plain, se=fitted(blocks, len(depths), bias, position))
+            if found and all(e.channels == getattr(b, channels) for _, b, e in found):
+                se = se_record([e for _, _, e in found], position, stages if len(stages) < len(depths) else None)
+                return replace(plain, name=f"se-{cls.family}", se=se)
         return plain
 
 
@@ -193,6 +190,7 @@ def guess(network: Network) -> ResNetSpec | None:
     stages = tuple(i for i, head in enumerate(heads, 1) if head.se)
     blocks = [unit.se for unit in units if unit.se]
     position = heads[stages[0] - 1].position if stages else "standard"
+    within = stages if len(stages) < len(heads) else None
     return ResNetSpec(
         name="se-resnet" if stages else "resnet",
         depths=tuple(after - at for at, after in zip(starts, [*starts[1:], max(len(units), 1)], strict=True)),
@@ -203,7 +201,7 @@ def guess(network: Network) -> ResNetSpec | None:
         groups=heads[0].convs[1].groups,
         stride_on_3x3=later is not None and later.convs[0].stride == 1 and later.convs[1].stride == 2,
         shortcut=later.projection.kernel | 1 if later and later.projection else 1,
-        se=se_record(blocks, position, None if len(stages) == len(heads) else stages) if stages else None,
+        se=se_record([block.excitation for block in blocks], position, within) if stages else None,
         **common(network),
     )
 

@@ -6,6 +6,7 @@ import mmap
 import os
 from pathlib import Path
 
+from weights.errors import InputError
 from weights.storage.whole import reading
 
 
@@ -13,12 +14,15 @@ def mapped(path: str | Path) -> memoryview:
     """The bytes of a file, which stay on disk until they are touched; an empty file has none.
 
     Raises:
-        InputError: there is no file, it is a folder, or it may not be read.
+        InputError: there is no file, it is a folder, it may not be read, or there is no room in the address space.
     """
     with reading(path) as file:
         if not os.fstat(file.fileno()).st_size:  # cannot be mapped
             return memoryview(b"")
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        try:
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: cannot be mapped into memory: {error}") from error
 
 
 def sha256(data: bytes | memoryview) -> str:

@@ -1,0 +1,121 @@
+"""A network as an ONNX model built from the graph, whose values and initializers carry the canonical names."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from weights.errors import InputError
+from weights.files import metadata
+from weights.files.onnx_operators import operator, window
+from weights.networks.network import Network, as_network
+from weights.networks.operations import GlobalPool, Linear, Scale
+from weights.networks.parameters import check, schema
+from weights.networks.sizes import shapes
+from weights.networks.spec import Spec
+from weights.params import info_of
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+OPSET = 20
+IR_VERSION = 10  # that of the first runtimes with this opset
+AXES = "spatial_axes"
+"""The initializer that is no parameter: the axes of height and width."""
+
+
+def build(
+    of: Network | Spec,
+    params: Mapping[str, np.ndarray],
+    taps: Iterable[str] = (),
+    dtype: Literal["float32", "float64"] = "float32",
+) -> "ir.Model":
+    """The model; batch, height and width are dynamic.
+
+    Input "data" (N, 3, H, W); outputs every node named in ``taps`` as the graph has it, then "logits" (N, classes),
+    or "pool" (N, C) without a classifier. The metadata holds what a canonical file's holds.
+
+    Everything is rounded to ``dtype``: float32, which every runtime computes in, takes the statistics' extra bits
+    (6e-8 of a value), float64 keeps them, for ONNX's reference evaluator.
+
+    Raises:
+        InputError: the parameters do not fit the spec, an unknown tap, or ONNX is not installed.
+    """
+    onnx_ir_module()
+    from onnx_ir.passes.common import ShapeInferencePass
+
+    check(of, params)
+    made = model(of, params, tuple(taps), dtype)
+    initializers = dict(made.graph.initializers)
+    ShapeInferencePass()(made)  # sets large ones aside and puts them back last
+    made.graph.initializers.clear()
+    made.graph.initializers.update(initializers)
+    return made
+
+
+def model(of: Network | Spec, params: Mapping[str, np.ndarray], taps: tuple[str, ...], dtype: str) -> "ir.Model":
+    """As ``build``, without the shapes of the values between, and without a check of the parameters."""
+    ir = onnx_ir_module()
+    network = as_network(of)
+    sizes = shapes(network)
+    kind = {"float32": ir.DataType.FLOAT, "float64": ir.DataType.DOUBLE}[dtype]
+    tape = ir.tape.Tape()
+    leaves: dict[str, list[Any]] = {}
+    for p in schema(network):
+        array = np.ascontiguousarray(params[p.name], dtype)
+        leaves.setdefault(p.module, []).append(tape.initializer(ir.tensor(array, name=p.name)))
+    axes = tape.initializer(ir.tensor(np.array([2, 3]), name=AXES))
+
+    def unsqueezed(value: Any, name: str) -> Any:
+        result = ir.val(name, dtype=kind)
+        tape.op("Unsqueeze", [value, axes], name=name, output=result)
+        return result
+
+    values = {"data": ir.val("data", dtype=kind, shape=("batch", 3, "height", "width"))}
+    for node in network.nodes:
+        inputs = [values[name] for name in node.inputs]
+        held = list(leaves.get(node.module, []))
+        name, attributes = operator(node.op)
+        match node.op:
+            case GlobalPool():
+                inputs.append(axes)
+            case Scale() if len(sizes[node.inputs[1]]) == 1:
+                inputs[1] = unsqueezed(inputs[1], f"{node.name}.gate4d")
+            case Linear() if len(sizes[node.inputs[0]]) == 3:  # on every pixel: a 1x1 convolution
+                held[0] = unsqueezed(held[0], f"{node.module}.weight4d")
+                name, attributes = "Conv", window(1, 1, 0)
+        values[node.name] = ir.val(node.name, dtype=kind)
+        inputs += held
+        tape.op(name, inputs, attributes, name=node.name, output=values[node.name])
+    last = network.output.name
+    unknown = [name for name in taps if name not in values]
+    if unknown:
+        raise InputError(f"{network.name} has no {', '.join(unknown)}")
+    outputs = [values[name] for name in (*(tap for tap in taps if tap != last), last)]
+    body = ir.Graph(
+        [values["data"]],
+        outputs,
+        nodes=tape.nodes,
+        initializers=tape.initializers,
+        opset_imports={"": OPSET},
+        name=network.name,
+    )
+    return ir.Model(
+        body,
+        ir_version=IR_VERSION,
+        producer_name="senet",
+        metadata_props=metadata.encode(network.spec, info_of(params)),
+    )
+
+
+def onnx_ir_module() -> Any:  # Any: a module that may be missing
+    """The module ``onnx_ir``.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        import onnx_ir
+    except ImportError as error:
+        raise InputError(f"ONNX files need the onnx extra: pip install 'senet[onnx]' ({error})") from error
+    return onnx_ir
