@@ -1,6 +1,6 @@
 """Parameters into and out of the networks, in Keras. Compare se_torch/params.py and se_jax/params.py."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -11,7 +11,7 @@ import weights
 from se_tf.models import build
 from se_tf.network import Network
 from weights import Params, Spec, schema
-from weights.change.classifier import with_classes
+from weights.change import with_class_names, with_classes
 from weights.names.frameworks import KERAS
 from weights.names.keras import by_flat, flat
 from weights.networks.parameters import check
@@ -19,7 +19,13 @@ from weights.params import info_of
 
 
 def from_pretrained(
-    path: str | PathLike[str], dtype: str | None = None, classes: int | None = None, **options: Any
+    path: str | PathLike[str],
+    dtype: str | None = None,
+    classes: int | None = None,
+    *,
+    seed: int = 0,
+    class_names: Sequence[str] | None = None,
+    **options: Any,
 ) -> Network:
     """The network in a checkpoint of any format that ``weights.read`` knows, ready for inference.
 
@@ -28,7 +34,9 @@ def from_pretrained(
         dtype: as of ``build``: without it, Keras' global policy.
         classes: number of classes, if it differs from the checkpoint's: a new classifier, to be trained, replaces its
             own; 0 for none.
-        options: of the format, as of ``weights.read``.
+        seed: of the new classifier.
+        class_names: one for each output of the model; the file or ``classes`` says how many there are.
+        options: as of ``weights.read``: ``spec=``, ``preprocessing=``, ``dialect=``, ``weights_key=``, ``prototxt=``.
 
     Returns:
         The model; ``.spec`` says what it is, ``.info`` what it expects and where it comes from, ``.preprocessing`` and
@@ -37,10 +45,12 @@ def from_pretrained(
     Raises:
         InputError: the file cannot be used, or float64 is switched off.
     """
-    spec, params = weights.read(str(path), **options)
+    found = weights.read(path, **options)
     if classes is not None:
-        spec, params = with_classes(spec, params, classes)
-    return restore(spec, params, dtype)
+        found = with_classes(*found, classes, seed)
+    if class_names is not None:
+        found = with_class_names(found, class_names)
+    return restore(*found, dtype)
 
 
 def restore(spec: Spec, params: Mapping[str, np.ndarray], dtype: str | None = None) -> Network:

@@ -53,8 +53,8 @@ def test_writing_a_spec_without_parameters_is_a_type_error(tmp_path):
     [
         ("caffemodel", "dialect", "with no option but prototxt"),
         ("caffemodel", "spec", "with no option but prototxt"),
-        ("safetensors", "prototxt", "with no option but dialect and spec"),
-        ("pth", "prototxt", "with no option but dialect and spec"),
+        ("safetensors", "prototxt", "with no option but dialect, spec and weights_key"),
+        ("pth", "prototxt", "with no option but dialect, spec and weights_key"),
         ("keras", "dialect", "with no option but spec"),
         ("orbax", "prototxt", "with no option but spec"),
         ("onnx", "spec", "without options"),

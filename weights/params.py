@@ -100,10 +100,15 @@ CAFFE = Preprocessing(channels="bgr", range=255, mean=(104.0, 117.0, 123.0), std
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Info:
-    """What a checkpoint expects and where it comes from. None or empty: not known."""
+    """What a checkpoint expects and where it comes from. None or empty: not known.
+
+    Raises:
+        InputError: when made, of class names that are no texts, empty or the same.
+    """
 
     preprocessing: Preprocessing | None = None
     labels: Labels | None = None
+    class_names: tuple[str, ...] = ()  # of one's own classes, in the order of the outputs
     assumed: tuple[str, ...] = ()  # what the source did not state: of the two above, and of the spec ("se.gate")
     source: str = ""  # file name
     format: str = ""  # "caffemodel", "safetensors", ...
@@ -113,6 +118,13 @@ class Info:
     blobs: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)  # raw Caffe blobs, where needed
     history: tuple[str, ...] = ()  # what was done to the values since, one line each
     last_pooling: LastPooling | None = None  # of the Caffe definition, where it is not ``caffe.layers.usual_pooling``
+
+    def __post_init__(self) -> None:
+        names = self.class_names
+        if not isinstance(names, tuple) or not all(isinstance(name, str) and name.strip() for name in names):
+            raise InputError(f"class names {str(names)[:100]}: expected a list of texts that are not empty")
+        if twice := next((name for i, name in enumerate(names) if name in names[:i]), None) if names else None:
+            raise InputError(f"class names: {twice[:100]!r} stands twice")
 
 
 class Params(dict[str, np.ndarray]):
@@ -155,6 +167,16 @@ class Checkpoint(NamedTuple):
     def info(self) -> Info:
         """What the checkpoint expects and where it comes from."""
         return self.params.info
+
+
+def check_class_names(info: Info, classes: int) -> None:
+    """Whether there are as many class names as classes, where there are any.
+
+    Raises:
+        InputError: there are not.
+    """
+    if info.class_names and len(info.class_names) != classes:
+        raise InputError(f"{len(info.class_names)} class names for {classes} classes: expected one for each")
 
 
 def info_of(params: Mapping[str, Any]) -> Info:

@@ -42,4 +42,5 @@ def with_classes(spec: Spec, params: Mapping[str, np.ndarray], classes: int, see
         f"a new one of {classes}, seed {seed}" if classes else "none"
     )
     assumed = tuple(name for name in info.assumed if name != "labels")
-    return Checkpoint(found, Params(arrays, replace(info, labels=None, assumed=assumed, history=(*info.history, done))))
+    info = replace(info, labels=None, class_names=(), assumed=assumed, history=(*info.history, done))
+    return Checkpoint(found, Params(arrays, info))

@@ -10,6 +10,7 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ _TREE = "_METADATA"  # another, beside the arrays
 _ITEMS = (".", "default", "state")  # where the arrays are; CheckpointManager puts them into a folder of their own
 
 
-def is_checkpoint(path: str | Path) -> bool:
+def is_checkpoint(path: str | PathLike[str]) -> bool:
     """Whether a folder holds an Orbax checkpoint."""
     return any((Path(path) / name).is_file() for name in (_MARK, _TREE))
 

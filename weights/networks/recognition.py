@@ -38,6 +38,24 @@ def same_tensors(a: Spec, b: Spec) -> bool:
     return first == second
 
 
+def differing(a: Any, b: Any) -> tuple[str, ...]:
+    """The paths of the fields in which two records differ, as of ``untold``; "" where they are of other kinds."""
+    if type(a) is not type(b) or not is_dataclass(a):
+        return ("",)
+    found: dict[str, None] = {}
+    for field in (f.name for f in fields(a)):
+        one, other = getattr(a, field), getattr(b, field)
+        if one == other:
+            continue
+        nested = [(one, other)]
+        if isinstance(one, tuple) and isinstance(other, tuple) and len(one) == len(other):
+            nested = [pair for pair in zip(one, other, strict=True) if pair[0] != pair[1]]
+        for pair in nested:
+            inner = differing(*pair) if all(map(is_dataclass, pair)) else ("",)
+            found |= {".".join(filter(None, (field, path))): None for path in inner}
+    return tuple(found)
+
+
 @lru_cache(maxsize=128)
 def untold(spec: Spec) -> tuple[str, ...]:
     """The fields of a record that the names and shapes of its parameters do not tell: "eps", "se.gate", "modules.pool".
