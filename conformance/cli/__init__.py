@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from conformance.cli import checkpoints, classification, comparison, demonstration
+from conformance.cli import checkpoints, classification, comparison, demonstration, networks
 
 
 class _Commands(click.Group):
@@ -74,7 +74,8 @@ def main() -> None:
 
 
 for _command in (
-    checkpoints.models,
+    networks.models,
+    checkpoints.init,
     checkpoints.inspect,
     checkpoints.convert,
     checkpoints.diff,
