@@ -10,6 +10,7 @@ except ModuleNotFoundError as error:
         raise
     raise ImportError("se_jax needs JAX and Flax: pip install 'senet[jax]'") from error
 
+from se_jax.gates import gates
 from se_jax.inception import Inception
 from se_jax.models import (
     bn_inception,
@@ -41,6 +42,7 @@ __all__ = [
     "checkpoint",
     "dump",
     "from_pretrained",
+    "gates",
     "load",
     "resnet50",
     "resnet101",

@@ -12,6 +12,7 @@ except ModuleNotFoundError as error:
         raise
     raise ImportError("se_tf needs Keras and its backend, TensorFlow unless chosen: pip install 'senet[tf]'") from error
 
+from se_tf.gates import gates
 from se_tf.inception import Inception
 from se_tf.models import (
     bn_inception,
@@ -43,6 +44,7 @@ __all__ = [
     "checkpoint",
     "dump",
     "from_pretrained",
+    "gates",
     "load",
     "resnet50",
     "resnet101",

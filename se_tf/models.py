@@ -24,13 +24,14 @@ NETWORKS: dict[str, Callable[..., Network]] = {
 """The network of each family by the family's name."""
 
 
-def build(spec: Spec | str, dtype: str = "float32", **changes: object) -> Network:
+def build(spec: Spec | str, dtype: str | None = None, **changes: object) -> Network:
     """The network of a record or of a name, randomly initialised; ``training=True`` or ``fit`` train it.
 
     Args:
         spec: the name of a published network ("se-resnet-50"), or a record.
         dtype: of parameters, statistics and computation: "float64", "float32", "bfloat16" or "float16"; or any other
-            Keras dtype policy ("mixed_bfloat16"). Note that ``fit`` and ``predict`` first round arrays to
+            Keras dtype policy ("mixed_bfloat16"). Without it, Keras' global policy (``keras.config.dtype_policy()``),
+            which is "float32" unless it was set. Note that ``fit`` and ``predict`` first round arrays to
             ``keras.config.floatx()``; calling the model does not.
         changes: any fields of the record: ``classes=10``, ``dropout=0.5``, ``se=SE(reduction=8)``. With ``classes=0``
             there is no classifier: the output is the pooled features (N, C).
@@ -45,7 +46,7 @@ def build(spec: Spec | str, dtype: str = "float32", **changes: object) -> Networ
     return _made(NETWORKS[spec.family], spec, dtype)
 
 
-def _made(network: Callable[..., N], spec: Spec, dtype: str) -> N:
+def _made(network: Callable[..., N], spec: Spec, dtype: str | None) -> N:
     try:
         policy = keras.dtype_policies.get(dtype)
     except (TypeError, ValueError):
@@ -68,13 +69,13 @@ def _needs_x64(spec: Spec) -> None:
 class Constructor(Protocol[N_co]):
     """Builds one published network, randomly initialised; trained parameters come by ``from_pretrained``."""
 
-    def __call__(self, classes: int = 1000, *, dtype: str = "float32", **changes: object) -> N_co:
+    def __call__(self, classes: int = 1000, *, dtype: str | None = None, **changes: object) -> N_co:
         """As ``build``, with its arguments."""
         ...
 
 
 def _constructor(network: Callable[..., N], name: str, title: str) -> Constructor[N]:
-    def construct(classes: int = 1000, *, dtype: str = "float32", **changes: object) -> N:
+    def construct(classes: int = 1000, *, dtype: str | None = None, **changes: object) -> N:
         return _made(network, find(name, classes=classes, **changes), dtype)
 
     construct.__doc__ = f"{title}: ``build({name!r}, classes=classes, ...)``."

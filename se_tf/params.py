@@ -20,7 +20,7 @@ from weights.params import info_of
 
 def from_pretrained(
     path: str | PathLike[str],
-    dtype: str = "float32",
+    dtype: str | None = None,
     classes: int | None = None,
     *,
     seed: int = 0,
@@ -35,7 +35,7 @@ def from_pretrained(
 
     Args:
         path: .caffemodel, .safetensors, ...
-        dtype: as of ``build``.
+        dtype: as of ``build``: without it, Keras' global policy.
         classes: number of classes, if it differs from the checkpoint's: a new classifier, to be trained, replaces its
             own; 0 for none.
         seed: of the new classifier.
@@ -68,7 +68,7 @@ def from_pretrained(
     return restore(*found, dtype)
 
 
-def restore(spec: Spec, params: Mapping[str, np.ndarray], dtype: str = "float32") -> Network:
+def restore(spec: Spec, params: Mapping[str, np.ndarray], dtype: str | None = None) -> Network:
     """The network of a spec with these parameters (canonical names), ready for inference.
 
     Raises:

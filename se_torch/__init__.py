@@ -9,6 +9,7 @@ except ModuleNotFoundError as error:
         raise
     raise ImportError("se_torch needs PyTorch: pip install 'senet[torch]'") from error
 
+from se_torch.gates import gates
 from se_torch.inception import Inception
 from se_torch.models import (
     bn_inception,
@@ -40,6 +41,7 @@ __all__ = [
     "checkpoint",
     "dump",
     "from_pretrained",
+    "gates",
     "load",
     "resnet50",
     "resnet101",
