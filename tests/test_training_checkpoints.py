@@ -5,7 +5,7 @@ import datetime
 import pickle
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -94,7 +94,7 @@ def test_suffixes_of_training_scripts_are_read_and_written(torch, tmp_path, suff
 class Schedule:
     """Of a training script; anything that it does is done when it is unpickled."""
 
-    done: list[str] = []
+    done: ClassVar[list[str]] = []
 
     def __setstate__(self, values: Any) -> None:
         self.done.append("run")

@@ -76,7 +76,7 @@ def freeze(
     seed: int = 0,
     size: tuple[int, int] | None = None,
     batch: int = 1,
-    **options: Any,
+    **options: Any,  # noqa: ANN401, those of weights.read
 ) -> Golden:
     """Writes a golden file.
 
