@@ -136,8 +136,8 @@ def write(path: Path, of: Network | Spec, params: Mapping[str, np.ndarray]) -> N
 
     A float net where all learned parameters are float32 or narrower, a double net otherwise. Statistics get the
     factor they came with (1 where none is known); those that float32 does not hold exactly are written as doubles,
-    which Caffe reads as well. The input has the size of the preprocessing's crop; where that is not known, the size that
-    the source stated, or 224.
+    which Caffe reads as well. The input has the size of the preprocessing's crop; where that is not known, the size
+    that the source stated, or 224.
 
     The last pooling is stated as the source stated it, otherwise as ``layers.usual_pooling`` says; where it is global,
     a comment of the .prototxt says that any size of the input fits.
