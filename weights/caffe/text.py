@@ -155,7 +155,7 @@ class _Parser:
                 yield self.value(field)
             self.expect("]")
 
-    def value(self, field: Field) -> Any:  # noqa: ANN401, whatever the field holds
+    def value(self, field: Field) -> Any:
         match field.kind:
             case "message":
                 if not (opening := self.accept("{", "<")):
@@ -260,7 +260,7 @@ def _lines(value: Mapping[str, Any], message: str, indent: str) -> Iterator[str]
                 yield f"{indent}{name}: {_scalar(field, item)}"
 
 
-def _scalar(field: Field, value: Any) -> str:  # noqa: ANN401, whatever the field holds
+def _scalar(field: Field, value: Any) -> str:
     match field.kind:
         case "string" | "bytes":
             return f'"{"".join(map(_escape, value))}"'

@@ -102,7 +102,7 @@ def encode(name: str, message: Mapping[str, Any]) -> bytes:
     )
 
 
-def encode_field(field: Field, value: Any) -> bytes:  # noqa: ANN401, whatever the field holds
+def encode_field(field: Field, value: Any) -> bytes:
     """One field with its tag; a repeated one takes its list."""
     values = value if field.repeated else [value]
     if field.packed:
@@ -119,7 +119,7 @@ def encode_field(field: Field, value: Any) -> bytes:  # noqa: ANN401, whatever t
     return b"".join(head + to_varint(len(body)) + body for body in bodies)
 
 
-def _scalar(field: Field, value: Any) -> bytes:  # noqa: ANN401, whatever the field holds
+def _scalar(field: Field, value: Any) -> bytes:
     try:
         if field.kind in _FIXED:
             return struct.pack(_FIXED[field.kind][0], value)

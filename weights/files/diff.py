@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,9 +14,6 @@ from weights.networks.models import to_dict
 from weights.networks.parameters import Param, schema
 from weights.params import Info
 from weights.storage import bfloat16
-
-if TYPE_CHECKING:
-    from weights.names.dialect import Dialect
 
 Verdict = Literal["identical", "equal", "rounded", "different", "missing"]
 """identical: the same bits, stored the same way. equal: the same numbers, stored in another layout or dtype (or zeros
@@ -114,7 +111,7 @@ class _Side:
         self.info: Info = self.params.info
         self.format = format_of(path).name
         self.schema: dict[str, Param] = {p.name: p for p in schema(self.spec)}
-        self._dialect: Dialect = {"keras": KERAS, "orbax": FLAX}.get(self.format, TORCH)
+        self._dialect = {"keras": KERAS, "orbax": FLAX}.get(self.format, TORCH)
         if self.format in ("pytorch", "safetensors") and self.info.format in DIALECTS:
             self._dialect = named(self.info.format)[0]
 
