@@ -109,3 +109,10 @@ def test_input_size_of_a_definition_travels_where_no_preprocessing_states_it(tmp
     stated = replace(found.info, preprocessing=CAFFE)
     weights.write(last, found.spec, found.params, info=stated)
     assert weights.read(last).info.input_size is None
+
+
+def test_names_of_classes_stand_in_the_notes(tmp_path: Path) -> None:
+    spec = replace(KNOWN, classes=2)
+    info = Info(class_names=("cat", "dog"))
+    weights.write(tmp_path / "x.caffemodel", spec, Params(cases.seeded(spec, 1), info))
+    assert weights.read(tmp_path / "x.caffemodel").info.class_names == ("cat", "dog")
