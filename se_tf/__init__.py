@@ -3,8 +3,10 @@
 Written with ``keras.ops`` alone: TensorFlow by default, any other backend with ``KERAS_BACKEND``.
 """
 
+from importlib import import_module
+
 try:
-    import keras as _keras  # noqa: F401
+    import_module("keras")
 except ModuleNotFoundError as error:
     if error.name not in ("keras", "tensorflow"):
         raise
@@ -28,7 +30,7 @@ from se_tf.models import (
     se_resnext101,
     senet154,
 )
-from se_tf.params import dump, from_pretrained, load, restore
+from se_tf.params import checkpoint, dump, from_pretrained, load, restore, save
 from se_tf.resnet import ResNet
 from se_tf.running_statistics import set_statistics_rule
 from se_tf.se_block import SEBlock
@@ -39,6 +41,7 @@ __all__ = [
     "SEBlock",
     "bn_inception",
     "build",
+    "checkpoint",
     "dump",
     "from_pretrained",
     "gates",
@@ -49,6 +52,7 @@ __all__ = [
     "resnext50",
     "resnext101",
     "restore",
+    "save",
     "se_bn_inception",
     "se_resnet50",
     "se_resnet101",

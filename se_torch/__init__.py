@@ -1,7 +1,9 @@
 """Squeeze-and-Excitation networks in PyTorch. Images are (N, 3, H, W), in the channel order of the weights."""
 
+from importlib import import_module
+
 try:
-    import torch as _torch  # noqa: F401
+    import_module("torch")
 except ModuleNotFoundError as error:
     if error.name != "torch":
         raise
@@ -25,7 +27,7 @@ from se_torch.models import (
     se_resnext101,
     senet154,
 )
-from se_torch.params import dump, from_pretrained, load, restore
+from se_torch.params import checkpoint, dump, from_pretrained, load, restore, save
 from se_torch.resnet import ResNet
 from se_torch.running_statistics import set_statistics_rule
 from se_torch.se_block import SEBlock
@@ -36,6 +38,7 @@ __all__ = [
     "SEBlock",
     "bn_inception",
     "build",
+    "checkpoint",
     "dump",
     "from_pretrained",
     "gates",
@@ -46,6 +49,7 @@ __all__ = [
     "resnext50",
     "resnext101",
     "restore",
+    "save",
     "se_bn_inception",
     "se_resnet50",
     "se_resnet101",

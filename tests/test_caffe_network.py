@@ -1,11 +1,14 @@
 """Caffe networks that no family has: read as bare operations, computed, exported and written again."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner, Result
 
+from conformance.cli import main
 from conformance.reference import forward as reference
 from weights import InputError, Network, Params
 from weights.caffe import checkpoint as caffe
@@ -111,6 +114,55 @@ def test_bare_network_becomes_an_onnx_model(tmp_path: Path) -> None:
     network, params = read(filled(DEFINITION), tmp_path)
     model = onnx.build(network, params)
     assert [value.name for value in model.graph.outputs] == ["fc"]
+
+
+def senet(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_inspect_says_what_a_bare_network_computes(tmp_path: Path) -> None:
+    read(filled(DEFINITION), tmp_path)
+    done = senet("inspect", tmp_path / "net.caffemodel")
+    shown = " ".join(done.stdout.split())
+    assert "network small: none of this family" in shown
+    assert "operations 13, all known: 2 Conv, 3 Act, 1 Pool, 1 BatchNorm, 1 Scale, 1 Add" in shown
+    assert f"parameters {4 * 27 + 4 + 8 + 8 + 45} learnable" in shown
+    assert "cost 0.000 GMACs at 8x8 input 3 channels of 8x8 output fc, 5 classes" in shown
+    assert done.exit_code == 2  # why no family fits, in one line
+
+
+def test_convert_writes_a_bare_network_as_onnx(tmp_path: Path) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    network, params = read(filled(DEFINITION), tmp_path)
+    done = senet("convert", tmp_path / "net.caffemodel", tmp_path / "net.onnx")
+    assert (done.exit_code, done.stderr.count("\n")) == (0, 1)
+    assert "net.onnx: 1 statistics rounded to float32 (at most " in done.stderr
+    assert "small, of no known family" in done.stdout
+    session = runtime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
+    x = np.random.default_rng(1).standard_normal((2, 3, 8, 8))
+    (found,) = session.run(None, {"data": x.astype(np.float32)})
+    wanted = reference.run(network, params, x)["fc"]
+    assert np.abs(found - wanted).max() <= 1e-5 * np.abs(wanted).max()  # float32
+    assert senet("convert", tmp_path / "net.onnx", tmp_path / "x.pth").exit_code == 2
+
+
+def test_convert_of_a_bare_network_takes_no_changes(tmp_path: Path) -> None:
+    read(filled(DEFINITION), tmp_path)
+    done = senet("convert", tmp_path / "net.caffemodel", tmp_path / "net.onnx", "--input", "rgb01")
+    assert done.exit_code == 2
+    assert "is of no known family: leave out --labels and --input" in done.stderr
+    assert not (tmp_path / "net.onnx").exists()
+
+
+@pytest.mark.parametrize(("name", "layer"), [("det1", "PReLU1"), ("det2", "prelu1"), ("det3", "prelu1")])
+def test_genuine_file_with_an_unknown_operation_names_its_layer(
+    name: str, layer: str, golden: Path, tmp_path: Path
+) -> None:
+    path = golden / "real" / f"{name}.caffemodel"
+    said = rf"layer '{layer}' \(PReLU\) is no operation that is known here"
+    assert re.search(said, caffe.describe(path).unknown)
+    assert re.search(said, " ".join(senet("inspect", path).stdout.split()))
+    assert re.search(said, senet("convert", path, tmp_path / "x.onnx").stderr)
 
 
 def test_bare_network_comes_back_from_a_written_pair(tmp_path: Path) -> None:

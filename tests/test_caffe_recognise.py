@@ -50,6 +50,20 @@ def test_a_network_in_another_dress_is_the_same_network(name, dress, tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(params.values(), golden_params(name).values(), strict=True))
 
 
+@pytest.mark.parametrize("end", ["concat", "output"])
+@pytest.mark.parametrize("name", ["se-bn-inception", "bn-inception"])
+def test_inception_modules_keep_their_names_where_layers_have_lost_the_slash(name, end):
+    def flat(text: str) -> str:
+        return text.replace("/", "_").replace("_concat", f"_{end}")
+
+    found = [d.layer for d in layers(MODELS[name])]
+    renamed = [
+        replace(x, name=flat(x.name), bottoms=tuple(map(flat, x.bottoms)), tops=tuple(map(flat, x.tops))) for x in found
+    ]
+    assert {x.name for x in renamed} > {f"inception_3a_{end}", "inception_5b_1x1"}
+    assert recognise(Net("net", tuple(renamed))).network.spec == MODELS[name]
+
+
 def test_a_name_that_stands_twice_counts_the_last_time(tmp_path):
     with pytest.warns(UserWarning, match="the last of each counts"):
         spec, params = read_back(tmp_path, twice_in_the_file(dressed("tiny-se-resnet")))

@@ -9,7 +9,7 @@ import pytest
 import weights
 from conformance import cases
 from weights import CAFFE, MODELS, Info, Params, Spec
-from weights.caffe.released import expectations
+from weights.caffe.released import CHECKSUMS, expectations
 
 KNOWN = replace(cases.TINY["tiny-se-resnet"], classes=1000)
 BARE = (None, None, ())
@@ -31,7 +31,7 @@ def test_file_of_a_released_checksum_states_the_convention_of_the_release(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = bare(tmp_path / "x.caffemodel", crop=64)
-    monkeypatch.setitem(weights.caffe.released.CHECKSUMS, hashlib.sha256(path.read_bytes()).hexdigest(), KNOWN.name)
+    monkeypatch.setitem(CHECKSUMS, hashlib.sha256(path.read_bytes()).hexdigest(), KNOWN.name)
     assert said(weights.read(path).info) == (CAFFE, "devkit", ())
 
 
@@ -52,7 +52,7 @@ def test_notes_beside_a_file_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     path, stated = tmp_path / "x.caffemodel", replace(CAFFE, channels="rgb")
     weights.write(path, KNOWN, Params(cases.seeded(KNOWN, 1), Info(preprocessing=stated, labels="sorted")))
     monkeypatch.setattr("weights.caffe.released.RELEASED", (KNOWN,))
-    monkeypatch.setitem(weights.caffe.released.CHECKSUMS, hashlib.sha256(path.read_bytes()).hexdigest(), KNOWN.name)
+    monkeypatch.setitem(CHECKSUMS, hashlib.sha256(path.read_bytes()).hexdigest(), KNOWN.name)
     assert said(weights.read(path).info) == (stated, "sorted", ())
 
 
@@ -86,7 +86,7 @@ def test_of_every_other_network_nothing_is_assumed(name: str) -> None:
 
 
 def test_released_file_read_without_its_classifier_has_no_label_order() -> None:
-    sha256 = next(iter(weights.caffe.released.CHECKSUMS))
+    sha256 = next(iter(CHECKSUMS))
     assert said(expectations(OTHERS["SE-ResNet-50 without a classifier"], sha256)) == (CAFFE, None, ())
 
 

@@ -147,9 +147,11 @@ def test_an_adapter_of_ones_own_agrees(broken):
             "import os, sys; print('no\\n  such device', file=sys.stderr); os._exit(3)",
             "ended with exit code 3: such device",
         ),
+        ("import os; os._exit(0)", "ended with exit code 0"),
+        ("found['logits'] = np.array([object()])", "logits is object, which safetensors files cannot hold"),
         ("time.sleep(600)", "no answer within 3 s"),
     ],
-    ids=["killed", "exit", "hang"],
+    ids=["killed", "exit", "exit without an answer", "objects", "hang"],
 )
 def test_a_process_that_dies_or_hangs_takes_nothing_down(broken, break_it, message):
     bad = broken(break_it)

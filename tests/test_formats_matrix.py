@@ -31,6 +31,10 @@ FORMATS = {
     "onnx": Route(".onnx", needs="onnx_ir"),
 }
 NETWORKS = {spec.name: spec for spec in (SENET, INCEPTION)}
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*statistics rounded to float32:weights.errors.InputWarning"),
+    pytest.mark.filterwarnings("ignore:.*dropout. 0.2 to 0.20000000298023224:weights.errors.InputWarning"),
+]
 
 
 class Origin(NamedTuple):

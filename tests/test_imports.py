@@ -1,15 +1,18 @@
 """What is imported when: frameworks only where they are used, and each package alone with its own."""
 
+import ast
 import json
 import os
 import re
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
+import conformance
 import weights
 from conformance.cases import TINY, seeded
 
@@ -66,6 +69,23 @@ def test_no_framework_is_imported(code):
     done = python("-c", f"{report}\n{code}")
     assert done.returncode == 0, done.stderr
     assert not set(HEAVY) & {name.partition(".")[0] for name in json.loads(done.stderr)}
+
+
+ROOMS = ("cases", "reference", "adapters", "judge", "golden", "report", "recording", "cli")
+"""The rooms of the suite: each imports those before it, and itself."""
+
+
+def test_rooms_of_the_suite_import_only_those_before_them():
+    root = Path(conformance.__file__).parent
+    upwards = []
+    for path in root.glob("*/**/*.py"):
+        room = path.relative_to(root).parts[0]
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            used = {name.split(".")[1] for name in names if name and name.startswith("conformance.")}
+            upwards += [(str(path), other) for other in used if ROOMS.index(other) > ROOMS.index(room)]
+    assert upwards == []
 
 
 def test_help_answers_at_once():

@@ -65,7 +65,7 @@ def _layout(path: Path) -> dict[str, tuple]:
     found = {}
 
     def visit(name: str, item: h5py.Dataset | h5py.Group) -> None:
-        if isinstance(item, h5py.Dataset) and name != "senet":
+        if isinstance(item, h5py.Dataset) and name not in ("senet", "vars/senet"):
             found[name] = (item.shape, item.parent.attrs["name"])
 
     with h5py.File(path) as values:

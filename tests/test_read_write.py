@@ -1,5 +1,7 @@
 """Reading and writing as a whole: what comes back, which options a format takes, what is not lost silently."""
 
+from typing import Any
+
 import pytest
 from networks import INFO, SENET, same, seeded
 
@@ -61,7 +63,7 @@ def test_writing_a_spec_without_parameters_is_a_type_error(tmp_path):
     ],
 )
 def test_an_option_that_a_format_does_not_take_is_refused(tmp_path, suffix, option, known):
-    value = {"dialect": "timm", "prototxt": "net.prototxt", "spec": SENET}[option]
+    value: Any = {"dialect": "timm", "prototxt": "net.prototxt", "spec": SENET}[option]
     shown = {"spec": SENET.name}.get(option, value)
     with pytest.raises(InputError, match=rf"x\.{suffix}: .* files are read {known}; leave out {option} {shown}$"):
         read(tmp_path / f"x.{suffix}", **{option: value})

@@ -17,7 +17,7 @@ from conformance.judge.measure import relative_error
 from conformance.reference import forward as reference
 from conformance.reference.training import caffe_rules
 from conformance.report.run import comparison_to_dict
-from weights import graph
+from weights import InputError, graph
 from weights.networks.operations import BatchNorm
 from weights.networks.parameters import STATISTICS
 from weights.networks.running_statistics import FLAX, FRACTION, KERAS, TORCH, caffe
@@ -146,6 +146,27 @@ def test_another_recipe_is_another_result():
     ):
         other = conformance.train("torch", spec, params, batches, recipe)
         assert max(relative_error(other[n], usual[n]) for n in usual) > 1e-6
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda x, y: (x[:, :, 1:], y), r"the batches have shapes \(4, 3, 64, 64\) and \(4, 3, 63, 64\), expected one"),
+        (
+            lambda x, y: (x, y[1:]),
+            r"the classes have shape \(3,\) and dtype int64, expected integers, one for each of 4",
+        ),
+        (lambda x, y: (x, y + 0.5), r"the classes have shape \(4,\) and dtype float64, expected integers"),
+    ],
+)
+def test_batches_that_do_not_fit_are_refused(change, said):
+    spec = cases.TINY["tiny-se-resnet"]
+    first, second = _batches(2)
+    with pytest.raises(InputError, match=said):
+        conformance.train("numpy", spec, cases.seeded(spec, 40), [first, change(*second)], Recipe())
+    headless = replace(spec, classes=0)
+    with pytest.raises(InputError, match="has no classifier, so it cannot be trained on classes"):
+        conformance.train("numpy", headless, cases.seeded(headless, 40), [first], Recipe())
 
 
 def test_the_numbers_of_a_recipe_are_floats_of_caffe():

@@ -1,7 +1,6 @@
 """SE blocks of every kind at every position, in all frameworks, against the NumPy reference of the nodes."""
 
 import os
-from collections.abc import Callable
 from dataclasses import fields
 from itertools import combinations, count
 from typing import Any, cast, get_args
@@ -140,7 +139,7 @@ class Block:
 
     def __call__(self, part: str, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What the part answers, and the gradient of the sum of that."""
-        layer: Callable[[Any], Any] = getattr(self.block, part)
+        layer = getattr(self.block, part)
         if self.framework == "torch":
             import torch
 

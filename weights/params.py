@@ -43,8 +43,7 @@ class Preprocessing:
         _expect(self.channels in ("bgr", "rgb"), "channels", self.channels, "bgr or rgb")
         _expect(_finite(self.range) and self.range > 0, "range", self.range, "a finite number greater than 0")
         for name, values in (("mean", self.mean), ("std", self.std)):
-            fits = isinstance(values, tuple) and len(values) == 3 and all(map(_finite, values))
-            _expect(fits, name, values, "three finite numbers")
+            _expect(_three_finite(values), name, values, "three finite numbers")
         _expect(0 not in self.std, "std", self.std, "three numbers that are not 0")
         for name, size in (("resize", self.resize), ("crop", self.crop)):
             fits = type(size) is int and 0 < size <= LARGEST_IMAGE
@@ -89,9 +88,13 @@ def _finite(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
-def _float(value: Any) -> Any:
-    """Whole numbers, however large, as floats; what is no number stays, and is refused when the record is made."""
-    return float(value) if _finite(value) else value
+def _three_finite(values: object) -> bool:
+    return isinstance(values, tuple) and len(values) == 3 and all(map(_finite, values))
+
+
+def _float(value: object) -> object:
+    """A whole number as a float; a value that is no finite number stays, and is refused when the record is made."""
+    return float(value) if isinstance(value, int) and _finite(value) else value
 
 
 CAFFE = Preprocessing(channels="bgr", range=255, mean=(104.0, 117.0, 123.0), std=(1.0, 1.0, 1.0))

@@ -91,7 +91,8 @@ def convert(src: Path, dst: Path, given: options.Given, dialect: str | None, cha
 
     Caffe: .caffemodel (with the .prototxt beside it), and .caffemodel.h5, which is only read; canonical: .safetensors;
     PyTorch: .pth, .pt, and .ckpt, .bin, .pth.tar, which training scripts leave; Keras: .keras, .weights.h5; Flax:
-    .orbax (a folder); .onnx (read, if this program wrote it).
+    .orbax (a folder); .onnx (read, if this program wrote it). Orbax and ONNX need their extras, senet[jax] and
+    senet[onnx].
     """
     import weights
     from conformance.report.wording import assumed
@@ -104,14 +105,20 @@ def convert(src: Path, dst: Path, given: options.Given, dialect: str | None, cha
     if src.exists() and dst.exists() and src.samefile(dst):
         raise weights.InputError(f"{dst}: is the source itself; name another file")
     bars = Bars()
-    with bars.busy(f"Reading {src.name}"):
-        found = options.checkpoint(src, given, dialect=None if written else dialect)
+    try:
+        with bars.busy(f"Reading {src.name}"):
+            found = options.checkpoint(src, given, dialect=None if written else dialect)
+    except weights.InputError:
+        if (format_of(src).name, format_of(dst).name) != ("caffemodel", "onnx"):
+            raise
+        _convert_bare(src, dst, given.prototxt, changes)
+        return
     spec, params = found
     if changes.labels:
         params = reorder(spec, params, changes.labels)
     if changes.convention:
         params = rewrite(spec, params, changes.convention)
-    with bars.busy(f"Writing {dst.name}"):
+    with bars.busy(f"Writing {dst.name}"), options.warnings_in_a_line():
         weights.write(dst, spec, params, dialect=dialect if written else None)
     learnable = sum(p.size for p in weights.schema(spec) if p.learnable)
     click.echo(f"{src} -> {dst}: {spec.name}, {learnable:,} parameters, {spec.classes} classes")
@@ -120,10 +127,24 @@ def convert(src: Path, dst: Path, given: options.Given, dialect: str | None, cha
         click.echo(f"assumed, not stated by {src.name}: {said}")
 
 
+def _convert_bare(src: Path, dst: Path, prototxt: Path | None, changes: Changes) -> None:
+    """Writes a Caffe network that no family has, but whose operations are all known, as an ONNX file."""
+    from weights import InputError
+    from weights.caffe import checkpoint as caffe
+    from weights.files import onnx
+
+    with options.warnings_in_a_line():
+        network, params = caffe.network(src, prototxt)
+        if changes.labels or changes.convention:
+            raise InputError(f"{src}: is of no known family: leave out --labels and --input")
+        onnx.write(dst, network, params)
+    click.echo(f"{src} -> {dst}: {network.name}, of no known family: computed by any ONNX runtime, and not read here")
+
+
 @click.command()
 @click.argument("a", type=FILE)
 @click.argument("b", type=FILE)
-@click.option("--rounding", is_flag=True, help="Ignore differences that rounding to the narrower dtype explains.")
+@click.option("--rounding", is_flag=True, help="Ignore differences that rounding to a narrower dtype explains.")
 @click.option("--all", "all_rows", is_flag=True, help="Show every tensor that differs. Default: at most 20.")
 @click.option("--json", "as_json", is_flag=True, help="Print every tensor, as JSON.")
 def diff(a: Path, b: Path, rounding: bool, all_rows: bool, as_json: bool) -> None:

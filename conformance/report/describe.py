@@ -81,7 +81,7 @@ def describe(file: Path, checkpoint: Checkpoint, width: int | None = None) -> st
 
 
 def foreign(file: Path, prototxt: Path | None, width: int | None = None) -> str:
-    """What a Caffe file holds that no family recognises.
+    """What a Caffe file holds that no family recognises: its layers, and what it computes if all operations are known.
 
     Raises:
         InputError: it is not a Caffe file.
@@ -94,8 +94,24 @@ def foreign(file: Path, prototxt: Path | None, width: int | None = None) -> str:
         ("network", f"{found.name or 'without a name'}: none of this family"),
         ("layers", f"{sum(found.types.values())}: {types}"),
         ("arrays", f"{found.blobs} blobs, {found.scalars:,} scalars, {' and '.join(found.dtypes) or 'no numbers'}"),
+        *_computation(found),
     ]
     return listed(facts, width)
+
+
+def _computation(found: caffe.Summary) -> Iterator[tuple[str, str]]:
+    network = found.network
+    if network is None:
+        yield "operations", f"not all known: {found.unknown}"
+        return
+    counts = Counter(type(node.op).__name__ for node in network.nodes)
+    size = found.size or (224, 224)
+    costs = cost(network, *size)
+    yield "operations", f"{len(network.nodes)}, all known: " + ", ".join(f"{n} {name}" for name, n in counts.items())
+    yield "parameters", f"{costs.learnable:,} learnable"
+    yield "cost", f"{costs.macs / 1e9:.3f} GMACs at {size[0]}x{size[1]}"
+    yield "input", f"3 channels of {size[0]}x{size[1]}" + ("" if found.size else " (assumed: the file does not say)")
+    yield "output", f"{network.output.name}, " + (f"{network.classes} classes" if network.classes else "no classifier")
 
 
 def _format(file: Path) -> str:

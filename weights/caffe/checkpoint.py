@@ -41,6 +41,9 @@ class Summary:
     dtypes: tuple[str, ...]
     spec: Spec | None  # what it was recognised as
     misfit: str  # why not, naming the first layer that does not fit
+    network: Network | None  # where all operations are known
+    unknown: str  # why not, naming the first layer that is no known operation
+    size: tuple[int, int] | None  # height and width of the input, where stated
 
 
 def read(path: Path, prototxt: str | Path | None = None) -> tuple[Spec, Params]:
@@ -181,19 +184,26 @@ def describe(path: str | Path, prototxt: str | Path | None = None) -> Summary:
     """
     net = caffe_file.load(Path(path))
     arrays = [blob for layer in net.layers for blob in layer.blobs]
-    spec, misfit = None, ""
+    match, misfit, unknown = None, "", ""
     try:
-        spec = _recognised(Path(path), net, prototxt, recognise)[1].network.spec
+        match = _recognised(Path(path), net, prototxt, recognise)[1]
     except InputError as error:
         misfit = str(error)
+        try:
+            match = _recognised(Path(path), net, prototxt, import_network)[1]
+        except InputError as other:
+            unknown = str(other)
     return Summary(
         name=net.name,
         types=dict(Counter(layer.type for layer in net.layers)),
         blobs=len(arrays),
         scalars=sum(blob.size for blob in arrays),
         dtypes=tuple(sorted({blob.dtype.name for blob in arrays})),
-        spec=spec,
+        spec=match.network.spec if match else None,
         misfit=misfit,
+        network=match.network if match else None,
+        unknown=unknown,
+        size=match.size if match else None,
     )
 
 

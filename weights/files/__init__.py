@@ -25,6 +25,7 @@ class Format:
     name: str
     title: str  # for people
     suffixes: tuple[str, ...]
+    only_read: tuple[str, ...] = ()  # those of the suffixes that are not written
     module: str  # imported when first used; has read(path, **options) and write(path, spec, params, **options)
     reads_with: tuple[str, ...] = ()  # options of read
     writes_with: tuple[str, ...] = ()  # options of write
@@ -35,6 +36,7 @@ FORMATS = (
         name="caffemodel",
         title="Caffe",
         suffixes=(".caffemodel", ".caffemodel.h5"),
+        only_read=(".caffemodel.h5",),
         module="weights.caffe.checkpoint",
         reads_with=("prototxt",),
     ),
@@ -77,8 +79,9 @@ def format_of(path: str | PathLike[str]) -> Format:
     if not fits and Path(path).is_dir():
         fits = [(0, f) for f in FORMATS if f.name == "orbax" and _module(f).is_checkpoint(path)]
     if not fits:
-        known = ", ".join(s for f in FORMATS for s in f.suffixes)
-        raise InputError(f"{path}: the suffix names no known format; known are {known}")
+        written = ", ".join(s for f in FORMATS for s in f.suffixes if s not in f.only_read)
+        read = ", ".join(s for f in FORMATS for s in f.only_read)
+        raise InputError(f"{path}: the suffix names no known format; known are {written}, and to read also {read}")
     return max(fits, key=lambda fit: fit[0])[1]
 
 
@@ -97,7 +100,7 @@ def read(
     Args:
         path: its suffix chooses the format: .caffemodel and .caffemodel.h5 (Caffe); .safetensors; .pth, .pt, .pth.tar,
             .ckpt and .bin (PyTorch); .keras and .weights.h5 (Keras); .orbax (a folder; any folder that holds an Orbax
-            checkpoint); .onnx (files that ``write`` wrote).
+            checkpoint); .onnx (only files that ``write`` wrote).
         prototxt: Caffe only: the definition of the network, for files that carry none or should be read by another.
         dialect: PyTorch and safetensors only: whose names the tensors have, "torch" (``se_torch``'s), "timm" or
             "cadene"; without it they are recognised.
@@ -134,12 +137,12 @@ def read(
 
 
 @overload
-def write(path: str | Path, checkpoint: Checkpoint, /, *, dialect: str | None = None) -> None: ...
+def write(path: str | PathLike[str], checkpoint: Checkpoint, /, *, dialect: str | None = None) -> None: ...
 
 
 @overload
 def write(
-    path: str | Path,
+    path: str | PathLike[str],
     spec: Spec,
     params: Mapping[str, np.ndarray],
     *,
@@ -149,7 +152,7 @@ def write(
 
 
 def write(
-    path: str | Path,
+    path: str | PathLike[str],
     spec: Spec | Checkpoint,
     params: Mapping[str, np.ndarray] | None = None,
     *,
@@ -204,6 +207,5 @@ def _taken(
     return {name: value for name, value in options.items() if name in known and value is not None}
 
 
-def _module(fmt: Format) -> Any:
-    """Any: modules of four functions, whose options differ."""
+def _module(fmt: Format) -> Any:  # noqa: ANN401, the options of its functions differ
     return import_module(fmt.module)

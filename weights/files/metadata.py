@@ -92,6 +92,19 @@ def decode(
     return stated, info
 
 
+def as_saved(info: Info, name: str, kind: str, sha256: str) -> Info:
+    """The info of a file that a framework saved by itself: the file is the source of the values, trained or not.
+
+    Args:
+        info: what the model carried when it was saved.
+        name: of the file.
+        kind: the file's format.
+        sha256: of the file.
+    """
+    before = (f"saved as {name}, from {info.source}",) if info.source else ()
+    return replace(info, source=name, format=kind, sha256=sha256, history=(*info.history, *before))
+
+
 def _open(stated: Spec, given: Spec, info: Info) -> bool:
     """Whether a record differs from the stated one in nothing but what was assumed there, and in its name."""
     assumed = set(info.assumed) - set(_EXPECTED)
@@ -102,11 +115,13 @@ def _labels(value: str) -> Labels:
     match value:
         case "devkit" | "sorted":
             return value
-    raise InputError(f"label order {value!r}: expected one of devkit, sorted")
+        case _:
+            raise InputError(f"label order {value!r}: expected one of devkit, sorted")
 
 
-def _last_pooling(value: object) -> LastPooling | None:
+def _last_pooling(value: str | None) -> LastPooling | None:
     match value:
         case None | "window" | "global":
             return value
-    raise InputError(f"last pooling {str(value)[:80]!r}: expected one of window, global")
+        case _:
+            raise InputError(f"last pooling {str(value)[:80]!r}: expected one of window, global")

@@ -167,7 +167,7 @@ def _header(path: Path, text: bytes) -> tuple[dict[str, tuple[tuple[str, tuple[i
     return {name: _entry(path, name, entry) for name, entry in header.items()}, strings
 
 
-def _entry(path: Path, name: str, entry: Any) -> tuple[tuple[str, tuple[int, ...]], int, int]:
+def _entry(path: Path, name: str, entry: object) -> tuple[tuple[str, tuple[int, ...]], int, int]:
     match entry:
         case {"dtype": str(code), "shape": [*shape], "data_offsets": [begin, end]} if all(
             type(n) is int and n >= 0 for n in (*shape, begin, end)

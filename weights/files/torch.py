@@ -77,8 +77,8 @@ def read(
     stated, info = metadata.decode(said, str(path), spec) if said else (spec, None)
     found = from_state(path, tensors, dialect, stated, info)
     info = replace(found.info, history=(*found.info.history, *chosen.history))
-    if noted and not info.format:  # the values come from no file
-        info = replace(info, source=path.name, format="state dict", sha256=sha256(data))
+    if noted:
+        info = metadata.as_saved(info, path.name, "state dict", sha256(data))
     found.params.info = info if said else replace(info, sha256=sha256(data))
     return found
 

@@ -263,7 +263,7 @@ def _tensor(storage: Any, offset: int, shape: Any, stride: Any, *_: Any) -> Tens
     return Tensor(_expect(Storage, storage), offset, shape, stride)
 
 
-def _storage(kind: str, dtype: Any, key: str, _location: str, size: int, view: Any = None) -> Storage | Foreign:
+def _storage(kind: str, dtype: Any, key: str, _location: str, size: Any, view: Any = None) -> Storage | Foreign:
     if isinstance(dtype, Foreign):
         return dtype
     if kind != "storage" or dtype not in STORAGES.values() or view is not None:

@@ -45,6 +45,19 @@ def find(name: str, **changes: Any) -> Spec:
     return changed(MODELS[name], **changes)
 
 
+def as_spec(of: object, **changes: object) -> Spec:
+    """The record that a name or a record stands for, with some of its fields changed.
+
+    Raises:
+        InputError: of what is neither a name nor a record, and as ``find``.
+    """
+    if isinstance(of, Spec):
+        return changed(of, **changes)
+    if isinstance(of, str):
+        return find(of, **changes)
+    raise InputError(f"expected the name of a network or its record, found {of!r:.100}")
+
+
 def changed(spec: Spec, **changes: Any) -> Spec:
     """A record with some of its fields changed.
 
