@@ -32,7 +32,9 @@ def main(context: click.Context, steps: int, output: Path) -> None:
         return
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}  # otherwise pages of notes on stderr
     running = {
-        f: subprocess.Popen([sys.executable, "-m", "ablation", "one", f, str(steps)], stdout=subprocess.PIPE)
+        f: subprocess.Popen(
+            [sys.executable, "-m", "ablation", "one", f, str(steps)], stdout=subprocess.PIPE, env=environment
+        )
         for f in FRAMEWORKS
     }
     printed = {framework: process.communicate()[0] for framework, process in running.items()}
