@@ -58,10 +58,11 @@ class Network(nn.Module):
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         """Notes what the network is beside the version that PyTorch notes of every module; no key is added."""
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        if hasattr(destination, "_metadata"):
+        notes = getattr(destination, "_metadata", None)
+        if notes is not None:
             # A network that has changed since it was built is not noted: it is recognised, or refused, when read.
             with suppress(InputError):
-                destination._metadata[prefix[:-1]][NOTE] = metadata.encode(*self.as_it_is())
+                notes[prefix[:-1]][NOTE] = metadata.encode(*self.as_it_is())
 
     def features(self, x: Tensor) -> tuple[Tensor, ...]:
         """The feature maps (N, C, h, w): the last ones of each stride, from the largest to the smallest."""

@@ -37,7 +37,7 @@ def by_torch(spec: Spec, params: Mapping[str, np.ndarray], x: np.ndarray) -> dic
 def by_jax(spec: Spec, params: Mapping[str, np.ndarray], x: np.ndarray) -> dict[str, np.ndarray]:
     with jax.enable_x64(True):
         model = se_jax.restore(spec, params, "float64")
-        found = nnx.jit(se_jax.gates)(model, x.transpose(0, 2, 3, 1))
+        found = nnx.jit(se_jax.gates)(model, jax.numpy.asarray(x.transpose(0, 2, 3, 1)))
         return {name: nchw(np.asarray(gate)) for name, gate in found.items()}
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,7 @@ def excite(
     if every_block and not plot:
         raise InputError("--every-block: says what to draw; name a file with --plot")
     if plot:
-        import matplotlib  # noqa: F401, before the networks run and not after
+        import_module("matplotlib")  # missing, it is told before the networks run and not after
     options.check_adapters([framework])
     classes = _classes(photos)
     bars = Bars()

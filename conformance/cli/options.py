@@ -4,7 +4,7 @@ import json
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import wraps
@@ -162,7 +162,7 @@ def check_adapters(names: Sequence[str]) -> None:
 
 
 @contextmanager
-def _current_folder_first() -> Iterator[None]:
+def _current_folder_first() -> Generator[None]:
     before, here = list(sys.path), str(Path.cwd())
     sys.path[:] = [here, *(path for path in before if path not in ("", here))]
     try:
@@ -274,7 +274,7 @@ def _text(file: Path) -> str:
 
 
 @contextmanager
-def warnings_in_a_line() -> Iterator[None]:
+def warnings_in_a_line() -> Generator[None]:
     """Prints warnings about input on stderr, a line each, when the block ends."""
     from weights.errors import InputWarning
 

@@ -218,7 +218,7 @@ def _check(golden: Golden) -> None:
             raise ValueError(f"{what} are not those of {golden.spec.name}")
         if any(not 0 <= s.index.min() <= s.index.max() < np.prod(s.shape) for s in found.values()):
             raise ValueError(f"{what} have values at places outside of their tensors")
-    if golden.checksums.keys() != {p.name for p in schema(golden.spec)}:
+    if set(golden.checksums) != {p.name for p in schema(golden.spec)}:
         raise ValueError(f"checksums are not those of {golden.spec.name}")
     output = list(taps.values())[-1]
     if golden.output.shape != output or golden.cotangent.shape != output:

@@ -129,9 +129,9 @@ def top(
     z = np.asarray(scores, np.float64).reshape(-1)
     e = np.exp(z - z.max())
     p = e / e.sum()
-    words = class_names or (names(labels) if labels and len(z) == 1000 else None)
+    words: Sequence[str] = class_names or (names(labels) if labels and len(z) == 1000 else ())
     order = np.argsort(-z, kind="stable")[:count]
-    return tuple(Prediction(int(i), words[i] if words else "", float(p[i])) for i in order)
+    return tuple(Prediction(int(i), words[int(i)] if words else "", float(p[i])) for i in order)
 
 
 def to_dict(run: Run) -> dict[str, Any]:
@@ -193,7 +193,8 @@ def to_json(run: Run) -> str:
                 return [finite(inner) for inner in value]
             case float() if not math.isfinite(value):
                 return None
-        return value
+            case _:
+                return value
 
     data = to_dict(run)
     return json.dumps(finite({**data, "input": {**data["input"], "photo": ""}}), indent=1, allow_nan=False)

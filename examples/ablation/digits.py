@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from sklearn.datasets import load_digits
@@ -37,7 +38,7 @@ HELD_OUT = 360  # images, of all 1,797
 
 def images() -> tuple[np.ndarray, np.ndarray]:
     """All digits: (N, 3, 32, 32) float64, and their classes (N,); shuffled once."""
-    data = load_digits()
+    data: Any = load_digits()
     rng = np.random.default_rng(0)
     order = rng.permutation(len(data.target))
     x = data.images[order].repeat(4, axis=1).repeat(4, axis=2)  # 8x8 pixels, each 4x4 times

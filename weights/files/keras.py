@@ -216,7 +216,9 @@ def _attached(path: Path, values: h5py.File) -> _Said | None:
     try:
         text = dataset[()]
         own_words = isinstance(text, np.ndarray)
-        strings = json.loads(text.tobytes() if own_words else text)
+        strings = json.loads(
+            text.tobytes() if isinstance(text, np.ndarray) else text if isinstance(text, bytes) else b""
+        )
         return _Said({str(key): str(value) for key, value in strings.items()}, by_keras=own_words)
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: its dataset {NOTE!r} is damaged: {error}") from None

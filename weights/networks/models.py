@@ -126,6 +126,8 @@ def _value(text: str) -> Any:
             return None
         case "true" | "false":
             return text.lower() == "true"
+        case _:
+            pass
     try:
         return json.loads(text.replace("(", "[").replace(")", "]"))
     except (ValueError, RecursionError):
