@@ -17,7 +17,7 @@ import se_jax
 import se_tf
 import se_torch
 from conformance import cases
-from weights import SE, Spec
+from weights import SE, ResNetSpec, Spec
 
 RESNET = cases.TINY["tiny-se-resnet"]
 NETWORKS = {
@@ -93,4 +93,5 @@ def test_keras_networks_follow_the_global_dtype_policy(policy: Callable[[Any], N
     assert (model.get_layer("fc").variable_dtype, model.get_layer("fc").compute_dtype) == ("float32", "bfloat16")
     assert se_tf.build(RESNET, "float64").dtype_policy.name == "float64"
     assert se_tf.restore(RESNET, cases.seeded(RESNET, 1)).dtype_policy.name == "mixed_bfloat16"
+    assert isinstance(RESNET, ResNetSpec)
     assert se_tf.ResNet(RESNET).dtype_policy.name == "mixed_bfloat16"

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from math import prod
 from pathlib import Path
-from typing import IO, Any, NamedTuple, TypeVar
+from typing import IO, Any, NamedTuple, TypeVar, cast
 from zipfile import ZIP_STORED, ZipFile
 
 import h5py
@@ -216,9 +216,7 @@ def _attached(path: Path, values: h5py.File) -> _Said | None:
     try:
         text = dataset[()]
         own_words = isinstance(text, np.ndarray)
-        strings = json.loads(
-            text.tobytes() if isinstance(text, np.ndarray) else text if isinstance(text, bytes) else b""
-        )
+        strings = json.loads(text.tobytes() if own_words else cast(bytes, text))  # anything else is a TypeError
         return _Said({str(key): str(value) for key, value in strings.items()}, by_keras=own_words)
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: its dataset {NOTE!r} is damaged: {error}") from None
