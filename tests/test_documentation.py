@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 import weights
@@ -87,6 +88,22 @@ def test_python_of_the_readme_runs(folder):
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env={**os.environ, **paths})
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "True None"  # agreed, and no first divergent tap
+
+
+def test_python_of_the_page_of_variants_prints_what_it_says(tmp_path):
+    blocks_of_page = blocks(ROOT / "docs" / "variants.md", "python")
+    (tmp_path / "variants.py").write_text("".join(blocks_of_page))
+    command = [sys.executable, "-W", "error::DeprecationWarning:__main__", "variants.py"]
+    paths = {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, **paths})
+    assert done.returncode == 0, done.stderr
+    said = re.findall(r"^print.*# (\([\d, ]+\))", "".join(blocks_of_page), re.M)
+    assert re.findall(r"\([\d, ]+\)", done.stdout) == said
+
+
+def test_page_of_variants_has_the_tables_of_the_paper():
+    printed = CliRunner().invoke(cli.main, ["models", "--paper", "--markdown"]).stdout.strip()
+    assert printed in (ROOT / "docs" / "variants.md").read_text()
 
 
 @pytest.mark.parametrize("definition", DEFINITIONS)
