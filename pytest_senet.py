@@ -4,7 +4,7 @@ Installing senet registers it. It is imported whenever pytest starts, so nothing
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -115,7 +115,7 @@ _set_aside: "dict[str, ModuleType]" = {}  # our modules, between two uses, where
 
 
 @contextmanager
-def _our_packages() -> Iterator[None]:
+def _our_packages() -> Generator[None]:
     """While the block runs, ``conformance`` and ``weights`` are ours, also in a project with packages of those names.
 
     Theirs are put back afterwards, and ours are kept for the next time.

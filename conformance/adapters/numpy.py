@@ -17,6 +17,8 @@ ANY_NETWORK = True
 
 
 class Model(NamedTuple):
+    """A network with its parameters."""
+
     network: Network
     params: dict[str, np.ndarray]
 

@@ -76,7 +76,7 @@ def freeze(
     seed: int = 0,
     size: tuple[int, int] | None = None,
     batch: int = 1,
-    **options: Any,
+    prototxt: str | Path | None = None,
 ) -> Golden:
     """Writes a golden file.
 
@@ -84,7 +84,8 @@ def freeze(
         source: a network's name (its weights are then drawn), or a checkpoint of any format.
         seed: of the weights, if they are drawn; the image is drawn from the next one, the cotangent from the one after.
         size: height and width of the image; else what the checkpoint expects, 224x224.
-        options: of the checkpoint's format, as of ``weights.read``.
+        batch: how many images.
+        prototxt: layer definitions of a Caffe checkpoint, as of ``weights.read``.
 
     Raises:
         InputError: there is no such network or file, it cannot take the size, its values are not finite, or the place
@@ -95,7 +96,7 @@ def freeze(
         params: Params = cases.seeded(spec, seed)
         what, drawn = f"drawn by conformance.cases.seeded, seed {seed}", seed
     else:
-        spec, params = read_checkpoint(source, **options)
+        spec, params = read_checkpoint(source, prototxt=prototxt)
         what, drawn = f"{params.info.source or Path(source).name}, sha256 {params.info.sha256 or 'not known'}", None
     crop = (params.info.preprocessing or CAFFE).crop
     x = cases.image(seed + 1, batch, *(size or (crop, crop)))
@@ -218,7 +219,7 @@ def _check(golden: Golden) -> None:
             raise ValueError(f"{what} are not those of {golden.spec.name}")
         if any(not 0 <= s.index.min() <= s.index.max() < np.prod(s.shape) for s in found.values()):
             raise ValueError(f"{what} have values at places outside of their tensors")
-    if golden.checksums.keys() != {p.name for p in schema(golden.spec)}:
+    if set(golden.checksums) != {p.name for p in schema(golden.spec)}:
         raise ValueError(f"checksums are not those of {golden.spec.name}")
     output = list(taps.values())[-1]
     if golden.output.shape != output or golden.cotangent.shape != output:

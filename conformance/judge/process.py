@@ -46,7 +46,7 @@ def answer_in_a_process(name: str, folder: Path, timeout: float) -> Answer:
     env = {
         **os.environ,
         **(ADAPTERS[name].environment if name in ADAPTERS else {}),
-        "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+        "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
     }
     # A mapped file stays readable when it is deleted; a system that refuses to delete it keeps it.
     with TemporaryDirectory(prefix="senet-", dir=folder, ignore_cleanup_errors=True) as out:

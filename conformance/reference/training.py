@@ -46,11 +46,12 @@ class Recipe:
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Self:
         """The inverse of ``dataclasses.asdict``."""
-        given = data["statistics"]
+        values = dict(data)
+        given = values.pop("statistics")
         if "keep" in given:
-            return cls(**{**data, "statistics": StatisticsRule(**given)})
-        steps = [{module: StatisticsRule(**rule) for module, rule in step.items()} for step in given]
-        return cls(**{**data, "statistics": tuple(steps)})
+            return cls(statistics=StatisticsRule(**given), **values)
+        steps = ({module: StatisticsRule(**rule) for module, rule in step.items()} for step in given)
+        return cls(statistics=tuple(steps), **values)
 
 
 def caffe_rules(factors: Mapping[str, float], steps: int) -> tuple[dict[str, StatisticsRule], ...]:

@@ -129,7 +129,7 @@ def top(
     z = np.asarray(scores, np.float64).reshape(-1)
     e = np.exp(z - z.max())
     p = e / e.sum()
-    words = class_names or (names(labels) if labels and len(z) == 1000 else None)
+    words: Sequence[str] = class_names or (names(labels) if labels and len(z) == 1000 else ())
     order = np.argsort(-z, kind="stable")[:count]
     return tuple(Prediction(int(i), words[i] if words else "", float(p[i])) for i in order)
 
@@ -184,16 +184,13 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
 
 def to_json(run: Run) -> str:
     """A run as JSON, without the photograph. JSON has no infinity and no NaN: they become null."""
-
-    def finite(value: Any) -> Any:  # Any: whatever JSON holds
-        match value:
-            case dict():
-                return {key: finite(inner) for key, inner in value.items()}
-            case list():
-                return [finite(inner) for inner in value]
-            case float() if not math.isfinite(value):
-                return None
-        return value
-
     data = to_dict(run)
-    return json.dumps(finite({**data, "input": {**data["input"], "photo": ""}}), indent=1, allow_nan=False)
+    return json.dumps(_finite({**data, "input": {**data["input"], "photo": ""}}), indent=1, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401, whatever JSON holds
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
