@@ -1,8 +1,13 @@
 """The SE variants of which the original Caffe computed golden data: their records, weights and inputs."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from weights import SE, Info, Params, ResNetSpec, schema
 from weights.networks.operations import Add, BatchNorm, Conv, Linear
@@ -101,3 +106,21 @@ def params(name: str) -> Params:
     factors = {p.module: float(FACTOR) for p in schema(network) if p.leaf == "running_mean"}
     cast = {p.name: found[p.name].astype(np.float32) if p.learnable else found[p.name] for p in schema(network)}
     return Params(cast, Info(factors=factors))
+
+
+@cache
+def golden_values() -> dict[str, np.ndarray]:
+    """What the original Caffe computed, by the keys that data/variants/make.py describes."""
+    with np.load(Path(__file__).parent / "data" / "variants" / "golden.npz") as file:
+        return dict(file)
+
+
+def golden_errors(found: Mapping[str, NDArray[Any]], what: str) -> dict[str, float]:
+    """The error of every tensor that is there, in its golden samples, relative to the tensor's largest value."""
+    data, off = golden_values(), {}
+    for row, name in enumerate(map(str, data[f"{what}_name"])):
+        if name in found:
+            at = data[f"{what}_idx"][row]
+            error = np.abs(found[name].ravel()[at[at >= 0]] - data[f"{what}_val"][row][at >= 0])
+            off[name] = float(error.max() / data[f"{what}_max"][row])
+    return off

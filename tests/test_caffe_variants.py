@@ -1,16 +1,16 @@
 """SE variants as Caffe files: recognised by structure, computed as the original Caffe does, written and read again."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from caffe_dresses import DRESSES, with_blobs
-from caffe_variants import INPUTS, VARIANTS, image, params
-from numpy.typing import NDArray
+from caffe_variants import INPUTS, VARIANTS, golden_errors, golden_values, image, params
+from variants import COVERING, with_three_stages
+from within import assert_within
 
 import weights
 from conformance import cases
@@ -23,16 +23,8 @@ from weights.caffe.layers import layers
 from weights.caffe.net import Layer, Net
 from weights.caffe.recognise import recognise
 
-GOLDEN = Path(__file__).parent / "data" / "variants" / "golden.npz"
 TAPS = 1e-13  # of a tap's largest value; two orders of summation differ by 1e-14 at most
 GRADIENTS = 1e-12  # twice as many sums as in the forward pass
-
-
-@cache
-def golden_values() -> dict[str, np.ndarray]:
-    """What the original Caffe computed, by the keys that data/variants/make.py describes."""
-    with np.load(GOLDEN) as file:
-        return dict(file)
 
 
 @pytest.fixture(scope="module")
@@ -44,22 +36,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def assert_within(found: dict[str, NDArray[Any]], what: str, bound: float) -> None:
-    """Every sample of every tensor, relative to the tensor's largest value."""
-    data = golden_values()
-    off = {}
-    for row, name in enumerate(data[f"{what}_name"]):
-        at = data[f"{what}_idx"][row]
-        error = np.abs(found[str(name)].ravel()[at[at >= 0]] - data[f"{what}_val"][row][at >= 0])
-        off[str(name)] = error.max() / data[f"{what}_max"][row]
-    assert {name: error for name, error in off.items() if not error <= bound} == {}
-
-
 @pytest.mark.parametrize("tag", INPUTS)
 @pytest.mark.parametrize("name", VARIANTS)
 def test_read_variant_computes_what_caffe_computed(name: str, tag: str, files: Path) -> None:
     taps = reference.run(*weights.read(files / f"{name}.caffemodel"), image(tag))
-    assert_within(taps, f"{name}/{tag}/taps", TAPS)
+    errors = golden_errors(taps, f"{name}/{tag}/taps")
+    assert set(errors) == {str(key) for key in golden_values()[f"{name}/{tag}/taps_name"]}
+    assert_within(errors, TAPS)
     logits = golden_values()[f"{name}/{tag}/logits"]
     assert np.abs(taps["logits"] - logits).max() <= TAPS * np.abs(logits).max()
 
@@ -69,7 +52,7 @@ def test_gradients_of_read_variant_are_caffes(name: str, files: Path) -> None:
     cotangent = golden_values()[f"{name}/48x48/top_diff"]
     found = backward.gradients(*weights.read(files / f"{name}.caffemodel"), image("48x48"), cotangent)
     assert set(found) == {str(key) for key in golden_values()[f"{name}/48x48/grads_name"]}
-    assert_within(found, f"{name}/48x48/grads", GRADIENTS)
+    assert_within(golden_errors(found, f"{name}/48x48/grads"), GRADIENTS)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -100,64 +83,13 @@ def test_written_variant_has_the_layers_of_the_golden_file(name: str, golden: Pa
 
 # --- there and back
 
-CHOICES: dict[str, tuple[object, ...]] = {
-    "squeeze": ("avg", "max", "none"),
-    "gate": ("sigmoid", "tanh", "relu", "hard-sigmoid"),
-    "position": ("standard", "pre", "post", "identity", "identity-before", "3x3", "3x3-raw"),
-    "bias": (True, False),
-    "stages": (None, (1,), (2, 3)),
-    "width": (None, 3),
-    "groups": (1, 2),
-}
 
-
-def covering(choices: dict[str, tuple[object, ...]]) -> list[dict[str, object]]:
-    """Combinations in which every pair of values of two choices occurs."""
-    names = list(choices)
-    pairs = {
-        frozenset({(a, x), (b, y)})
-        for i, a in enumerate(names)
-        for b in names[i + 1 :]
-        for x, y in product(choices[a], choices[b])
-    }
-    found = []
-    everything = [dict(zip(names, values, strict=True)) for values in product(*choices.values())]
-    sets = [{frozenset({p, q}) for p in c.items() for q in c.items() if p[0] < q[0]} for c in everything]
-    while pairs:
-        best = max(range(len(everything)), key=lambda i: len(sets[i] & pairs))
-        found.append(everything[best])
-        pairs -= sets[best]
-    return found
-
-
-def variant(choice: dict[str, Any]) -> ResNetSpec:
-    """A small network with an SE record of these choices."""
-    values = dict(choice)
-    groups = values.pop("groups")
-    base = cases.TINY["tiny-se-resnext" if groups > 1 else "tiny-se-resnet"]
-    assert isinstance(base, ResNetSpec)
-    return replace(
-        base,
-        name="variant",
-        depths=(1, 2, 1),
-        reduce=(8, 8, 16),
-        width=(8, 8, 16),
-        out_channels=(16, 16, 32),
-        groups=groups,
-        se=SE(**values) if values["width"] else SE(**values, reduction=4),
-    )
-
-
-PAIRS = covering(CHOICES)
-
-
-def named(choice: dict[str, object]) -> str:
-    return "-".join(str(value).replace(" ", "") for value in choice.values())
-
-
-@pytest.mark.parametrize("choice", PAIRS, ids=named)
-def test_every_pair_of_choices_comes_back_bit_for_bit(choice: dict[str, Any], tmp_path: Path) -> None:
-    spec = variant(choice)
+@pytest.mark.parametrize("name", COVERING)
+@pytest.mark.parametrize("size", [lambda spec: spec, with_three_stages], ids=["two stages", "three stages"])
+def test_every_pair_of_choices_comes_back_bit_for_bit(
+    size: Callable[[ResNetSpec], ResNetSpec], name: str, tmp_path: Path
+) -> None:
+    spec = size(COVERING[name])
     arrays = cases.seeded(spec, 1)
     weights.write(tmp_path / "x.caffemodel", spec, arrays)
     found, read = weights.read(tmp_path / "x.caffemodel")

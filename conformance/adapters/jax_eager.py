@@ -1,5 +1,6 @@
-"""Flax without ``jit``: one operation after the other, so that nothing is fused; all taps and gradients."""
+"""Flax without ``jit``: one operation after the other, so that nothing is fused; all taps, gradients, and training."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -8,8 +9,10 @@ import numpy as np
 from conformance.adapters import ADAPTERS
 from conformance.adapters import jax as compiled
 from conformance.adapters.jax import build, version
+from conformance.reference.training import Batch, Recipe
+from weights.params import Params
 
-__all__ = ["NAME", "build", "gradients", "taps", "version"]
+__all__ = ["NAME", "build", "gradients", "taps", "train", "version"]
 
 NAME = ADAPTERS["jax_eager"].title
 
@@ -22,3 +25,8 @@ def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
 def gradients(model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool = False) -> dict[str, np.ndarray]:
     with jax.disable_jit():
         return compiled.gradients(model, x, cotangent, training)
+
+
+def train(model: Any, batches: Iterable[Batch], recipe: Recipe) -> Params:
+    with jax.disable_jit():
+        return compiled.train(model, batches, recipe)

@@ -53,7 +53,11 @@ def judge(name: str, answer: Answer, truth: Mapping[str, np.ndarray], question: 
 
 
 def relative_error(a: np.ndarray, b: np.ndarray) -> float:
-    """Max |a - b| / max |b|; inf where the shapes differ or either has a value that is not finite."""
+    """The error max |a - b| / max |b|; inf where the shapes differ or either has a value that is not finite.
+
+    A gate of ReLUs can switch a block off, and then b is all zeros. Such zeros come from comparisons and from products
+    with 0, which round nothing: zeros agree, with an error of 0, and any other number is off by inf.
+    """
     if a.shape != b.shape:
         return math.inf
     a = a.astype(np.float64, copy=False)

@@ -19,9 +19,10 @@ from conformance.judge.measure import relative_error
 from conformance.reference import forward
 from weights.networks.network import Network, as_network
 from weights.networks.parameters import schema
+from weights.networks.se import SE
 from weights.networks.spec import Spec
 
-from . import constants, excitation, geometry, layout, structure
+from . import choices, constants, excitation, geometry, layout, structure
 from .mutant import Arrays, Finding, Mutant, Nodes, Substitute
 from .substitution import StaleError, substituted
 
@@ -32,6 +33,7 @@ MUTANTS: dict[str, Mutant] = {
         *constants.MUTANTS,
         *layout.MUTANTS,
         *excitation.MUTANTS,
+        *choices.MUTANTS,
         *structure.MUTANTS,
     )
 }
@@ -47,13 +49,33 @@ def _shortened(spec: Any) -> Any:
     return replace(spec, depths=(1, 2), **cut)
 
 
+_UNIT = replace(
+    _shortened(cases.TINY["tiny-se-resnet"]),
+    depths=(1,),
+    reduce=(4,),
+    width=(8,),
+    out_channels=(8,),
+    se=SE(reduction=3),
+)
+
+
+def _unit(**changes: Any) -> Spec:
+    return replace(_UNIT, se=replace(_UNIT.se, **changes))
+
+
 NETWORKS: dict[str, Spec] = {
     "se-resnet": _shortened(cases.TINY["tiny-se-resnet"]),
     "se-resnext": _shortened(cases.TINY["tiny-se-resnext"]),
     "senet": _shortened(cases.TINY["tiny-senet"]),
     "se-bn-inception": cases.TINY["tiny-se-bn-inception"],
+    # One unit, with as many channels everywhere, so that an SE block has the same parameters wherever it stands.
+    "unit": _UNIT,
+    **{f"unit-{position}": _unit(position=position) for position in ("pre", "identity", "3x3")},
+    "unit-max": _unit(squeeze="max"),
+    "unit-no-squeeze": _unit(squeeze="none"),
+    "unit-hard-sigmoid": _unit(gate="hard-sigmoid"),
 }
-"""What the bugs are put into: two stages, or three modules, because they come in kinds and not in depths."""
+"""What the bugs are put into: two stages, three modules, one unit, because they come in kinds and not in depths."""
 
 
 def params_of(spec: Spec) -> Arrays:

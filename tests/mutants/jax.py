@@ -141,6 +141,44 @@ def reads_its_neighbour(self: InceptionModule, x: Array) -> Array:
     return self.se(self.concat(branches))
 
 
+# ---------------------------------------------------------------- the choices about the SE block
+
+
+def squeezes_the_batch(self: layers.GlobalAvgPool, x: Array) -> Array:
+    del self
+    return jnp.broadcast_to(x.mean((0, 1, 2)), (x.shape[0], x.shape[-1]))
+
+
+def takes_the_maxima_of_the_batch(self: layers.GlobalMaxPool, x: Array) -> Array:
+    del self
+    return jnp.broadcast_to(x.max((0, 1, 2)), (x.shape[0], x.shape[-1]))
+
+
+def gates_before_the_bias(self: SEBlock, x: Array) -> Array:
+    s = self.fc2(self.relu(self.fc1(self.pool(x))))
+    bias = self.fc2.bias.get_value()
+    s = self.gate(s - bias) + bias
+    return x * s[:, None, None, :]
+
+
+def averages_the_gates(self: SEBlock, x: Array) -> Array:
+    s = self.gate(self.fc2(self.relu(self.fc1(self.pool(x)))))
+    return x * s.mean((1, 2), keepdims=True)
+
+
+def slopes_by_fifths(self: layers.HardSigmoid, x: Array) -> Array:
+    del self
+    return jnp.clip(0.2 * x + 0.5, 0, 1)
+
+
+def excites_before_the_fork(self: Bottleneck, x: Array) -> Array:
+    x = self.se(x)
+    y = self.relu1(self.bn1(self.conv1(x)))
+    y = self.relu2(self.bn2(self.conv2(y)))
+    y = self.bn3(self.conv3(y))
+    return self.relu3(y + self.shortcut(x))
+
+
 SUBSTITUTES: Substitutes = {
     "pool-padded": (Substitute(resnet, "MaxPool", pads_by_1),),
     "pool-floor": (Substitute(MaxPool, "__call__", rounds_down),),
@@ -165,4 +203,10 @@ SUBSTITUTES: Substitutes = {
     "sum-minus": (Substitute(Bottleneck, "__call__", subtracts_the_shortcut),),
     "projection-unnormalised": (Substitute(Shortcut, "__call__", lacks_the_batch_norm),),
     "branch-reads-another": (Substitute(InceptionModule, "__call__", reads_its_neighbour),),
+    "squeeze-over-the-batch": (Substitute(layers.GlobalAvgPool, "__call__", squeezes_the_batch),),
+    "maximum-over-the-batch": (Substitute(layers.GlobalMaxPool, "__call__", takes_the_maxima_of_the_batch),),
+    "gate-before-the-bias": (Substitute(SEBlock, "__call__", gates_before_the_bias),),
+    "full-map-gate-averaged": (Substitute(SEBlock, "__call__", averages_the_gates),),
+    "hard-sigmoid-by-fifths": (Substitute(layers.HardSigmoid, "__call__", slopes_by_fifths),),
+    "se-before-the-fork": (Substitute(Bottleneck, "__call__", excites_before_the_fork),),
 }

@@ -1,12 +1,13 @@
 """Bugs in the code of the Keras port, each the function that it replaces."""
 
+from dataclasses import replace
 from typing import Any
 
 import keras
 from keras import ops
 from keras.layers import Add, Concatenate, Conv2D, Dropout, Identity, Subtract, ZeroPadding2D
 
-from se_tf import inception, layers, resnet
+from se_tf import inception, layers, resnet, se_block
 from se_tf.inception import unit
 from se_tf.layers import CHANNELS, AvgPool, BatchNorm, MaxPool, layer_name, relu
 from se_tf.resnet import shortcut
@@ -16,7 +17,7 @@ from weights.networks.resnet import BottleneckSpec
 
 from .mutant import Substitute, Substitutes
 
-BATCH_NORM, DROPOUT = BatchNorm.call, Dropout.call
+BATCH_NORM, DROPOUT, BOTTLENECK = BatchNorm.call, Dropout.call, resnet.bottleneck
 
 # ---------------------------------------------------------------- layers
 
@@ -151,6 +152,40 @@ def _first(*values: Any) -> Any:
     return a + 0 * total
 
 
+# ---------------------------------------------------------------- the choices about the SE block
+
+
+def squeezes_the_batch(self: layers.GlobalAveragePooling2D, x: Any) -> Any:
+    del self
+    return ops.mean(x, (0, 1, 2)) + 0 * x[:, 0, 0]
+
+
+def takes_the_maxima_of_the_batch(self: layers.GlobalMaxPooling2D, x: Any) -> Any:
+    del self
+    return ops.max(x, (0, 1, 2)) + 0 * x[:, 0, 0]
+
+
+def gates_before_the_bias(self: SEBlock, x: Any) -> Any:
+    s = self.fc2(self.relu(self.fc1(self.pool(x))))
+    s = self.gate(s - self.fc2.bias) + self.fc2.bias
+    return x * s[:, None, None, :]
+
+
+def averages_the_gates(self: SEBlock, x: Any) -> Any:
+    s = self.gate(self.fc2(self.relu(self.fc1(self.pool(x)))))
+    return x * ops.mean(s, (1, 2), keepdims=True)
+
+
+def slopes_by_fifths(x: Any) -> Any:
+    return ops.clip(0.2 * x + 0.5, 0, 1)
+
+
+def excites_before_the_fork(x: Any, b: BottleneckSpec, *, dtype: Any) -> Any:
+    assert b.se
+    x = SEBlock.of(b.se, name=layer_name(f"{b.name}.se"), dtype=dtype)(x)
+    return BOTTLENECK(x, replace(b, se=None), dtype=dtype)
+
+
 SUBSTITUTES: Substitutes = {
     "pool-padded": (Substitute(resnet, "MaxPool", pads_by_1),),
     "pool-floor": (Substitute(MaxPool, "call", rounds_down),),
@@ -175,4 +210,10 @@ SUBSTITUTES: Substitutes = {
     "sum-minus": (Substitute(keras.layers, "Add", subtracts_the_shortcut),),
     "projection-unnormalised": (Substitute(BatchNorm, "call", does_not_normalise_the_shortcut),),
     "branch-reads-another": (Substitute(inception, "inception_module", reads_its_neighbour),),
+    "squeeze-over-the-batch": (Substitute(layers.GlobalAveragePooling2D, "call", squeezes_the_batch),),
+    "maximum-over-the-batch": (Substitute(layers.GlobalMaxPooling2D, "call", takes_the_maxima_of_the_batch),),
+    "gate-before-the-bias": (Substitute(SEBlock, "call", gates_before_the_bias),),
+    "full-map-gate-averaged": (Substitute(SEBlock, "call", averages_the_gates),),
+    "hard-sigmoid-by-fifths": (Substitute(se_block.GATES, "hard-sigmoid", slopes_by_fifths),),
+    "se-before-the-fork": (Substitute(resnet, "bottleneck", excites_before_the_fork),),
 }

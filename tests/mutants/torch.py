@@ -122,6 +122,43 @@ def reads_its_neighbour(self: InceptionModule, x: Tensor) -> Tensor:
     return self.se(self.concat(branches))
 
 
+# ---------------------------------------------------------------- the choices about the SE block
+
+
+def squeezes_the_batch(self: layers.GlobalAvgPool, x: Tensor) -> Tensor:
+    del self
+    return x.mean((0, 2, 3)).expand(x.shape[:2])
+
+
+def takes_the_maxima_of_the_batch(self: layers.GlobalMaxPool, x: Tensor) -> Tensor:
+    del self
+    return x.amax((0, 2, 3)).expand(x.shape[:2])
+
+
+def gates_before_the_bias(self: SEBlock, x: Tensor) -> Tensor:
+    s = self.fc2(self.relu(self.fc1(self.pool(x))))
+    s = self.gate(s - self.fc2.bias) + self.fc2.bias
+    return x * s[:, :, None, None]
+
+
+def averages_the_gates(self: SEBlock, x: Tensor) -> Tensor:
+    s = self.gate(self.fc2(self.relu(self.fc1(self.pool(x)))))
+    return x * s.mean((2, 3), keepdim=True)
+
+
+def slopes_by_fifths(self: layers.HardSigmoid, x: Tensor) -> Tensor:
+    del self
+    return (0.2 * x + 0.5).clamp(0, 1)
+
+
+def excites_before_the_fork(self: Bottleneck, x: Tensor) -> Tensor:
+    x = self.se(x)
+    y = self.relu1(self.bn1(self.conv1(x)))
+    y = self.relu2(self.bn2(self.conv2(y)))
+    y = self.bn3(self.conv3(y))
+    return self.relu3(y + self.shortcut(x))
+
+
 SUBSTITUTES: Substitutes = {
     "pool-padded": (Substitute(resnet, "max_pool", pads_by_1),),
     "pool-floor": (Substitute(resnet, "max_pool", rounds_down),),
@@ -144,4 +181,10 @@ SUBSTITUTES: Substitutes = {
     "sum-minus": (Substitute(Bottleneck, "forward", subtracts_the_shortcut),),
     "projection-unnormalised": (Substitute(Shortcut, "forward", lacks_the_batch_norm),),
     "branch-reads-another": (Substitute(InceptionModule, "forward", reads_its_neighbour),),
+    "squeeze-over-the-batch": (Substitute(layers.GlobalAvgPool, "forward", squeezes_the_batch),),
+    "maximum-over-the-batch": (Substitute(layers.GlobalMaxPool, "forward", takes_the_maxima_of_the_batch),),
+    "gate-before-the-bias": (Substitute(SEBlock, "forward", gates_before_the_bias),),
+    "full-map-gate-averaged": (Substitute(SEBlock, "forward", averages_the_gates),),
+    "hard-sigmoid-by-fifths": (Substitute(layers.HardSigmoid, "forward", slopes_by_fifths),),
+    "se-before-the-fork": (Substitute(Bottleneck, "forward", excites_before_the_fork),),
 }

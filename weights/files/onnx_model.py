@@ -10,7 +10,7 @@ from weights.errors import InputError
 from weights.files import metadata
 from weights.files.onnx_operators import operator, window
 from weights.networks.network import Network, as_network
-from weights.networks.operations import GlobalPool, Linear, Scale
+from weights.networks.operations import Act, GlobalPool, Linear, Scale
 from weights.networks.parameters import check, schema
 from weights.networks.sizes import shapes
 from weights.networks.spec import Spec
@@ -72,12 +72,21 @@ def model(of: Network | Spec, params: Mapping[str, np.ndarray], taps: tuple[str,
         tape.op("Unsqueeze", [value, axes], name=name, output=result)
         return result
 
+    def sixth(value: Any, name: str) -> Any:
+        # Attributes are floats: the 1/6 of ONNX's HardSigmoid would be off by 1e-8 in a model of float64.
+        six, result = (ir.val(f"{name}.{what}", dtype=kind) for what in ("six", "sixth"))
+        tape.op("Constant", [], {"value": ir.tensor(np.array(6, dtype))}, name=f"{name}.six", output=six)
+        tape.op("Div", [value, six], name=f"{name}.sixth", output=result)
+        return result
+
     values = {"data": ir.val("data", dtype=kind, shape=("batch", 3, "height", "width"))}
     for node in network.nodes:
         inputs = [values[name] for name in node.inputs]
         held = list(leaves.get(node.module, []))
         name, attributes = operator(node.op)
         match node.op:
+            case Act("hard-sigmoid"):
+                inputs = [sixth(inputs[0], node.name)]
             case GlobalPool():
                 inputs.append(axes)
             case Scale() if len(sizes[node.inputs[1]]) == 1:

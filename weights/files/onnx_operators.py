@@ -65,7 +65,7 @@ ACTIVATIONS: Mapping[Activation, tuple[str, dict[str, Any]]] = {
     "relu": ("Relu", {}),
     "sigmoid": ("Sigmoid", {}),
     "tanh": ("Tanh", {}),
-    "hard-sigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
+    "hard-sigmoid": ("HardSigmoid", {"alpha": 1.0, "beta": 0.5}),  # of a sixth of x: an attribute holds no exact 1/6
 }
 
 
