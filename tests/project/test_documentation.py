@@ -18,7 +18,7 @@ from PIL import Image
 import weights
 from conformance import cases, cli
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 SOURCES = [*ROOT.glob("se_*/se_block.py"), ROOT / "examples" / "functional_jax" / "adapter.py"]
 """What the pages quote."""

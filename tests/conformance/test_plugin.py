@@ -175,7 +175,7 @@ OWN_PACKAGES = {
 
 def test_plugin_works_where_a_project_has_packages_of_our_names(pytester, monkeypatch):
     monkeypatch.setenv(
-        "PYTHONPATH", str(Path(__file__).parents[1])
+        "PYTHONPATH", str(Path(__file__).parents[2])
     )  # this copy of senet, also where another is installed
     for name, text in OWN_PACKAGES.items():
         path = pytester.path / name

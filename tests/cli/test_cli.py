@@ -289,7 +289,7 @@ def test_demo_converts_compares_and_reports_a_checkpoint(caffemodel, folder):
 
 def test_demo_prints_next_commands_that_run(caffemodel, folder, monkeypatch):
     monkeypatch.setenv("PATH", "/usr/bin:/bin")  # no environment is active
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))  # and what is installed may be another checkout
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # and what is installed may be another checkout
     done = senet("demo", "--caffemodel", caffemodel, "--output", folder / "next", "--frameworks", "numpy")
     following = done.stdout[done.stdout.index("Next") :].removeprefix("Next").splitlines()
     assert len(following) == 2

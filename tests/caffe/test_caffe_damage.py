@@ -20,7 +20,7 @@ from weights.caffe.file import load
 from weights.errors import InputWarning
 from weights.protobuf import tag, to_varint
 
-LEGACY = Path(__file__).parent / "data/legacy"
+LEGACY = Path(__file__).parents[1] / "data/legacy"
 SOUND = [
     (LEGACY / f"{name}.caffemodel").read_bytes()
     for name in ("v2_float", "double_data", "legacy_4d", "unpacked", "chunked", "unknown_fields")

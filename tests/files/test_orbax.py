@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from networks import INCEPTION, INFO, SENET, same, seeded
+from odd_networks import INCEPTION, INFO, SENET, same, seeded
 
 from weights import MODELS, InputError, Params, read, write
 from weights.files import orbax

@@ -13,7 +13,7 @@ from conformance.cases import TINY, seeded
 from conformance.cli import main
 from pytest_senet import Conformance
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 SPEC = TINY["tiny-se-resnet"]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from networks import INCEPTION, SENET, same, seeded
+from odd_networks import INCEPTION, SENET, same, seeded
 
 from weights import MODELS, SE, InputError, Spec, read, schema, write
 from weights.files.safetensors import save_tensors

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from networks import INCEPTION, SENET, same, seeded
+from odd_networks import INCEPTION, SENET, same, seeded
 
 from weights import MODELS, InputError, Params, schema
 from weights.files.state_dict import IMAGENET, from_state, to_state

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from networks import INFO, SENET, same, seeded
+from odd_networks import INFO, SENET, same, seeded
 
 import weights
 from weights import CAFFE, Checkpoint, Info, InputError, Params, Preprocessing, read, write

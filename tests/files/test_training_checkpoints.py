@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from networks import SENET, same, seeded
+from odd_networks import SENET, same, seeded
 
 from weights import MODELS, InputError, read, schema, write
 from weights.errors import InputWarning

@@ -325,7 +325,7 @@ def test_browser_shows_page_without_overflow(network, width, error, tmp_path):
 
 
 def test_readme_quotes_the_blocks():
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     readme = (root / "README.md").read_text()
     snippets = re.findall(r"```python\n(def (?:forward|__call__|call)\(.*?)```", readme, re.S)
     assert len(snippets) == 3

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from networks import INCEPTION, INFO, SENET, seeded
+from odd_networks import INCEPTION, INFO, SENET, seeded
 
 from weights import InputError, schema
 from weights.change.classifier import with_classes

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PACKAGES = ("weights", "conformance", "se_torch", "se_jax", "se_tf")
 LEFT = shutil.ignore_patterns(".git", ".venv*", "__pycache__", "demo", "build", "*.egg-info", "shared")
 

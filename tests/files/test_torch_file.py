@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import INCEPTION, INFO, SENET, same, seeded
+from odd_networks import INCEPTION, INFO, SENET, same, seeded
 
 from weights import InputError, Params, read, write
 from weights.files import torch as torch_file

@@ -19,7 +19,7 @@ from weights.caffe.layers import layers
 from weights.networks.operations import Conv, GlobalPool, Linear, Op
 from weights.networks.operations import _Operation as Operation
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from networks import INCEPTION, INFO, SENET, same, seeded
+from odd_networks import INCEPTION, INFO, SENET, same, seeded
 
 from weights import CAFFE, MODELS, SE, InputError, Preprocessing, Spec, read, schema, write
 from weights.change import with_classes

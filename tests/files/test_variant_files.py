@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from networks import same
+from odd_networks import same
 from variants import COVERING
 
 from conformance.cases import seeded

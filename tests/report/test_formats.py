@@ -17,7 +17,7 @@ from conformance.report.markdown import to_markdown
 from conformance.report.run import Run, to_json
 
 SPEC = TINY["tiny-se-resnet"]
-DOCUMENTED = Path(__file__).parents[1] / "docs" / "formats.md"
+DOCUMENTED = Path(__file__).parents[2] / "docs" / "formats.md"
 
 
 @pytest.fixture(scope="module")

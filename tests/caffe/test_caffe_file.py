@@ -14,7 +14,7 @@ from weights.caffe.net import Layer, Net, fits
 from weights.errors import InputWarning
 from weights.protobuf import tag, to_varint
 
-LEGACY = Path(__file__).parent / "data/legacy"
+LEGACY = Path(__file__).parents[1] / "data/legacy"
 GOOD = sorted(p.name.removesuffix(".expected.npz") for p in LEGACY.glob("*.expected.npz"))
 BINARY = [name for name in GOOD if not name.endswith(".h5")]
 WRITTEN_BY_CAFFE = ["v2_float.caffemodel", "double_data.caffemodel"]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from networks import INCEPTION, INFO, SENET, same, seeded
+from odd_networks import INCEPTION, INFO, SENET, same, seeded
 
 from weights import InceptionSpec, Params, Spec, read, schema, write
 

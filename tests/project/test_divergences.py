@@ -18,7 +18,7 @@ DEMONSTRATIONS = {
     **pooling.DEMONSTRATIONS,
     **functions.DEMONSTRATIONS,
 }
-PAGE = Path(__file__).parents[1] / "docs" / "divergences.md"
+PAGE = Path(__file__).parents[2] / "docs" / "divergences.md"
 
 
 def test_every_entry_has_a_demonstration_and_every_demonstration_an_entry():
