@@ -144,6 +144,8 @@ def test_weights_that_keras_saved_are_read(se_tf, tmp_path):
     model = se_tf.build(SENET)
     model.save_weights(tmp_path / "saved.weights.h5")
     assert same(read(tmp_path / "saved.weights.h5", spec=SENET)[1], se_tf.dump(model))
+    assert read(tmp_path / "saved.weights.h5").info.assumed == ()
+    _edit(tmp_path / "saved.weights.h5", lambda values: values.pop("vars"))  # as of a model that notes nothing
     assert "stride_on_3x3" in read(tmp_path / "saved.weights.h5").info.assumed
 
 
