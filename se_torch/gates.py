@@ -1,9 +1,10 @@
 """What the SE blocks of a network let through, in PyTorch. Compare the same file of se_jax and se_tf."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from se_torch.network import Network
 from se_torch.se_block import SEBlock
@@ -28,11 +29,14 @@ def gates(model: Network, x: Tensor) -> dict[str, Tensor]:
 
 
 @contextmanager
-def _kept(model: Network) -> Iterator[dict[str, Tensor]]:
+def _kept(model: Network) -> Generator[dict[str, Tensor]]:
     found: dict[str, Tensor] = {}
 
-    def keep(name: str, gate: nn.Module) -> nn.modules.module.RemovableHandle:
-        return gate.register_forward_hook(lambda _module, _inputs, output: found.__setitem__(name, output))
+    def keep(name: str, gate: nn.Module) -> RemovableHandle:
+        def hook(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            found[name] = output
+
+        return gate.register_forward_hook(hook)
 
     blocks = [(path, module) for path, module in model.named_modules() if isinstance(module, SEBlock)]
     hooks = [keep(path.removesuffix(".se"), block.gate) for path, block in blocks]

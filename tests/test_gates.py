@@ -17,7 +17,7 @@ import se_jax
 import se_tf
 import se_torch
 from conformance import cases
-from weights import SE, Spec
+from weights import SE, ResNetSpec, Spec
 
 RESNET = cases.TINY["tiny-se-resnet"]
 NETWORKS = {
@@ -37,7 +37,7 @@ def by_torch(spec: Spec, params: Mapping[str, np.ndarray], x: np.ndarray) -> dic
 def by_jax(spec: Spec, params: Mapping[str, np.ndarray], x: np.ndarray) -> dict[str, np.ndarray]:
     with jax.enable_x64(True):
         model = se_jax.restore(spec, params, "float64")
-        found = nnx.jit(se_jax.gates)(model, x.transpose(0, 2, 3, 1))
+        found = nnx.jit(se_jax.gates)(model, jax.numpy.asarray(x.transpose(0, 2, 3, 1)))
         return {name: nchw(np.asarray(gate)) for name, gate in found.items()}
 
 
@@ -93,4 +93,5 @@ def test_keras_networks_follow_the_global_dtype_policy(policy: Callable[[Any], N
     assert (model.get_layer("fc").variable_dtype, model.get_layer("fc").compute_dtype) == ("float32", "bfloat16")
     assert se_tf.build(RESNET, "float64").dtype_policy.name == "float64"
     assert se_tf.restore(RESNET, cases.seeded(RESNET, 1)).dtype_policy.name == "mixed_bfloat16"
+    assert isinstance(RESNET, ResNetSpec)
     assert se_tf.ResNet(RESNET).dtype_policy.name == "mixed_bfloat16"

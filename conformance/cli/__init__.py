@@ -17,7 +17,7 @@ from conformance.cli import checkpoints, classification, comparison, demonstrati
 class _Commands(click.Group):
     """Commands whose failures are one line on stderr and an exit code, never a traceback."""
 
-    def main(self, *args: Any, **extra: Any) -> Any:  # Any: click's own signature
+    def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401, click's own signature
         try:
             code = super().main(*args, **{**extra, "standalone_mode": False})
         except click.Abort:
@@ -29,7 +29,7 @@ class _Commands(click.Group):
             code = _fail(error.format_message(), 2)
         sys.exit(code if isinstance(code, int) else 0)
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401, click's own signature
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()

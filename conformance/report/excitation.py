@@ -1,7 +1,7 @@
-"""What SE blocks let through for photographs of several classes: means, deviations, the most and least excited channels.
+"""What SE blocks let through for photographs of several classes: means, deviations, extreme channels.
 
-Figures 6 and 7 of the paper (arXiv 1709.01507v4) show the last blocks of the stages: the mean activation of each channel
-of a gate over the photographs of a class, and one deviation up and down.
+Figures 6 and 7 of the paper (arXiv 1709.01507v4) show the last blocks of the stages: the mean activation of each
+channel of a gate over the photographs of a class, and one deviation up and down.
 """
 
 from collections.abc import Mapping, Sequence
