@@ -100,7 +100,7 @@ class Conformance:
             found = cases.find(named).network()
             height, width = size or self.size or SIZE
             params = params or cases.seeded(found, self.seed)
-            x = cases.image(self.seed + 1, 1, height, width)
+            x = cases.image(self.seed + 1, 1, height, width, found.in_channels)
             cotangent = cases.top_diff(self.seed + 2, 1, *shapes(found, height, width)[found.output.name])
             both = tuple(verdicts(adapter, found, params, x, cotangent, dtype or self.dtype))
             for verdict, what in zip(both, ("tap", "gradient"), strict=False):

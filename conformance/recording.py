@@ -21,7 +21,7 @@ from conformance.judge.progress import SILENT, Progress
 from conformance.judge.question import Backward, Forward, Given
 from conformance.judge.verdict import Comparison
 from conformance.report.run import Compared, Input, Machine, Run, Weights, top
-from weights.images import prepare
+from weights.images import prepare, takes_photographs
 from weights.networks.cost import cost
 from weights.networks.spec import Spec
 from weights.params import CAFFE, Info, Params
@@ -107,9 +107,10 @@ def _with_the_reference(source: Checkpoint, asked: Asked, progress: Progress) ->
     conditions = Conditions(isolated=asked.isolated, progress=progress)
     expected = params.info.preprocessing or CAFFE
     if source.photo is None:
-        x = cases.image(SEED, 1, *(source.size or (expected.crop, expected.crop)))
+        x = cases.image(SEED, 1, *(source.size or (expected.crop, expected.crop)), spec.in_channels)
         seen = Input(what=f"noise of seed {SEED}", shape=x.shape)
     else:
+        takes_photographs(spec, source.photo)
         x = prepare(source.photo, expected, source.size)
         what = f"the photograph {source.photo.name}"
         said = str(expected) + ("" if params.info.preprocessing else _ASSUMED)

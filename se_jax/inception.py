@@ -49,7 +49,7 @@ class Stem(nnx.Module):
 
     def __init__(self, spec: InceptionSpec, *, dtype: str, rngs: nnx.Rngs) -> None:
         (out1, kernel1), (out2, kernel2), (out3, kernel3) = spec.stem
-        self.conv1 = conv(3, out1, kernel1, 2, dtype=dtype, rngs=rngs)
+        self.conv1 = conv(spec.in_channels, out1, kernel1, 2, dtype=dtype, rngs=rngs)
         self.bn1 = BatchNorm(out1, spec.eps, dtype=dtype, rngs=rngs)
         self.relu1 = ReLU()
         self.pool1 = MaxPool(stride=2, pad=0)

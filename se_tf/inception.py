@@ -19,7 +19,7 @@ class Inception(Network):
 
     def __init__(self, spec: InceptionSpec, *, dtype: Any = None, **kwargs: Any) -> None:
         policy = keras.dtype_policies.get(dtype)
-        images = keras.Input((None, None, 3), dtype=policy.compute_dtype, name="data")
+        images = keras.Input((None, None, spec.in_channels), dtype=policy.compute_dtype, name="data")
         x = stem(images, spec, dtype=policy)
         for block in spec.blocks():
             x = inception_module(x, block, dtype=policy)

@@ -19,7 +19,7 @@ class ResNet(Network):
 
     def __init__(self, spec: ResNetSpec, *, dtype: Any = None, **kwargs: Any) -> None:
         policy = keras.dtype_policies.get(dtype)
-        images = keras.Input((None, None, 3), dtype=policy.compute_dtype, name="data")
+        images = keras.Input((None, None, spec.in_channels), dtype=policy.compute_dtype, name="data")
         x = stem(images, spec, dtype=policy)
         for block in spec.blocks():
             x = bottleneck(x, block, dtype=policy)

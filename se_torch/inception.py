@@ -49,7 +49,7 @@ class Stem(nn.Module):
     def __init__(self, spec: InceptionSpec) -> None:
         super().__init__()
         (out1, kernel1), (out2, kernel2), (out3, kernel3) = spec.stem
-        self.conv1 = conv(3, out1, kernel1, stride=2)
+        self.conv1 = conv(spec.in_channels, out1, kernel1, stride=2)
         self.bn1 = BatchNorm(out1, spec.eps)
         self.relu1 = nn.ReLU()
         self.pool1 = max_pool(stride=2, pad=0)

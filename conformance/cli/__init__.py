@@ -17,7 +17,7 @@ from conformance.cli import checkpoints, classification, comparison, demonstrati
 class _Commands(click.Group):
     """Commands whose failures are one line on stderr and an exit code, never a traceback."""
 
-    def main(self, *args: Any, **extra: Any) -> Any:  # Any: click's own signature
+    def main(self, *args: Any, **extra: Any) -> Any:
         try:
             code = super().main(*args, **{**extra, "standalone_mode": False})
         except click.Abort:

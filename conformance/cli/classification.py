@@ -45,7 +45,7 @@ def classify(
     from conformance.report.run import top
     from conformance.report.table import aligned
     from weights import InputError
-    from weights.images import prepare
+    from weights.images import prepare, takes_photographs
 
     options.check_adapters([framework])
     bars = Bars()
@@ -60,6 +60,7 @@ def classify(
     if spec.classes == 1000 and not info.labels and not info.class_names:
         raise InputError(f"{file}: does not say which classes it counts; state --labels or --class-names")
     options.say_what_is_assumed(file, found)
+    takes_photographs(spec, photo)
     x = prepare(photo, info.preprocessing)
     with bars.busy(f"Classifying with {framework}"):
         best = top(logits(framework, spec, params, x), info.labels, count, info.class_names)

@@ -60,7 +60,7 @@ def excite(
     from conformance.report.excitation import HEADER, excited, rows, to_dict
     from conformance.report.table import aligned
     from weights import InputError
-    from weights.images import prepare
+    from weights.images import prepare, takes_photographs
     from weights.storage.whole import replacing
 
     if plot and plot.suffix.lower() not in (".png", ".svg"):
@@ -79,6 +79,7 @@ def excite(
     if found.info.preprocessing is None:
         raise InputError(f"{file}: does not say how images are prepared; state --preprocessing (caffe, imagenet, ...)")
     options.say_what_is_assumed(file, found)
+    takes_photographs(found.spec, photos[0])
     gates = {}
     for kind, members in classes.items():
         x = np.concatenate([prepare(photo, found.info.preprocessing) for photo in members])

@@ -136,7 +136,7 @@ def grouped(**records: type) -> Callable[[Callable[..., None]], Callable[..., No
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @wraps(command)
-        def called(**values: Any) -> None:  # Any: what click hands over
+        def called(**values: Any) -> None:
             for name, record in records.items():
                 values[name] = record(**{field.name: values.pop(field.name) for field in fields(record)})
             command(**values)

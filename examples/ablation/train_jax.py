@@ -12,7 +12,7 @@ from weights import Spec
 
 
 @nnx.jit
-def step(model: nnx.Module, optimizer: nnx.Optimizer, x: jax.Array, classes: jax.Array) -> jax.Array:
+def step(model: nnx.Module, optimizer: nnx.Optimizer[nnx.Module], x: jax.Array, classes: jax.Array) -> jax.Array:
     """One step of the optimizer; the loss before it."""
 
     def loss(model: nnx.Module) -> jax.Array:

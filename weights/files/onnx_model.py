@@ -79,7 +79,7 @@ def model(of: Network | Spec, params: Mapping[str, np.ndarray], taps: tuple[str,
         tape.op("Div", [value, six], name=f"{name}.sixth", output=result)
         return result
 
-    values = {"data": ir.val("data", dtype=kind, shape=("batch", 3, "height", "width"))}
+    values = {"data": ir.val("data", dtype=kind, shape=("batch", network.in_channels, "height", "width"))}
     for node in network.nodes:
         inputs = [values[name] for name in node.inputs]
         held = list(leaves.get(node.module, []))

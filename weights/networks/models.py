@@ -154,14 +154,14 @@ def to_dict(spec: Spec) -> dict[str, Any]:
     """A record as plain data (for JSON), with the family's name under "family".
 
     The SE record stands as its "reduction", None without SE blocks; those of its choices that are not the published
-    networks' follow under "se".
+    networks' follow under "se". Channels of the image are stated where they are not 3.
     """
     values = asdict(spec)
     data: dict[str, Any] = {"family": spec.family}
     for name in field_names(spec):
         if name == "se":
             data["reduction"] = spec.se.reduction if spec.se else None
-        else:
+        elif name != "in_channels" or spec.in_channels != 3:
             data[name] = values[name]
     if spec.se:
         published = asdict(SE(reduction=spec.se.reduction))
