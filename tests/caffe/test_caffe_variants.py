@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -152,7 +153,8 @@ def test_wrong_guess_cannot_pass(what: str, monkeypatch: pytest.MonkeyPatch) -> 
     spec = replace(VARIANTS["gate-tanh"], se=SE(reduction=4))
     net = Net("net", tuple(d.layer for d in layers(spec, (64, 64))))
     assert recognise(net).network.spec
-    monkeypatch.setattr("weights.caffe.recognise.GUESSES", (lambda _: replace(spec, se=WRONG[what]),))
+    wrong = SimpleNamespace(from_network=lambda _: replace(spec, se=WRONG[what]))
+    monkeypatch.setattr("weights.caffe.recognise.FAMILIES", {"wrong": wrong})
     with pytest.raises(InputError, match=r"layer '.*' .* expected .*, found "):
         recognise(net)
 
@@ -227,4 +229,15 @@ def test_block_that_is_no_variant_is_one_error_that_names_the_layer(case: str) -
         recognise(net, "file")
     assert str(error.value).startswith(f"file: layer '{layer}' (")
     assert why in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_file_whose_block_is_no_variant_is_not_read_and_the_error_names_file_and_layer(tmp_path: Path) -> None:
+    name, path = "gate-tanh", tmp_path / "other.caffemodel"
+    whole = with_blobs(VARIANTS[name], params(name), (64, 64))
+    other = [replace(x, type="ELU") if x.name == "conv3_1_prob" else x for x in whole]
+    caffe_file.save(path, Net("net", tuple(other)))
+    with pytest.raises(InputError) as error:
+        weights.read(path)
+    assert str(error.value).startswith(f"{path}: layer 'conv3_1_prob' (")
     assert "\n" not in str(error.value)

@@ -152,6 +152,24 @@ def test_every_choice_survives_data(se: SE | None):
     assert from_dict(to_dict(spec)) == spec
 
 
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"gate": "softmax"}, "gate is 'softmax', expected one of sigmoid"),
+        ({"stages": [1, 5]}, "SE blocks in stage 5 of 4"),
+        ({"width": 0}, "width is '0', expected a whole number from 1"),
+        ({"pooling": "avg"}, "unknown field pooling; the fields are reduction, width"),
+    ],
+    ids=str,
+)
+def test_invalid_choices_in_data_are_one_clear_error(choice: dict[str, Any], message: str):
+    data = to_dict(replace(TINY_RESNET, se=SE(reduction=2, gate="tanh")))
+    with pytest.raises(InputError) as caught:
+        from_dict(data | {"se": data["se"] | choice})
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_unknown_network_names_the_nearest():
     with pytest.raises(InputError, match=r"unknown network 'seresnet-50': did you mean .*se-resnet-50"):
         find("seresnet-50")
