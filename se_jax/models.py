@@ -72,6 +72,7 @@ def _constructor(network: Callable[..., N], name: str, title: str) -> Constructo
         return _made(network, find(name, classes=classes, **changes), dtype, rngs)
 
     construct.__doc__ = f"{title}: ``build({name!r}, classes=classes, ...)``."
+    construct.__annotations__["return"] = network
     construct.__name__ = construct.__qualname__ = re.sub(r"-(\d)", r"\1", name).replace("-", "_")
     return construct
 

@@ -93,3 +93,26 @@ def test_released_file_read_without_its_classifier_has_no_label_order() -> None:
 @pytest.mark.parametrize("size", [None, (1, 1), (224, 300)])
 def test_size_that_is_no_square_image_does_not_count(size: tuple[int, int] | None) -> None:
     assert expectations(MODELS["senet-154"], "0" * 64, size).preprocessing == CAFFE
+
+
+def test_input_size_of_a_definition_travels_where_no_preprocessing_states_it(tmp_path: Path) -> None:
+    path, between, last = (
+        bare(tmp_path / "x.caffemodel", crop=64),
+        tmp_path / "x.safetensors",
+        tmp_path / "y.caffemodel",
+    )
+    weights.write(between, weights.read(path))
+    found = weights.read(between)
+    assert found.info.input_size == (64, 64)
+    weights.write(last, found)
+    assert last.read_bytes() == path.read_bytes()
+    stated = replace(found.info, preprocessing=CAFFE)
+    weights.write(last, found.spec, found.params, info=stated)
+    assert weights.read(last).info.input_size is None
+
+
+def test_names_of_classes_stand_in_the_notes(tmp_path: Path) -> None:
+    spec = replace(KNOWN, classes=2)
+    info = Info(class_names=("cat", "dog"))
+    weights.write(tmp_path / "x.caffemodel", spec, Params(cases.seeded(spec, 1), info))
+    assert weights.read(tmp_path / "x.caffemodel").info.class_names == ("cat", "dog")

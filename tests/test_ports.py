@@ -180,7 +180,7 @@ def error(found: np.ndarray, expected: np.ndarray) -> float:
 @pytest.mark.parametrize(
     "name", ["tiny-se-resnet", "tiny-se-resnext", "tiny-senet", "tiny-se-bn-inception", "tiny-resnet"]
 )
-def test_logits_are_caffes(port: Port, name: str) -> None:
+def test_logits_equal_caffes(port: Port, name: str) -> None:
     data, params = golden_data(name), golden_params(name)
     model = port.package.restore(TINY[name], params, "float64")
     for tag in ("64x64", "67x51" if "inception" in name else "67x59"):
@@ -188,7 +188,7 @@ def test_logits_are_caffes(port: Port, name: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", E)
-def test_computes_in_the_dtype_asked_for(port: Port, dtype: str) -> None:
+def test_network_computes_in_the_dtype_asked_for(port: Port, dtype: str) -> None:
     x = image(1, 2, 40, 33).astype(np.float64)
     exact = port.call(port.model(), x)
     model = port.model(dtype=dtype)
@@ -200,7 +200,7 @@ def test_computes_in_the_dtype_asked_for(port: Port, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["tiny-senet", "tiny-se-bn-inception", "tiny-bn-inception"])
-def test_what_is_loaded_is_dumped_bit_for_bit(port: Port, name: str) -> None:
+def test_dump_returns_loaded_parameters_bit_for_bit(port: Port, name: str) -> None:
     params = seeded(TINY[name], 3)
     params.info = replace(
         params.info,
@@ -218,14 +218,14 @@ def test_what_is_loaded_is_dumped_bit_for_bit(port: Port, name: str) -> None:
     assert found.info == params.info
 
 
-def test_a_dump_is_a_copy(port: Port) -> None:
+def test_dump_returns_copies(port: Port) -> None:
     model = port.model()
     before = port.package.dump(model)
     port.package.load(model, seeded(SMALL, 2))
     assert all(np.array_equal(before[k], a) for k, a in seeded(SMALL, 1).items())
 
 
-def test_loading_lists_all_that_does_not_fit_and_changes_nothing(port: Port) -> None:
+def test_load_lists_every_misfit_and_changes_nothing(port: Port) -> None:
     model = port.model()
     params = dict(seeded(SMALL, 2))
     del params["stage1.0.conv1.weight"]
@@ -247,7 +247,7 @@ def test_loading_lists_all_that_does_not_fit_and_changes_nothing(port: Port) -> 
     [TINY["tiny-senet"], TINY["tiny-se-bn-inception"], replace(SMALL, se=SE(reduction=4, position="post"))],
     ids=["residual", "inception", "post"],
 )
-def test_features_are_the_taps_of_the_whole_network(port: Port, spec: Spec) -> None:
+def test_features_equal_the_taps_of_the_whole_network(port: Port, spec: Spec) -> None:
     model, x = port.model(spec), image(1, 1, 64, 96).astype(np.float64)
     names = feature_nodes(spec)
     features = port.features(model, x)
@@ -257,7 +257,7 @@ def test_features_are_the_taps_of_the_whole_network(port: Port, spec: Spec) -> N
     assert all(error(m, t) < E["float64"] for m, t in zip(features, port.taps(model, x, names), strict=True))
 
 
-def test_the_four_strides_of_an_inception_network(port: Port) -> None:
+def test_inception_networks_have_maps_at_four_strides(port: Port) -> None:
     spec = replace(MODELS["se-bn-inception"], classes=0)
     assert feature_nodes(spec) == ("stem.relu3", "inception3b", "inception4d", "inception5b")
     maps = port.features(port.package.restore(spec, seeded(spec, 1)), np.zeros((1, 3, 64, 64), np.float32))
@@ -284,7 +284,7 @@ def test_every_node_is_a_module_of_that_name(port: Port, spec: Spec) -> None:
 
 
 @pytest.mark.parametrize("classes", [0, 3])
-def test_other_numbers_of_classes(port: Port, classes: int) -> None:
+def test_class_count_can_be_set(port: Port, classes: int) -> None:
     spec, x = replace(SMALL, classes=classes), image(1, 2, 40, 33).astype(np.float64)
     model = port.model(spec)
     found = port.call(model, x)
@@ -293,7 +293,7 @@ def test_other_numbers_of_classes(port: Port, classes: int) -> None:
         assert error(found, port.features(model, x)[-1].mean((2, 3))) < E["float64"]
 
 
-def test_training_uses_and_moves_the_statistics_and_inference_does_not(port: Port) -> None:
+def test_training_alone_moves_the_statistics(port: Port) -> None:
     x = image(1, 2, 48, 48).astype(np.float64)
     model = port.model(replace(SMALL, dropout=0.0))
     before, at_rest = port.package.dump(model), port.call(model, x)
@@ -329,7 +329,7 @@ def test_a_fresh_network_is_initialised_for_training(port: Port) -> None:
             assert np.all(params[p.name] == (p.leaf in ("weight", "running_var")))
 
 
-def test_constructors_make_what_they_are_called(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_constructors_build_the_network_of_their_name(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
     models = import_module(f"{port.package.__name__}.models")
     monkeypatch.setattr(models, "_made", lambda network, spec, *_args: (network, spec))
     for name, spec in MODELS.items():
@@ -378,7 +378,7 @@ def test_constructors_show_their_name_and_arguments(port: Port) -> None:
 
 
 @pytest.mark.parametrize("name", ["se-resnet-50", "bn-inception"])
-def test_parameters_in_full_size(port: Port, name: str) -> None:
+def test_parameter_count_equals_the_cost(port: Port, name: str) -> None:
     if port.name == "torch":
         import torch
 
@@ -407,7 +407,7 @@ def test_statistics_after_training_are_written_for_caffe_without_the_factors_of_
     assert set(found.info.factors.values()) == {1.0}
 
 
-def test_from_pretrained(port: Port, tmp_path: Any) -> None:
+def test_from_pretrained_returns_the_checkpoint_in_inference_mode(port: Port, tmp_path: Any) -> None:
     params = seeded(SMALL, 1)
     write(tmp_path / "small.safetensors", SMALL, params)
     model = port.package.from_pretrained(tmp_path / "small.safetensors", dtype="float64")
@@ -422,7 +422,7 @@ def test_from_pretrained(port: Port, tmp_path: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["tiny-senet", "tiny-se-bn-inception"])
-def test_fine_tuning_begins_with_a_new_classifier_on_the_trained_network(port: Port, name: str, tmp_path: Any) -> None:
+def test_new_classifier_leaves_the_trained_network(port: Port, name: str, tmp_path: Any) -> None:
     spec, x = TINY[name], image(1, 1, 64, 64).astype(np.float64)
     write(tmp_path / "net.safetensors", spec, seeded(spec, 1))
     trained = port.package.from_pretrained(tmp_path / "net.safetensors", "float64")
@@ -436,7 +436,7 @@ def test_fine_tuning_begins_with_a_new_classifier_on_the_trained_network(port: P
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_se_block_is_its_formula(port: Port, bias: bool) -> None:
+def test_se_block_computes_its_formula(port: Port, bias: bool) -> None:
     rng = np.random.default_rng(0)
     x, w1, b1 = rng.normal(size=(2, 16, 5, 3)), rng.normal(size=(4, 16)), rng.normal(size=4) * bias
     w2, b2 = rng.normal(size=(16, 4)), rng.normal(size=16) * bias
@@ -478,7 +478,7 @@ def test_se_block_refuses_invalid_choices(port: Port, choices: dict[str, Any], m
         port.package.SEBlock(8, **choices)
 
 
-def test_torch_state_dict(tmp_path: Any) -> None:
+def test_torch_state_dict_restores_the_network(tmp_path: Any) -> None:
     torch = pytest.importorskip("torch")
     port = _torch()
     model, x = port.model(), image(1, 1, 40, 33).astype(np.float64)
@@ -489,7 +489,7 @@ def test_torch_state_dict(tmp_path: Any) -> None:
     assert [k for k in model.state_dict() if "num_batches" not in k] == [p.name for p in schema(SMALL)]
 
 
-def test_flax_state() -> None:
+def test_flax_state_restores_the_network() -> None:
     nnx = pytest.importorskip("flax.nnx")
     port = _jax()
     model, x = port.model(dtype="float32"), image(1, 1, 40, 33)
@@ -505,7 +505,7 @@ def test_flax_in_float64_says_how_to_switch_it_on() -> None:
         import_module("se_jax").build(SMALL, "float64")
 
 
-def test_keras_file(tmp_path: Any) -> None:
+def test_keras_file_restores_the_network(tmp_path: Any) -> None:
     keras = pytest.importorskip("keras")
     port = _tf()
     model, x = port.model(), image(1, 1, 40, 33).astype(np.float64)
@@ -563,7 +563,7 @@ for i, choices in enumerate(eval(sys.argv[2])):
 
 
 @pytest.mark.parametrize("backend", ["torch", "jax"])
-def test_the_keras_files_run_on_other_backends(backend: str, tmp_path: Any) -> None:
+def test_keras_networks_run_on_other_backends(backend: str, tmp_path: Any) -> None:
     pytest.importorskip("keras")
     pytest.importorskip(backend)
     pytest.importorskip("torch", reason="the numbers are compared with PyTorch's")

@@ -7,7 +7,7 @@ from weights.networks.running_statistics import FRACTION, caffe
 
 
 @pytest.mark.parametrize("factor", [0.0, 1.0, 999.98236])
-def test_caffes_rule_is_its_accumulation_divided_by_its_factor(factor):
+def test_caffes_rule_equals_its_accumulation_divided_by_its_factor(factor):
     rng = np.random.default_rng(3)
     mean, batch = rng.standard_normal(8), rng.standard_normal(8)
     blob = mean * factor
@@ -20,5 +20,5 @@ def test_caffes_rule_is_its_accumulation_divided_by_its_factor(factor):
         np.testing.assert_allclose(mean, blob / factor, rtol=0, atol=1e-14)
 
 
-def test_caffes_first_step_takes_the_batch_alone():
+def test_caffes_first_step_keeps_the_batch_alone():
     assert caffe(0.0)[0].keep == 0

@@ -5,7 +5,7 @@ import datetime
 import pickle
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -94,7 +94,7 @@ def test_suffixes_of_training_scripts_are_read_and_written(torch, tmp_path, suff
 class Schedule:
     """Of a training script; anything that it does is done when it is unpickled."""
 
-    done: list[str] = []
+    done: ClassVar[list[str]] = []
 
     def __setstate__(self, values: Any) -> None:
         self.done.append("run")
@@ -116,8 +116,7 @@ FOREIGN = {
 }
 
 
-@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+@pytest.mark.parametrize(("protocol", "zipped"), [(2, True), (3, True), (4, True), (5, True), (2, False)])
 def test_objects_of_other_classes_are_passed_over_and_nothing_runs(torch, tmp_path, protocol, zipped):
     FOREIGN["schedule"].__dict__["lr"] = 1
     held = {**FOREIGN, "state_dict": tensors(torch), "optimizer": torch.optim.SGD([torch.zeros(2)], 0.1).state_dict()}
@@ -135,9 +134,7 @@ def test_objects_of_other_classes_are_passed_over_and_nothing_runs(torch, tmp_pa
 def test_weights_made_by_a_class_of_others_are_not_read(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.ckpt", "w") as archive:
         archive.writestr("archive/data.pkl", pickle.dumps({"state_dict": Schedule()}, 2))
-    with pytest.raises(
-        InputError, match=r"x\.ckpt: is no state dict: 'state_dict' is a \S*Schedule, expected a tensor"
-    ):
+    with pytest.raises(InputError, match=r"x\.ckpt: is no state dict: 'state_dict' is a \S*Schedule, expected"):
         read(tmp_path / "x.ckpt")
 
 

@@ -196,7 +196,7 @@ def test_global_maximum_gives_its_gradient_to_the_first_of_equal_values(package:
     assert np.array_equal(gradient, expected)
 
 
-def test_kerass_tanh_is_fine_in_half_precision() -> None:
+def test_keras_tanh_keeps_half_precision() -> None:
     ops = pytest.importorskip("keras").ops
     from se_tf.layers import tanh
 

@@ -17,7 +17,7 @@ ANY_NETWORK = True
 
 
 class Model(NamedTuple):
-    """A network with its parameters."""
+    """A network and its parameters."""
 
     network: Network
     params: dict[str, np.ndarray]

@@ -1,7 +1,6 @@
 """What several commands share: options, reading a checkpoint, finding adapters, the exit code of a run."""
 
 import json
-import os
 import re
 import sys
 import warnings
@@ -164,7 +163,7 @@ def check_adapters(names: Sequence[str]) -> None:
 
 @contextmanager
 def _current_folder_first() -> Iterator[None]:
-    before, here = list(sys.path), os.getcwd()
+    before, here = list(sys.path), str(Path.cwd())
     sys.path[:] = [here, *(path for path in before if path not in ("", here))]
     try:
         yield

@@ -76,7 +76,7 @@ def freeze(
     seed: int = 0,
     size: tuple[int, int] | None = None,
     batch: int = 1,
-    prototxt: str | Path | None = None,
+    **options: Any,  # noqa: ANN401, those of weights.read
 ) -> Golden:
     """Writes a golden file.
 
@@ -84,8 +84,7 @@ def freeze(
         source: a network's name (its weights are then drawn), or a checkpoint of any format.
         seed: of the weights, if they are drawn; the image is drawn from the next one, the cotangent from the one after.
         size: height and width of the image; else what the checkpoint expects, 224x224.
-        batch: how many images.
-        prototxt: layer definitions of a Caffe checkpoint, as of ``weights.read``.
+        options: of the checkpoint's format, as of ``weights.read``.
 
     Raises:
         InputError: there is no such network or file, it cannot take the size, its values are not finite, or the place
@@ -96,7 +95,7 @@ def freeze(
         params: Params = cases.seeded(spec, seed)
         what, drawn = f"drawn by conformance.cases.seeded, seed {seed}", seed
     else:
-        spec, params = read_checkpoint(source, prototxt=prototxt)
+        spec, params = read_checkpoint(source, **options)
         what, drawn = f"{params.info.source or Path(source).name}, sha256 {params.info.sha256 or 'not known'}", None
     crop = (params.info.preprocessing or CAFFE).crop
     x = cases.image(seed + 1, batch, *(size or (crop, crop)))

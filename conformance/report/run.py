@@ -131,7 +131,7 @@ def top(
     p = e / e.sum()
     words: Sequence[str] = class_names or (names(labels) if labels and len(z) == 1000 else ())
     order = np.argsort(-z, kind="stable")[:count]
-    return tuple(Prediction(int(i), words[i] if words else "", float(p[i])) for i in order)
+    return tuple(Prediction(i, words[i] if words else "", float(p[i])) for i in map(int, order))
 
 
 def to_dict(run: Run) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def to_json(run: Run) -> str:
     return json.dumps(_finite({**data, "input": {**data["input"], "photo": ""}}), indent=1, allow_nan=False)
 
 
-def _finite(value: Any) -> Any:  # noqa: ANN401, whatever JSON holds
+def _finite(value: Any) -> Any:  # whatever JSON holds
     if isinstance(value, dict):
         return {key: _finite(inner) for key, inner in value.items()}
     if isinstance(value, list):

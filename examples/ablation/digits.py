@@ -29,8 +29,8 @@ VARIANTS: dict[str, Spec] = {
 """The network without SE blocks, with those of the paper, at another place, and with another gate."""
 
 LEARNING_RATE, MOMENTUM, BATCH = 1 / 32, 7 / 8, 64
-"""Keras keeps the first two in float32, also in a float64 network: these are exact there. 0.02 would be off by 2e-8, and
-fifty steps make 5e-3 of that."""
+"""Keras keeps the first two in float32, also in a float64 network: these are exact there. 0.02 would be off by 2e-8,
+and fifty steps make 5e-3 of that."""
 
 HELD_OUT = 360  # images, of all 1,797
 

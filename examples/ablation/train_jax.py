@@ -25,14 +25,14 @@ def step(model: nnx.Module, optimizer: nnx.Optimizer, x: jax.Array, classes: jax
 
 def train(spec: Spec, steps: int) -> tuple[list[float], float]:
     """The loss of every step, and the accuracy on the held-out images at the end; in float64."""
-    jax.config.update("jax_enable_x64", True)
-    model = se_jax.restore(spec, initial(spec), dtype="float64")
-    model.train()
-    optimizer = nnx.Optimizer(model, optax.sgd(LEARNING_RATE, MOMENTUM), wrt=nnx.Param)
-    losses = []
-    for x, classes in batches(steps):
-        losses.append(float(step(model, optimizer, jnp.asarray(x.transpose(0, 2, 3, 1)), jnp.asarray(classes))))
-    x, classes = held_out()
-    model.eval()
-    logits = np.asarray(nnx.jit(lambda model, x: model(x))(model, jnp.asarray(x.transpose(0, 2, 3, 1))))
-    return losses, float(np.mean(logits.argmax(1) == classes))
+    with jax.enable_x64(True):
+        model = se_jax.restore(spec, initial(spec), dtype="float64")
+        model.train()
+        optimizer = nnx.Optimizer(model, optax.sgd(LEARNING_RATE, MOMENTUM), wrt=nnx.Param)
+        losses = []
+        for x, classes in batches(steps):
+            losses.append(float(step(model, optimizer, jnp.asarray(x.transpose(0, 2, 3, 1)), jnp.asarray(classes))))
+        x, classes = held_out()
+        model.eval()
+        logits = np.asarray(nnx.jit(lambda model, x: model(x))(model, jnp.asarray(x.transpose(0, 2, 3, 1))))
+        return losses, float(np.mean(logits.argmax(1) == classes))

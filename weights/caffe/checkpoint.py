@@ -25,9 +25,11 @@ from weights.networks.network import Network, as_network
 from weights.networks.operations import GlobalPool
 from weights.networks.parameters import check, schema
 from weights.networks.spec import Spec
-from weights.params import CAFFE, Info, LastPooling, Params, info_of
+from weights.params import CAFFE, LARGEST_IMAGE, Info, LastPooling, Params, info_of
 from weights.storage.mapped import sha256
 from weights.storage.whole import replacing
+
+_SMALLEST = 32  # pixels of a stated input on a side; fewer are a placeholder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,8 @@ def _read(path: Path, prototxt: str | Path | None, recognised: Callable[[Net, st
     info = replace(info, source=path.name, format="caffemodel", sha256=digest, last_pooling=stated)
     if match.network.spec:
         info = _stated(info, match, Path(prototxt or notes.prototxt_of(path)), digest)
+    if not info.preprocessing and match.size and min(match.size) >= _SMALLEST and max(match.size) <= LARGEST_IMAGE:
+        info = replace(info, input_size=match.size)
     return match, Params(((p.name, arrays[p.name]) for p in schema(match.network)), info)
 
 
@@ -132,7 +136,8 @@ def write(path: Path, of: Network | Spec, params: Mapping[str, np.ndarray]) -> N
 
     A float net where all learned parameters are float32 or narrower, a double net otherwise. Statistics get the
     factor they came with (1 where none is known); those that float32 does not hold exactly are written as doubles,
-    which Caffe reads as well. The input has the size of the preprocessing's crop, 224 where that is not known.
+    which Caffe reads as well. The input has the size of the preprocessing's crop; where that is not known, the size
+    that the source stated, or 224.
 
     The last pooling is stated as the source stated it, otherwise as ``layers.usual_pooling`` says; where it is global,
     a comment of the .prototxt says that any size of the input fits.
@@ -149,8 +154,9 @@ def write(path: Path, of: Network | Spec, params: Mapping[str, np.ndarray]) -> N
     network = as_network(of)
     check(network, params, str(path))
     info = _with_rounded_settings(path, network, info_of(params))
-    crop = info.preprocessing.crop if info.preprocessing else CAFFE.crop
-    definitions = layers(network, (crop, crop), info.last_pooling)
+    crop = (info.preprocessing or CAFFE).crop
+    size = (not info.preprocessing and info.input_size) or (crop, crop)
+    definitions = layers(network, size, info.last_pooling)
     held = blobs(network, params, info)
     net = Net(
         net_name(network),

@@ -47,4 +47,4 @@ def with_classes(spec: Spec, params: Mapping[str, np.ndarray], classes: int, see
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= 0)

@@ -72,8 +72,9 @@ def read(path: Path, spec: Spec | None = None) -> Checkpoint:
         shapes = {name: _shape(dataset) for name, dataset in datasets.items()}
         names, found, assumed = identify(path, shapes, [KERAS, KERAS_ON_TORCH], spec)
         tensors = {name: _array(path, name, dataset, data) for name, dataset in datasets.items()}
+    info = info or Info(assumed=assumed)
     if said is None or said.by_keras:
-        info = metadata.as_saved(info or Info(assumed=assumed), path.name, "keras", sha256(whole))
+        info = metadata.as_saved(info, path.name, "keras", sha256(whole))
     return Checkpoint(found, decode(path, found, tensors, names, info))
 
 

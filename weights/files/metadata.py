@@ -10,7 +10,7 @@ from weights.files.options import refuse
 from weights.networks.models import from_dict, to_dict
 from weights.networks.recognition import differing
 from weights.networks.spec import Spec
-from weights.params import Info, Labels, LastPooling, Preprocessing, check_class_names
+from weights.params import LARGEST_IMAGE, Info, Labels, LastPooling, Preprocessing, check_class_names
 
 VERSION = "1"
 MARK = "senet.format"
@@ -37,6 +37,7 @@ def encode(spec: Spec | None, info: Info) -> dict[str, str]:
         "provenance": {"source": info.source, "format": info.format, "sha256": info.sha256},
         "factors": dict(info.factors),
         "history": info.history,
+        "input_size": info.input_size,
         "last_pooling": info.last_pooling,
     }
     strings = {f"senet.{key}": json.dumps(value) for key, value in data.items() if value}
@@ -76,6 +77,7 @@ def decode(
             assumed=tuple(map(str, values.get("assumed", ()))),
             factors={str(key): float(value) for key, value in values.get("factors", {}).items()},
             history=tuple(map(str, values.get("history", ()))),
+            input_size=_input_size(values.get("input_size")),
             last_pooling=_last_pooling(values.get("last_pooling")),
             source=str(provenance.get("source", "")),
             format=str(provenance.get("format", "")),
@@ -117,6 +119,16 @@ def _labels(value: str) -> Labels:
             return value
         case _:
             raise InputError(f"label order {value!r}: expected one of devkit, sorted")
+
+
+def _input_size(value: object) -> tuple[int, int] | None:
+    match value:
+        case None:
+            return None
+        case [int(height), int(width)] if 0 < height <= LARGEST_IMAGE and 0 < width <= LARGEST_IMAGE:
+            return height, width
+        case _:
+            raise InputError(f"input size {str(value)[:80]}: expected two whole numbers from 1 to {LARGEST_IMAGE}")
 
 
 def _last_pooling(value: str | None) -> LastPooling | None:

@@ -165,8 +165,9 @@ def _noted(state: Mapping[Any, Any], prefix: str) -> dict[str, str] | None:
     notes = getattr(state, "notes", None)
     module = notes.get(prefix) if isinstance(notes, dict) else None
     strings = module.get(NOTE) if isinstance(module, dict) else None
-    fits = isinstance(strings, dict) and all(isinstance(text, str) for text in strings.values())
-    return {str(key): text for key, text in strings.items()} if fits else None
+    if not isinstance(strings, dict) or not all(isinstance(text, str) for text in strings.values()):
+        return None
+    return {str(key): text for key, text in strings.items()}
 
 
 def _array(name: str, tensor: Tensor, storages: Mapping[str, tuple[np.dtype, memoryview]]) -> np.ndarray:

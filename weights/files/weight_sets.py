@@ -75,8 +75,9 @@ def choose(
                     prefix = plain[: -len(anchor)]
                     found.setdefault(".".join(filter(None, (where, prefix[:-1]))), (where, prefix))
     if not found:  # no network of ours: the error says what there is
-        largest = key if key in sets else max(sets, key=lambda where: len(sets[where]))
-        found[largest] = (largest, "")
+        largest = max(sets, key=lambda where: len(sets[where]))
+        named = key if key is not None and key in sets else largest
+        found[named] = (named, "")
     if key is None:
         wanted = dict(found)
     else:
