@@ -384,13 +384,16 @@ def test_unwritable_output_exits_2_with_one_message(place, canonical, tmp_path):
 
 
 def test_full_disk_exits_2_with_one_message(canonical, tmp_path, monkeypatch):
-    from weights.storage import whole
-
     class Full(FileIO):
         def write(self, _data: Any) -> int:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(whole, "open", lambda path, mode: (Full if "x" in mode else open)(path, mode), raising=False)
+    opened = Path.open
+
+    def full(path: Path, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+        return Full(path, mode) if "x" in mode else opened(path, mode, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", full)
     fails(senet("convert", canonical, tmp_path / "x.pth"), "no space")
     assert not list(tmp_path.iterdir())
 

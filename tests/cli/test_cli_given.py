@@ -25,9 +25,9 @@ def senet(*args: object):
 
 @pytest.fixture
 def bare(tmp_path):
-    """A state dict as PyTorch saves it, which says nothing but its tensors."""
+    """A dictionary of tensors as PyTorch saves it, without the note that the state dict of a network carries."""
     path = tmp_path / "bare.pth"
-    torch.save(se_torch.restore(SPEC, seeded(SPEC, 1)).state_dict(), path)
+    torch.save(dict(se_torch.restore(SPEC, seeded(SPEC, 1)).state_dict()), path)
     return path
 
 

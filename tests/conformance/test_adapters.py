@@ -27,6 +27,8 @@ def test_standard_adapters_come_first_and_have_the_titles_of_the_reports():
     assert (EXTRAS["optax"], EXTRAS["keras"], EXTRAS["openvino"]) == ("jax", "tf", "contestants")
 
 
+# Importing OpenVINO starts a process; JAX, which other tests have started, warns of that.
+@pytest.mark.filterwarnings("ignore:os.fork")
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_row_says_what_the_module_has(name):
     if ADAPTERS[name].backend not in ("", "tensorflow"):
