@@ -4,7 +4,7 @@ Installing senet registers it. It is imported whenever pytest starts, so nothing
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -100,7 +100,7 @@ class Conformance:
             found = cases.find(named).network()
             height, width = size or self.size or SIZE
             params = params or cases.seeded(found, self.seed)
-            x = cases.image(self.seed + 1, 1, height, width)
+            x = cases.image(self.seed + 1, 1, height, width, found.in_channels)
             cotangent = cases.top_diff(self.seed + 2, 1, *shapes(found, height, width)[found.output.name])
             both = tuple(verdicts(adapter, found, params, x, cotangent, dtype or self.dtype))
             for verdict, what in zip(both, ("tap", "gradient"), strict=False):
@@ -115,7 +115,7 @@ _set_aside: "dict[str, ModuleType]" = {}  # our modules, between two uses, where
 
 
 @contextmanager
-def _our_packages() -> Iterator[None]:
+def _our_packages() -> Generator[None]:
     """While the block runs, ``conformance`` and ``weights`` are ours, also in a project with packages of those names.
 
     Theirs are put back afterwards, and ours are kept for the next time.

@@ -163,9 +163,9 @@ def _branch_ends(network: Network) -> set[str]:
     return found
 
 
-def image(seed: int, n: int = 1, h: int = 224, w: int = 224) -> np.ndarray:
-    """Noise as large as an image minus its mean: N(0, 60^2), float32, (n, 3, h, w)."""
-    return (np.random.default_rng(seed).standard_normal((n, 3, h, w)) * 60).astype(np.float32)
+def image(seed: int, n: int = 1, h: int = 224, w: int = 224, channels: int = 3) -> np.ndarray:
+    """Noise as large as an image minus its mean: N(0, 60^2), float32, (n, channels, h, w)."""
+    return (np.random.default_rng(seed).standard_normal((n, channels, h, w)) * 60).astype(np.float32)
 
 
 def top_diff(seed: int, n: int = 1, classes: int = 1000) -> np.ndarray:

@@ -21,7 +21,7 @@ from conformance.judge.progress import SILENT, Progress
 from conformance.judge.question import Backward, Forward, Given
 from conformance.judge.verdict import Comparison
 from conformance.report.run import Compared, Input, Machine, Run, Weights, top
-from weights.images import prepare
+from weights.images import prepare, takes_photographs
 from weights.networks.cost import cost
 from weights.networks.spec import Spec
 from weights.params import CAFFE, Info, Params
@@ -107,9 +107,10 @@ def _with_the_reference(source: Checkpoint, asked: Asked, progress: Progress) ->
     conditions = Conditions(isolated=asked.isolated, progress=progress)
     expected = params.info.preprocessing or CAFFE
     if source.photo is None:
-        x = cases.image(SEED, 1, *(source.size or (expected.crop, expected.crop)))
+        x = cases.image(SEED, 1, *(source.size or (expected.crop, expected.crop)), spec.in_channels)
         seen = Input(what=f"noise of seed {SEED}", shape=x.shape)
     else:
+        takes_photographs(spec, source.photo)
         x = prepare(source.photo, expected, source.size)
         what = f"the photograph {source.photo.name}"
         said = str(expected) + ("" if params.info.preprocessing else _ASSUMED)
@@ -173,7 +174,7 @@ def _run(
         network=Compared(name=spec.name, parameters=c.learnable, gmacs=c.macs / 1e9),
         input=seen,
         comparisons=comparisons,
-        top5=top(comparisons[0].output, info.labels) if spec.classes else (),
+        top5=top(comparisons[0].output, info.labels, class_names=info.class_names) if spec.classes else (),
         labels=info.labels,
         assumed=tuple(info.assumed),
         machine=_machine(),

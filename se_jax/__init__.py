@@ -1,13 +1,16 @@
 """Squeeze-and-Excitation networks in Flax (nnx). Images are (N, H, W, 3), in the channel order of the weights."""
 
+from importlib import import_module
+
 try:
-    import flax as _flax  # noqa: F401
-    import jax as _jax  # noqa: F401
+    import_module("flax")
+    import_module("jax")
 except ModuleNotFoundError as error:
     if error.name not in ("flax", "jax", "jaxlib"):
         raise
     raise ImportError("se_jax needs JAX and Flax: pip install 'senet[jax]'") from error
 
+from se_jax.gates import gates
 from se_jax.inception import Inception
 from se_jax.models import (
     bn_inception,
@@ -25,7 +28,7 @@ from se_jax.models import (
     se_resnext101,
     senet154,
 )
-from se_jax.params import dump, from_pretrained, load, restore
+from se_jax.params import checkpoint, dump, from_pretrained, load, restore, save
 from se_jax.resnet import ResNet
 from se_jax.running_statistics import set_statistics_rule
 from se_jax.se_block import SEBlock
@@ -36,8 +39,10 @@ __all__ = [
     "SEBlock",
     "bn_inception",
     "build",
+    "checkpoint",
     "dump",
     "from_pretrained",
+    "gates",
     "load",
     "resnet50",
     "resnet101",
@@ -45,6 +50,7 @@ __all__ = [
     "resnext50",
     "resnext101",
     "restore",
+    "save",
     "se_bn_inception",
     "se_resnet50",
     "se_resnet101",

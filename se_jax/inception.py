@@ -1,5 +1,7 @@
 """SE-BN-Inception and BN-Inception, in Flax. Compare se_torch/inception.py and se_tf/inception.py."""
 
+from functools import partial
+
 from flax import nnx
 from jax import Array
 
@@ -47,7 +49,7 @@ class Stem(nnx.Module):
 
     def __init__(self, spec: InceptionSpec, *, dtype: str, rngs: nnx.Rngs) -> None:
         (out1, kernel1), (out2, kernel2), (out3, kernel3) = spec.stem
-        self.conv1 = conv(3, out1, kernel1, 2, dtype=dtype, rngs=rngs)
+        self.conv1 = conv(spec.in_channels, out1, kernel1, 2, dtype=dtype, rngs=rngs)
         self.bn1 = BatchNorm(out1, spec.eps, dtype=dtype, rngs=rngs)
         self.relu1 = ReLU()
         self.pool1 = MaxPool(stride=2, pad=0)
@@ -75,15 +77,15 @@ class InceptionModule(nnx.Module):
         # In a module of stride 2 the windows of the pooling hang over the edge, of odd sizes too, which Caffe refuses;
         # otherwise padding keeps the size.
         pad, after = (0, 1) if m.stride == 2 else (1, 0)
-        to = {"eps": m.eps, "dtype": dtype, "rngs": rngs}
-        self.conv1x1 = Unit(m.in_channels, m.conv1x1, 1, **to) if m.conv1x1 else None
-        self.reduce3x3 = Unit(m.in_channels, reduce, 1, **to)
-        self.conv3x3 = Unit(reduce, out, 3, m.stride, **to)
-        self.reduce_double = Unit(m.in_channels, reduce_double, 1, **to)
-        self.double1 = Unit(reduce_double, out_double1, 3, **to)
-        self.double2 = Unit(out_double1, out_double2, 3, m.stride, **to)
+        unit = partial(Unit, eps=m.eps, dtype=dtype, rngs=rngs)
+        self.conv1x1 = unit(m.in_channels, m.conv1x1, 1) if m.conv1x1 else None
+        self.reduce3x3 = unit(m.in_channels, reduce, 1)
+        self.conv3x3 = unit(reduce, out, 3, m.stride)
+        self.reduce_double = unit(m.in_channels, reduce_double, 1)
+        self.double1 = unit(reduce_double, out_double1, 3)
+        self.double2 = unit(out_double1, out_double2, 3, m.stride)
         self.pool = MaxPool(m.stride, pad, after) if m.pool == "max" else AvgPool(m.stride, pad)
-        self.project = Unit(m.in_channels, m.project, 1, **to) if m.project else Identity()
+        self.project = unit(m.in_channels, m.project, 1) if m.project else Identity()
         self.concat = Concat()
         self.se = SEBlock.of(m.se, dtype=dtype, rngs=rngs) if m.se else Identity()
 

@@ -76,7 +76,8 @@ class BatchNorm(nnx.BatchNorm):
         self.var = nnx.BatchStat(jnp.ones(channels, wide))
         self.unbiased = False
 
-    def __call__(self, x: Array) -> Array:  # (N, H, W, C)
+    # Flax's takes a mask too, and whose statistics to use; here train() and eval() say that.
+    def __call__(self, x: Array) -> Array:  # pyright: ignore[reportIncompatibleMethodOverride]
         y = super().__call__(x)
         if not self.use_running_average and self.unbiased:
             # Flax added the biased variance v; the unbiased one, v M / (M - 1), is larger by v / (M - 1).

@@ -4,6 +4,8 @@ from flax import nnx
 from jax import Array
 
 from weights import Info, Preprocessing, Spec
+from weights.change.as_it_is import as_it_is
+from weights.names.frameworks import FLAX
 from weights.params import Labels
 
 
@@ -31,6 +33,23 @@ class Network(nnx.Module):
     def labels(self) -> Labels | None:
         """The order of the classes; None if it is not known."""
         return self.info.labels
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of the outputs; empty if they are not known."""
+        return self.info.class_names
+
+    def as_it_is(self) -> tuple[Spec, Info]:
+        """The record and the info of the network as it is now: its classifier may have been replaced.
+
+        Raises:
+            InputError: it has changed otherwise since it was built; the message says what to do.
+        """
+        nodes = [(".".join(map(str, path)), node) for path, node in nnx.iter_graph(self)]
+        held = nnx.Param, nnx.BatchStat
+        shapes = {name: tuple(node.get_value().shape) for name, node in nodes if isinstance(node, held)}
+        eps = {name: node.epsilon for name, node in nodes if isinstance(node, nnx.BatchNorm)}
+        return as_it_is(self.spec, self.info, FLAX, shapes, eps, self.dropout.rate)
 
     def features(self, x: Array) -> tuple[Array, ...]:
         """The feature maps (N, h, w, C): the last ones of each stride, from the largest to the smallest."""

@@ -1,25 +1,36 @@
 """Parameters into and out of the networks, in Flax. Compare se_torch/params.py and se_tf/params.py."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Any
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax import Array
 
 import weights
 from se_jax.models import build
 from se_jax.network import Network
-from weights import Params, Spec, schema
-from weights.change.classifier import with_classes
+from weights import Checkpoint, Params, Preprocessing, Spec, schema
+from weights.change import with_class_names, with_classes
 from weights.names.frameworks import FLAX
 from weights.networks.parameters import check
 from weights.params import info_of
 
 
 def from_pretrained(
-    path: str | PathLike[str], dtype: str = "float32", classes: int | None = None, **options: Any
+    path: str | PathLike[str],
+    dtype: str = "float32",
+    classes: int | None = None,
+    *,
+    seed: int = 0,
+    class_names: Sequence[str] | None = None,
+    preprocessing: Preprocessing | None = None,
+    prototxt: str | PathLike[str] | None = None,
+    dialect: str | None = None,
+    spec: Spec | None = None,
+    weights_key: str | None = None,
 ) -> Network:
     """The network in a checkpoint of any format that ``weights.read`` knows, in inference mode.
 
@@ -28,7 +39,13 @@ def from_pretrained(
         dtype: as of ``build``.
         classes: number of classes, if it differs from the checkpoint's: a new classifier, to be trained, replaces its
             own; 0 for none.
-        options: of the format, as of ``weights.read``.
+        seed: of the new classifier.
+        class_names: one for each output of the model; the file or ``classes`` says how many there are.
+        preprocessing: as of ``weights.read``: what the network expects, for files that do not state it.
+        prototxt: as of ``weights.read``: the definition of a Caffe network.
+        dialect: as of ``weights.read``: whose names the tensors have.
+        spec: as of ``weights.read``: the record, for files that do not state it.
+        weights_key: as of ``weights.read``: which of several sets of weights.
 
     Returns:
         The model; ``.spec`` says what it is, ``.info`` what it expects and where it comes from, ``.preprocessing`` and
@@ -37,10 +54,19 @@ def from_pretrained(
     Raises:
         InputError: the file cannot be used, or float64 is switched off.
     """
-    spec, params = weights.read(str(path), **options)
+    found = weights.read(
+        Path(path),
+        prototxt=Path(prototxt) if prototxt else None,
+        dialect=dialect,
+        spec=spec,
+        preprocessing=preprocessing,
+        weights_key=weights_key,
+    )
     if classes is not None:
-        spec, params = with_classes(spec, params, classes)
-    return restore(spec, params, dtype)
+        found = with_classes(*found, classes, seed)
+    if class_names is not None:
+        found = with_class_names(found, class_names)
+    return restore(*found, dtype)
 
 
 def restore(spec: Spec, params: Mapping[str, np.ndarray], dtype: str = "float32") -> Network:
@@ -72,17 +98,48 @@ def load(model: Network, params: Mapping[str, np.ndarray]) -> None:
     model.info = info
 
 
-def dump(model: Network) -> Params:
-    """Copies of a model's parameters by canonical name (OIHW, OI, C), at least in float32, with the model's info."""
+def checkpoint(model: Network) -> Checkpoint:
+    """What the model is now, with copies of its parameters; ``weights.write`` saves it.
+
+    The record is ``model.spec``, but for the classes where the classifier was replaced; then nothing is known of labels
+    and class names. Parameters have canonical names (OIHW, OI, C) and are at least in float32.
+
+    Raises:
+        InputError: the model has changed otherwise since it was built; the message says what to do.
+    """
+    spec, info = model.as_it_is()
     variables = _variables(model)
-    params = Params(info=model.info)
-    for p in schema(model.spec):
+    params = Params(info=info)
+    for p in schema(spec):
         array = np.asarray(variables[FLAX.key(p)].get_value())
         params[p.name] = np.array(FLAX.decode(p, array), np.promote_types(array.dtype, np.float32), order="C")
-    return params
+    return Checkpoint(spec, params)
 
 
-def _variables(model: Network) -> dict[str, nnx.Variable]:
+def dump(model: Network) -> Params:
+    """The parameters of ``checkpoint``.
+
+    Raises:
+        InputError: as ``checkpoint``.
+    """
+    return checkpoint(model).params
+
+
+def save(model: Network, path: str | PathLike[str], dialect: str | None = None) -> None:
+    """Saves a model with all that travels: network, preprocessing, labels, class names, history.
+
+    Args:
+        model: its classifier may have been replaced by one fully connected layer of other classes.
+        path: the suffix chooses the format, as of ``weights.write``: .safetensors, .pth, .keras, .onnx, ...
+        dialect: as of ``weights.write``.
+
+    Raises:
+        InputError: the model has changed otherwise since it was built, or the file cannot be written.
+    """
+    weights.write(path, checkpoint(model), dialect=dialect)
+
+
+def _variables(model: Network) -> dict[str, nnx.Variable[Array]]:
     """The model's variables by dotted path, "stage1.0.conv1.kernel"."""
     return {
         ".".join(map(str, path)): variable

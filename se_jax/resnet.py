@@ -45,7 +45,7 @@ class Stem(nnx.Module):
     """(N, H, W, 3) to (N, H / 4, W / 4, C)."""
 
     def __init__(self, spec: ResNetSpec, *, dtype: str, rngs: nnx.Rngs) -> None:
-        channels = 3
+        channels = spec.in_channels
         self.depth = len(spec.stem)
         for i, (out, kernel) in enumerate(spec.stem, 1):
             setattr(self, f"conv{i}", conv(channels, out, kernel, 2 if i == 1 else 1, dtype=dtype, rngs=rngs))

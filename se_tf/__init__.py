@@ -3,13 +3,16 @@
 Written with ``keras.ops`` alone: TensorFlow by default, any other backend with ``KERAS_BACKEND``.
 """
 
+from importlib import import_module
+
 try:
-    import keras as _keras  # noqa: F401
+    import_module("keras")
 except ModuleNotFoundError as error:
     if error.name not in ("keras", "tensorflow"):
         raise
     raise ImportError("se_tf needs Keras and its backend, TensorFlow unless chosen: pip install 'senet[tf]'") from error
 
+from se_tf.gates import gates
 from se_tf.inception import Inception
 from se_tf.models import (
     bn_inception,
@@ -27,7 +30,7 @@ from se_tf.models import (
     se_resnext101,
     senet154,
 )
-from se_tf.params import dump, from_pretrained, load, restore
+from se_tf.params import checkpoint, dump, from_pretrained, load, restore, save
 from se_tf.resnet import ResNet
 from se_tf.running_statistics import set_statistics_rule
 from se_tf.se_block import SEBlock
@@ -38,8 +41,10 @@ __all__ = [
     "SEBlock",
     "bn_inception",
     "build",
+    "checkpoint",
     "dump",
     "from_pretrained",
+    "gates",
     "load",
     "resnet50",
     "resnet101",
@@ -47,6 +52,7 @@ __all__ = [
     "resnext50",
     "resnext101",
     "restore",
+    "save",
     "se_bn_inception",
     "se_resnet50",
     "se_resnet101",

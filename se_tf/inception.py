@@ -1,5 +1,6 @@
 """SE-BN-Inception and BN-Inception, in Keras. Compare se_torch/inception.py and se_jax/inception.py."""
 
+from functools import partial
 from typing import Any
 
 import keras
@@ -16,9 +17,9 @@ from weights.networks.inception import ModuleSpec
 class Inception(Network):
     """Images (N, H, W, 3) to logits (N, classes), or to pooled features (N, C) where the spec has no classes."""
 
-    def __init__(self, spec: InceptionSpec, *, dtype: Any = "float32", **kwargs: Any) -> None:
+    def __init__(self, spec: InceptionSpec, *, dtype: Any = None, **kwargs: Any) -> None:
         policy = keras.dtype_policies.get(dtype)
-        images = keras.Input((None, None, 3), dtype=policy.compute_dtype, name="data")
+        images = keras.Input((None, None, spec.in_channels), dtype=policy.compute_dtype, name="data")
         x = stem(images, spec, dtype=policy)
         for block in spec.blocks():
             x = inception_module(x, block, dtype=policy)
@@ -47,16 +48,16 @@ def inception_module(x: Any, m: ModuleSpec, *, dtype: Any) -> Any:
     # In a module of stride 2 the windows of the pooling hang over the edge, of odd sizes too, which Caffe refuses;
     # otherwise padding keeps the size.
     pad, after = (0, 1) if m.stride == 2 else (1, 0)
-    to = {"eps": m.eps, "dtype": dtype}
-    branches = [unit(x, m.conv1x1, 1, name=f"{m.name}.conv1x1", **to)] if m.conv1x1 else []
-    y = unit(x, reduce, 1, name=f"{m.name}.reduce3x3", **to)
-    branches.append(unit(y, out, 3, m.stride, name=f"{m.name}.conv3x3", **to))
-    y = unit(x, reduce_double, 1, name=f"{m.name}.reduce_double", **to)
-    y = unit(y, out_double1, 3, name=f"{m.name}.double1", **to)
-    branches.append(unit(y, out_double2, 3, m.stride, name=f"{m.name}.double2", **to))
+    part = partial(unit, eps=m.eps, dtype=dtype)
+    branches = [part(x, m.conv1x1, 1, name=f"{m.name}.conv1x1")] if m.conv1x1 else []
+    y = part(x, reduce, 1, name=f"{m.name}.reduce3x3")
+    branches.append(part(y, out, 3, m.stride, name=f"{m.name}.conv3x3"))
+    y = part(x, reduce_double, 1, name=f"{m.name}.reduce_double")
+    y = part(y, out_double1, 3, name=f"{m.name}.double1")
+    branches.append(part(y, out_double2, 3, m.stride, name=f"{m.name}.double2"))
     pooled = {"name": layer_name(f"{m.name}.pool"), "dtype": dtype}
     y = (MaxPool(m.stride, pad, after, **pooled) if m.pool == "max" else AvgPool(m.stride, pad, **pooled))(x)
-    branches.append(unit(y, m.project, 1, name=f"{m.name}.project", **to) if m.project else y)
+    branches.append(part(y, m.project, 1, name=f"{m.name}.project") if m.project else y)
     y = layers.Concatenate(-1, name=layer_name(f"{m.name}.concat"), dtype=dtype)(branches)
     if m.se:
         y = SEBlock.of(m.se, name=layer_name(f"{m.name}.se"), dtype=dtype)(y)

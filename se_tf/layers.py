@@ -78,10 +78,11 @@ class BatchNorm(layers.BatchNormalization):
         super().__init__(**kwargs)
         self.unbiased = unbiased
 
-    def call(self, x: Any, training: bool | None = None) -> Any:  # (N, H, W, C)
+    # Keras' takes a mask too, and images have none.
+    def call(self, inputs: Any, training: bool | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         to = _wide(self.compute_dtype)
         held: list[Any] = [self.moving_mean, self.moving_variance]
-        x, mean, variance = (ops.cast(a, to) for a in (x, *held))
+        x, mean, variance = (ops.cast(a, to) for a in (inputs, *held))
         if training and self.trainable:
             old: Any = mean, variance
             mean, variance = cast(Any, ops.moments(x, (0, 1, 2)))
@@ -101,9 +102,9 @@ class BatchNorm(layers.BatchNormalization):
 class Dense(layers.Dense):
     """Keras' layer: a matrix along the last axis."""
 
-    def call(self, x: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         del training
-        x = x @ ops.convert_to_tensor(self.kernel)
+        x = inputs @ ops.convert_to_tensor(self.kernel)
         return x + ops.convert_to_tensor(self.bias) if self.use_bias else x
 
 
@@ -120,8 +121,8 @@ def tanh(x: Any) -> Any:
 class GlobalAveragePooling2D(layers.GlobalAveragePooling2D):
     """Keras' layer: (N, H, W, C) to (N, C)."""
 
-    def call(self, x: Any) -> Any:
-        x = ops.cast(x, _wide(self.compute_dtype))
+    def call(self, inputs: Any) -> Any:
+        x = ops.cast(inputs, _wide(self.compute_dtype))
         total: Any = ops.sum(x, (1, 2))
         return ops.cast(total / _count(x, (1, 2)), self.compute_dtype)
 
@@ -130,9 +131,9 @@ class GlobalAveragePooling2D(layers.GlobalAveragePooling2D):
 class GlobalMaxPooling2D(layers.GlobalMaxPooling2D):
     """Keras' layer: (N, H, W, C) to (N, C). Of equal values the first one takes the whole gradient, as in Caffe."""
 
-    def call(self, x: Any) -> Any:
-        size: Any = ops.shape(x)
-        x = ops.reshape(x, (-1, size[1] * size[2], size[3]))
+    def call(self, inputs: Any) -> Any:
+        size: Any = ops.shape(inputs)
+        x = ops.reshape(inputs, (-1, size[1] * size[2], size[3]))
         # ops.max would share the gradient out among equal values.
         first = ops.expand_dims(ops.argmax(x, 1), 1)
         return ops.squeeze(ops.take_along_axis(x, first, 1), 1)

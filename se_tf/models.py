@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import keras
 
@@ -10,7 +10,7 @@ from se_tf.inception import Inception
 from se_tf.network import Network
 from se_tf.resnet import ResNet
 from weights import InceptionSpec, InputError, ResNetSpec, Spec
-from weights.networks.models import changed, find
+from weights.networks.models import as_spec, find
 
 N = TypeVar("N", bound=Network)
 N_co = TypeVar("N_co", bound=Network, covariant=True)
@@ -24,13 +24,14 @@ NETWORKS: dict[str, Callable[..., Network]] = {
 """The network of each family by the family's name."""
 
 
-def build(spec: Spec | str, dtype: str = "float32", **changes: Any) -> Network:
+def build(spec: Spec | str, dtype: str | None = None, **changes: object) -> Network:
     """The network of a record or of a name, randomly initialised; ``training=True`` or ``fit`` train it.
 
     Args:
         spec: the name of a published network ("se-resnet-50"), or a record.
         dtype: of parameters, statistics and computation: "float64", "float32", "bfloat16" or "float16"; or any other
-            Keras dtype policy ("mixed_bfloat16"). Note that ``fit`` and ``predict`` first round arrays to
+            Keras dtype policy ("mixed_bfloat16"). Without it, Keras' global policy (``keras.config.dtype_policy()``),
+            which is "float32" unless it was set. Note that ``fit`` and ``predict`` first round arrays to
             ``keras.config.floatx()``; calling the model does not.
         changes: any fields of the record: ``classes=10``, ``dropout=0.5``, ``se=SE(reduction=8)``. With ``classes=0``
             there is no classifier: the output is the pooled features (N, C).
@@ -39,15 +40,13 @@ def build(spec: Spec | str, dtype: str = "float32", **changes: Any) -> Network:
         InputError: a name, a field, a value or a dtype that does not exist; or float64 where Keras runs
             on JAX, which has it switched off.
     """
-    if not isinstance(spec, Spec | str):
-        raise InputError(f"build: expected the name of a network or its record, found {spec!r:.100}")
-    spec = find(spec, **changes) if isinstance(spec, str) else changed(spec, **changes)
+    spec = as_spec(spec, **changes)
     if spec.family not in NETWORKS:
         raise InputError(f"se_tf has no networks of the family {spec.family!r}; it has {', '.join(NETWORKS)}")
     return _made(NETWORKS[spec.family], spec, dtype)
 
 
-def _made(network: Callable[..., N], spec: Spec, dtype: str) -> N:
+def _made(network: Callable[..., N], spec: Spec, dtype: str | None) -> N:
     try:
         policy = keras.dtype_policies.get(dtype)
     except (TypeError, ValueError):
@@ -70,16 +69,17 @@ def _needs_x64(spec: Spec) -> None:
 class Constructor(Protocol[N_co]):
     """Builds one published network, randomly initialised; trained parameters come by ``from_pretrained``."""
 
-    def __call__(self, classes: int = 1000, *, dtype: str = "float32", **changes: Any) -> N_co:
+    def __call__(self, classes: int = 1000, *, dtype: str | None = None, **changes: object) -> N_co:
         """As ``build``, with its arguments."""
         ...
 
 
 def _constructor(network: Callable[..., N], name: str, title: str) -> Constructor[N]:
-    def construct(classes: int = 1000, *, dtype: str = "float32", **changes: Any) -> N:
+    def construct(classes: int = 1000, *, dtype: str | None = None, **changes: object) -> N:
         return _made(network, find(name, classes=classes, **changes), dtype)
 
     construct.__doc__ = f"{title}: ``build({name!r}, classes=classes, ...)``."
+    construct.__annotations__["return"] = network
     construct.__name__ = construct.__qualname__ = re.sub(r"-(\d)", r"\1", name).replace("-", "_")
     return construct
 

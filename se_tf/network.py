@@ -1,12 +1,19 @@
 """What every network is in Keras: a functional model that carries its record and its info, also in ``.keras`` files."""
 
+import json
 from dataclasses import asdict
 from typing import Any, Self
 
 import keras
+import numpy as np
 
 from se_tf.layers import layer_name
-from weights import Info, Preprocessing, Spec, feature_nodes
+from weights import Info, Preprocessing, Spec, feature_nodes, graph, schema
+from weights.change.as_it_is import as_it_is
+from weights.files import metadata
+from weights.files.keras import NOTE, more, noted
+from weights.names.frameworks import KERAS
+from weights.names.keras import by_flat, flat
 from weights.networks.models import from_dict, to_dict
 from weights.params import Labels
 
@@ -41,6 +48,37 @@ class Network(keras.Model):
         """The order of the classes; None if it is not known."""
         return self.info.labels
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of the outputs; empty if they are not known."""
+        return self.info.class_names
+
+    def as_it_is(self) -> tuple[Spec, Info]:
+        """The record and the info of the network as it is now: its classifier may have been replaced.
+
+        Raises:
+            InputError: it has changed otherwise since it was built; the message says what to do.
+        """
+        keys = by_flat(KERAS.key(p) for p in schema(self.spec))
+        shapes = {keys[flat(v.path)]: tuple(v.shape) for v in self.variables if flat(v.path) in keys}
+        modules = by_flat(node.module for node in graph(self.spec))
+        norms = (layer for layer in self.layers if isinstance(layer, keras.layers.BatchNormalization))
+        eps = {modules[flat(layer.name)]: layer.epsilon for layer in norms}
+        rates = [layer.rate for layer in self.layers if isinstance(layer, keras.layers.Dropout)]
+        return as_it_is(self.spec, self.info, KERAS, shapes, eps, rates[-1] if rates else None)
+
+    def save_own_variables(self, store: Any) -> None:
+        """Keras asks every layer for what it holds: the network notes what it is, as the bytes of JSON."""
+        text = json.dumps(metadata.encode(*self.as_it_is()))
+        store[NOTE] = np.frombuffer(text.encode(), np.uint8)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Takes over what a file notes of the same network; files without a note leave ``info`` as it is."""
+        if NOTE in store:
+            stated, info = metadata.decode(json.loads(np.asarray(store[NOTE]).tobytes()), "the file of Keras")
+            if stated == self.spec:
+                self.info = info
+
     def features(self, x: Any, training: bool | None = None) -> list[Any]:
         """The feature maps (N, h, w, C): the last ones of each stride, from the largest to the smallest."""
         return self._features(x, training=training)
@@ -53,6 +91,7 @@ class Network(keras.Model):
             "preprocessing": asdict(self.preprocessing) if self.preprocessing else None,
             "labels": self.labels,
             "assumed": self.info.assumed,
+            **more(self.info),
         }
 
     @classmethod
@@ -60,6 +99,5 @@ class Network(keras.Model):
         del custom_objects  # the layers are made here, not deserialised
         make: Any = cls  # a network's own constructor takes the spec alone
         model = make(from_dict(config["spec"]), dtype=config["dtype"], name=config["name"])
-        stated = Preprocessing.from_data(config["preprocessing"]) if config["preprocessing"] else None
-        model.info = Info(preprocessing=stated, labels=config["labels"], assumed=tuple(config["assumed"]))
+        model.info = metadata.decode(noted(config), "config.json")[1]
         return model

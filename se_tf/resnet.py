@@ -17,9 +17,9 @@ from weights.networks.se import Position
 class ResNet(Network):
     """Images (N, H, W, 3) to logits (N, classes), or to pooled features (N, C) where the spec has no classes."""
 
-    def __init__(self, spec: ResNetSpec, *, dtype: Any = "float32", **kwargs: Any) -> None:
+    def __init__(self, spec: ResNetSpec, *, dtype: Any = None, **kwargs: Any) -> None:
         policy = keras.dtype_policies.get(dtype)
-        images = keras.Input((None, None, 3), dtype=policy.compute_dtype, name="data")
+        images = keras.Input((None, None, spec.in_channels), dtype=policy.compute_dtype, name="data")
         x = stem(images, spec, dtype=policy)
         for block in spec.blocks():
             x = bottleneck(x, block, dtype=policy)

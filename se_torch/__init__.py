@@ -1,12 +1,15 @@
 """Squeeze-and-Excitation networks in PyTorch. Images are (N, 3, H, W), in the channel order of the weights."""
 
+from importlib import import_module
+
 try:
-    import torch as _torch  # noqa: F401
+    import_module("torch")
 except ModuleNotFoundError as error:
     if error.name != "torch":
         raise
     raise ImportError("se_torch needs PyTorch: pip install 'senet[torch]'") from error
 
+from se_torch.gates import gates
 from se_torch.inception import Inception
 from se_torch.models import (
     bn_inception,
@@ -24,7 +27,7 @@ from se_torch.models import (
     se_resnext101,
     senet154,
 )
-from se_torch.params import dump, from_pretrained, load, restore
+from se_torch.params import checkpoint, dump, from_pretrained, load, restore, save
 from se_torch.resnet import ResNet
 from se_torch.running_statistics import set_statistics_rule
 from se_torch.se_block import SEBlock
@@ -35,8 +38,10 @@ __all__ = [
     "SEBlock",
     "bn_inception",
     "build",
+    "checkpoint",
     "dump",
     "from_pretrained",
+    "gates",
     "load",
     "resnet50",
     "resnet101",
@@ -44,6 +49,7 @@ __all__ = [
     "resnext50",
     "resnext101",
     "restore",
+    "save",
     "se_bn_inception",
     "se_resnet50",
     "se_resnet101",

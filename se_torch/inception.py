@@ -1,5 +1,7 @@
 """SE-BN-Inception and BN-Inception, in PyTorch. Compare se_jax/inception.py and se_tf/inception.py."""
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -47,7 +49,7 @@ class Stem(nn.Module):
     def __init__(self, spec: InceptionSpec) -> None:
         super().__init__()
         (out1, kernel1), (out2, kernel2), (out3, kernel3) = spec.stem
-        self.conv1 = conv(3, out1, kernel1, stride=2)
+        self.conv1 = conv(spec.in_channels, out1, kernel1, stride=2)
         self.bn1 = BatchNorm(out1, spec.eps)
         self.relu1 = nn.ReLU()
         self.pool1 = max_pool(stride=2, pad=0)
@@ -76,14 +78,15 @@ class InceptionModule(nn.Module):
         # In a module of stride 2 the windows of the pooling hang over the edge, of odd sizes too, which Caffe refuses;
         # otherwise padding keeps the size.
         pad, after = (0, 1) if m.stride == 2 else (1, 0)
-        self.conv1x1 = Unit(m.in_channels, m.conv1x1, 1, eps=m.eps) if m.conv1x1 else None
-        self.reduce3x3 = Unit(m.in_channels, reduce, 1, eps=m.eps)
-        self.conv3x3 = Unit(reduce, out, 3, m.stride, eps=m.eps)
-        self.reduce_double = Unit(m.in_channels, reduce_double, 1, eps=m.eps)
-        self.double1 = Unit(reduce_double, out_double1, 3, eps=m.eps)
-        self.double2 = Unit(out_double1, out_double2, 3, m.stride, eps=m.eps)
+        unit = partial(Unit, eps=m.eps)
+        self.conv1x1 = unit(m.in_channels, m.conv1x1, 1) if m.conv1x1 else None
+        self.reduce3x3 = unit(m.in_channels, reduce, 1)
+        self.conv3x3 = unit(reduce, out, 3, m.stride)
+        self.reduce_double = unit(m.in_channels, reduce_double, 1)
+        self.double1 = unit(reduce_double, out_double1, 3)
+        self.double2 = unit(out_double1, out_double2, 3, m.stride)
         self.pool = max_pool(m.stride, pad, after) if m.pool == "max" else avg_pool(m.stride, pad)
-        self.project = Unit(m.in_channels, m.project, 1, eps=m.eps) if m.project else nn.Identity()
+        self.project = unit(m.in_channels, m.project, 1) if m.project else nn.Identity()
         self.concat = Concat()
         self.se = SEBlock.of(m.se) if m.se else nn.Identity()
 

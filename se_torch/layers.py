@@ -27,7 +27,8 @@ class BatchNorm(nn.BatchNorm2d):
         super().__init__(channels, eps=eps, momentum=0.1)
         self.unbiased = True
 
-    def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W)
+    # PyTorch calls the map "input", which is a builtin.
+    def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         y = super().forward(x)
         if self.training and not self.unbiased and self.running_var is not None:
             with torch.no_grad():
@@ -42,7 +43,8 @@ class BatchNorm(nn.BatchNorm2d):
 class Linear(nn.Linear):
     """A matrix along the channels: of (N, C), or of every pixel of (N, C, H, W)."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    # As above.
+    def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         return nn.functional.linear(x.movedim(1, -1), self.weight, self.bias).movedim(-1, 1)
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 
@@ -10,7 +10,7 @@ from se_torch.inception import Inception
 from se_torch.network import Network
 from se_torch.resnet import ResNet
 from weights import InceptionSpec, InputError, ResNetSpec, Spec
-from weights.networks.models import changed, find
+from weights.networks.models import as_spec, find
 
 N = TypeVar("N", bound=Network)
 N_co = TypeVar("N_co", bound=Network, covariant=True)
@@ -24,7 +24,7 @@ NETWORKS: dict[str, Callable[..., Network]] = {
 """The network of each family by the family's name."""
 
 
-def build(spec: Spec | str, dtype: str = "float32", **changes: Any) -> Network:
+def build(spec: Spec | str, dtype: str = "float32", **changes: object) -> Network:
     """The network of a record or of a name, in training mode, randomly initialised.
 
     Args:
@@ -36,9 +36,7 @@ def build(spec: Spec | str, dtype: str = "float32", **changes: Any) -> Network:
     Raises:
         InputError: a name, a field, a value or a dtype that does not exist.
     """
-    if not isinstance(spec, Spec | str):
-        raise InputError(f"build: expected the name of a network or its record, found {spec!r:.100}")
-    spec = find(spec, **changes) if isinstance(spec, str) else changed(spec, **changes)
+    spec = as_spec(spec, **changes)
     if spec.family not in NETWORKS:
         raise InputError(f"se_torch has no networks of the family {spec.family!r}; it has {', '.join(NETWORKS)}")
     return _made(NETWORKS[spec.family], spec, dtype)
@@ -53,16 +51,17 @@ def _made(network: Callable[..., N], spec: Spec, dtype: str) -> N:
 class Constructor(Protocol[N_co]):
     """Builds one published network, randomly initialised; trained parameters come by ``from_pretrained``."""
 
-    def __call__(self, classes: int = 1000, *, dtype: str = "float32", **changes: Any) -> N_co:
+    def __call__(self, classes: int = 1000, *, dtype: str = "float32", **changes: object) -> N_co:
         """As ``build``, with its arguments."""
         ...
 
 
 def _constructor(network: Callable[..., N], name: str, title: str) -> Constructor[N]:
-    def construct(classes: int = 1000, *, dtype: str = "float32", **changes: Any) -> N:
+    def construct(classes: int = 1000, *, dtype: str = "float32", **changes: object) -> N:
         return _made(network, find(name, classes=classes, **changes), dtype)
 
     construct.__doc__ = f"{title}: ``build({name!r}, classes=classes, ...)``."
+    construct.__annotations__["return"] = network
     construct.__name__ = construct.__qualname__ = re.sub(r"-(\d)", r"\1", name).replace("-", "_")
     return construct
 

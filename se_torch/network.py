@@ -1,8 +1,15 @@
 """What every network is in PyTorch: a module that carries its record and its info. Compare se_jax/network.py."""
 
+from contextlib import suppress
+from typing import Any
+
 from torch import Tensor, nn
 
-from weights import Info, Preprocessing, Spec
+from weights import Info, InputError, Preprocessing, Spec
+from weights.change.as_it_is import as_it_is
+from weights.files import metadata
+from weights.files.torch import NOTE
+from weights.names.frameworks import TORCH
 from weights.params import Labels
 
 
@@ -28,6 +35,34 @@ class Network(nn.Module):
     def labels(self) -> Labels | None:
         """The order of the classes; None if it is not known."""
         return self.info.labels
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of the outputs; empty if they are not known."""
+        return self.info.class_names
+
+    def as_it_is(self) -> tuple[Spec, Info]:
+        """The record and the info of the network as it is now: its classifier may have been replaced.
+
+        Raises:
+            InputError: it has changed otherwise since it was built; the message says what to do.
+        """
+        tensors = (*self.named_parameters(), *self.named_buffers())
+        shapes = {name: tuple(t.shape) for name, t in tensors if not name.endswith(".num_batches_tracked")}
+        norms = nn.BatchNorm2d, nn.SyncBatchNorm
+        eps = {name: layer.eps for name, layer in self.named_modules() if isinstance(layer, norms)}
+        dropout = getattr(self, "dropout", None)
+        rate = dropout.p if isinstance(dropout, nn.Dropout) else None
+        return as_it_is(self.spec, self.info, TORCH, shapes, eps, rate)
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        """Notes what the network is beside the version that PyTorch notes of every module; no key is added."""
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        notes = getattr(destination, "_metadata", None)
+        if notes is not None:
+            # A network that has changed since it was built is not noted: it is recognised, or refused, when read.
+            with suppress(InputError):
+                notes[prefix[:-1]][NOTE] = metadata.encode(*self.as_it_is())
 
     def features(self, x: Tensor) -> tuple[Tensor, ...]:
         """The feature maps (N, C, h, w): the last ones of each stride, from the largest to the smallest."""

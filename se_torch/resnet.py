@@ -43,7 +43,7 @@ class Stem(nn.Module):
 
     def __init__(self, spec: ResNetSpec) -> None:
         super().__init__()
-        channels = 3
+        channels = spec.in_channels
         self.depth = len(spec.stem)
         for i, (out, kernel) in enumerate(spec.stem, 1):
             self.add_module(f"conv{i}", conv(channels, out, kernel, stride=2 if i == 1 else 1))

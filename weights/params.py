@@ -43,8 +43,7 @@ class Preprocessing:
         _expect(self.channels in ("bgr", "rgb"), "channels", self.channels, "bgr or rgb")
         _expect(_finite(self.range) and self.range > 0, "range", self.range, "a finite number greater than 0")
         for name, values in (("mean", self.mean), ("std", self.std)):
-            fits = isinstance(values, tuple) and len(values) == 3 and all(map(_finite, values))
-            _expect(fits, name, values, "three finite numbers")
+            _expect(_three_finite(values), name, values, "three finite numbers")
         _expect(0 not in self.std, "std", self.std, "three numbers that are not 0")
         for name, size in (("resize", self.resize), ("crop", self.crop)):
             fits = type(size) is int and 0 < size <= LARGEST_IMAGE
@@ -89,9 +88,13 @@ def _finite(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
-def _float(value: Any) -> Any:
-    """Whole numbers, however large, as floats; what is no number stays, and is refused when the record is made."""
-    return float(value) if _finite(value) else value
+def _three_finite(values: object) -> bool:
+    return isinstance(values, tuple) and len(values) == 3 and all(map(_finite, values))
+
+
+def _float(value: object) -> object:
+    """A whole number as a float; a value that is no finite number stays, and is refused when the record is made."""
+    return float(value) if isinstance(value, int) and _finite(value) else value
 
 
 CAFFE = Preprocessing(channels="bgr", range=255, mean=(104.0, 117.0, 123.0), std=(1.0, 1.0, 1.0))
@@ -100,10 +103,15 @@ CAFFE = Preprocessing(channels="bgr", range=255, mean=(104.0, 117.0, 123.0), std
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Info:
-    """What a checkpoint expects and where it comes from. None or empty: not known."""
+    """What a checkpoint expects and where it comes from. None or empty: not known.
+
+    Raises:
+        InputError: when made, of class names that are no texts, empty or the same.
+    """
 
     preprocessing: Preprocessing | None = None
     labels: Labels | None = None
+    class_names: tuple[str, ...] = ()  # of one's own classes, in the order of the outputs
     assumed: tuple[str, ...] = ()  # what the source did not state: of the two above, and of the spec ("se.gate")
     source: str = ""  # file name
     format: str = ""  # "caffemodel", "safetensors", ...
@@ -112,7 +120,15 @@ class Info:
     factors: Mapping[str, float] = field(default_factory=dict, hash=False)
     blobs: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)  # raw Caffe blobs, where needed
     history: tuple[str, ...] = ()  # what was done to the values since, one line each
+    input_size: tuple[int, int] | None = None  # of the Caffe definition, where preprocessing is not known
     last_pooling: LastPooling | None = None  # of the Caffe definition, where it is not ``caffe.layers.usual_pooling``
+
+    def __post_init__(self) -> None:
+        names = self.class_names
+        if not isinstance(names, tuple) or not all(isinstance(name, str) and name.strip() for name in names):
+            raise InputError(f"class names {str(names)[:100]}: expected a list of texts that are not empty")
+        if twice := next((name for i, name in enumerate(names) if name in names[:i]), None) if names else None:
+            raise InputError(f"class names: {twice[:100]!r} stands twice")
 
 
 class Params(dict[str, np.ndarray]):
@@ -155,6 +171,16 @@ class Checkpoint(NamedTuple):
     def info(self) -> Info:
         """What the checkpoint expects and where it comes from."""
         return self.params.info
+
+
+def check_class_names(info: Info, classes: int) -> None:
+    """Whether there are as many class names as classes, where there are any.
+
+    Raises:
+        InputError: there are not.
+    """
+    if info.class_names and len(info.class_names) != classes:
+        raise InputError(f"{len(info.class_names)} class names for {classes} classes: expected one for each")
 
 
 def info_of(params: Mapping[str, Any]) -> Info:

@@ -1,6 +1,6 @@
 """What Keras' adapters share, whatever the backend: loading the file, recording the layers' outputs, gradients."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-import se_tf  # noqa: F401, its classes are in the file
+import se_tf  # noqa: F401  # pyright: ignore[reportUnusedImport], its classes are in the file
 import weights
 from conformance.adapters.places import places
 from weights.errors import InputError
@@ -47,7 +47,7 @@ def canonical(model: Any, gradients: Iterable[np.ndarray]) -> dict[str, np.ndarr
 
 
 @contextmanager
-def recording(model: Any) -> Iterator[dict[str, Any]]:
+def recording(model: Any) -> Generator[dict[str, Any]]:
     """Records each layer's output, by its node, while the block runs; the model is then as before."""
     layers = {layer.name: layer for layer in model.layers}
     for path, layer in list(layers.items()):

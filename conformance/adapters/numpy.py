@@ -17,6 +17,8 @@ ANY_NETWORK = True
 
 
 class Model(NamedTuple):
+    """A network and its parameters."""
+
     network: Network
     params: dict[str, np.ndarray]
 

@@ -1,5 +1,8 @@
 """Keras on TensorFlow, as a graph: every layer's output, recorded while it is traced; gradients; ``keras`` SGD."""
 
+# pyright: reportUntypedFunctionDecorator=false
+# TensorFlow has no types.
+
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any

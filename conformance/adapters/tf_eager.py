@@ -1,6 +1,6 @@
 """Keras on TensorFlow without a graph: one operation after the other; all taps and gradients."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,7 +27,7 @@ def gradients(model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool =
 
 
 @contextmanager
-def _eagerly() -> Iterator[None]:
+def _eagerly() -> Generator[None]:
     tf.config.run_functions_eagerly(True)
     try:
         yield

@@ -11,13 +11,13 @@ from typing import Any
 
 import click
 
-from conformance.cli import checkpoints, classification, comparison, demonstration
+from conformance.cli import checkpoints, classification, comparison, demonstration, excitation, networks
 
 
 class _Commands(click.Group):
     """Commands whose failures are one line on stderr and an exit code, never a traceback."""
 
-    def main(self, *args: Any, **extra: Any) -> Any:  # Any: click's own signature
+    def main(self, *args: Any, **extra: Any) -> Any:
         try:
             code = super().main(*args, **{**extra, "standalone_mode": False})
         except click.Abort:
@@ -60,7 +60,7 @@ def _missing(error: ImportError) -> Exception:
     if isinstance(error, AbsentError):
         return click.ClickException(str(error))
     name = (error.name or getattr(error.__cause__, "name", None) or "").partition(".")[0]
-    extra = {**EXTRAS, "orbax": "jax"}.get(name)
+    extra = {**EXTRAS, "orbax": "jax", "matplotlib": "plots"}.get(name)
     return click.ClickException(f"{name} is not installed: pip install 'senet[{extra}]'") if extra else error
 
 
@@ -74,13 +74,15 @@ def main() -> None:
 
 
 for _command in (
-    checkpoints.models,
+    networks.models,
+    checkpoints.init,
     checkpoints.inspect,
     checkpoints.convert,
     checkpoints.diff,
     comparison.compare,
     comparison.freeze,
     classification.classify,
+    excitation.excite,
     demonstration.demo,
 ):
     main.add_command(_command)

@@ -1,16 +1,16 @@
-"""The commands about networks and their files: models, inspect, convert, diff."""
+"""The commands about files: init, inspect, convert, diff."""
 
 import json
 import warnings
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from conformance.cli import options
-from conformance.cli.options import FILE, FRAMEWORKS
+from conformance.cli.options import FILE
 from conformance.cli.progress import Bars
 
 if TYPE_CHECKING:
@@ -19,40 +19,34 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def models(as_json: bool) -> None:
-    """List the networks, their costs at 224x224, and the frameworks that senet compare knows."""
-    from conformance.adapters import ADAPTERS
-    from conformance.report.describe import models as published
-    from conformance.report.table import aligned
+@click.argument("network", metavar="NAME|FILE.json[,FIELD=VALUE...]")
+@click.argument("out", type=FILE)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="What the weights are drawn from.")
+def init(network: str, out: Path, seed: int) -> None:
+    """Write a checkpoint with seeded weights.
 
-    networks = list(published())
-    if as_json:
-        click.echo(json.dumps([asdict(network) for network in networks], indent=1))
-        return
-    header = ("name", "parameters", "GMACs", "classes", "SE reduction", "blobs", "Caffe file")
-    lines = [
-        (
-            network.name,
-            f"{network.parameters:,}",
-            f"{network.gmacs:.3f}",
-            str(network.classes),
-            str(network.reduction or "none"),
-            str(network.blobs),
-            f"{network.stored * 4 / 1e6:.1f} MB",
-        )
-        for network in networks
-    ]
-    click.echo(aligned(header, lines, options.terminal_width()))
-    others = ", ".join(name for name in ADAPTERS if name not in FRAMEWORKS)
-    click.echo(f"\nframeworks to compare: {', '.join(FRAMEWORKS)}; with --frameworks also")
-    click.echo(click.wrap_text(f"{others}, or all", options.terminal_width() or 100))
+    NETWORK is a name that senet models lists, one of the small ones of the tests, such as tiny-se-resnet, or a variant:
+    se-resnet-50,classes=10,se.gate=tanh. Activations keep their size through the depth, so that such a checkpoint
+    serves to compare ports; its classes mean nothing. The same seed gives the same numbers on every machine.
+    """
+    import weights
+    from conformance import cases
+    from weights.networks.models import parse
+
+    spec = cases.TINY[network] if network in cases.TINY else parse(network)
+    params = cases.seeded(spec, seed)
+    params.info = replace(params.info, history=(f"drawn from seed {seed}",))
+    weights.write(out, spec, params)
+    learnable = sum(p.size for p in weights.schema(spec) if p.learnable)
+    click.echo(f"{out}: {spec.name}, {learnable:,} parameters drawn from seed {seed}")
 
 
 @click.command()
 @click.argument("file", type=FILE)
-@options.prototxt
-def inspect(file: Path, prototxt: Path | None) -> None:
+@options.given
+@options.dialect
+@options.labels
+def inspect(file: Path, given: options.Given, dialect: str | None, labels: "Labels | None") -> None:
     """Say what a checkpoint holds.
 
     Prints the network, what it expects of its input and its labels, and which of that is assumed.
@@ -62,11 +56,11 @@ def inspect(file: Path, prototxt: Path | None) -> None:
     from weights.files import format_of
 
     try:
-        found = options.checkpoint(file, prototxt)
+        found = options.checkpoint(file, given, dialect=dialect, labels=labels)
     except InputError:
         if file.is_file() and format_of(file).name == "caffemodel":
             with suppress(InputError), warnings.catch_warnings(action="ignore"):
-                click.echo(foreign(file, prototxt, options.terminal_width()))
+                click.echo(foreign(file, given.prototxt, options.terminal_width()))
         raise
     click.echo(describe(file, found, options.terminal_width()))
 
@@ -82,8 +76,8 @@ class Changes:
 @click.command()
 @click.argument("src", type=FILE)
 @click.argument("dst", type=FILE)
-@options.prototxt
-@click.option("--dialect", type=click.Choice(["torch", "timm", "cadene"]), help="Names of the tensors in a state dict.")
+@options.given
+@options.dialect
 @click.option("--labels", type=click.Choice(["sorted", "devkit"]), help="Reorder the classifier to this label order.")
 @click.option(
     "--input",
@@ -92,13 +86,16 @@ class Changes:
     help="Rewrite the first convolution for RGB 0..1 or BGR 0..255 images; the mean stays the original's.",
 )
 @options.grouped(changes=Changes)
-def convert(src: Path, dst: Path, prototxt: Path | None, dialect: str | None, changes: Changes) -> None:
+def convert(src: Path, dst: Path, given: options.Given, dialect: str | None, changes: Changes) -> None:
     """Convert a checkpoint; the suffixes name the formats.
 
-    Caffe: .caffemodel (with the .prototxt beside it), .caffemodel.h5; canonical: .safetensors; PyTorch: .pth, .pt;
-    Keras: .keras, .weights.h5; Flax: .orbax (a folder); .onnx.
+    Caffe: .caffemodel (with the .prototxt beside it), and .caffemodel.h5, which is only read; canonical: .safetensors;
+    PyTorch: .pth, .pt, and .ckpt, .bin, .pth.tar, which training scripts leave; Keras: .keras, .weights.h5; Flax:
+    .orbax (a folder); .onnx (read, if this program wrote it). Orbax and ONNX need their extras, senet[jax] and
+    senet[onnx].
     """
     import weights
+    from conformance.report.wording import assumed
     from weights.change import reorder, rewrite
     from weights.files import format_of
 
@@ -108,26 +105,49 @@ def convert(src: Path, dst: Path, prototxt: Path | None, dialect: str | None, ch
     if src.exists() and dst.exists() and src.samefile(dst):
         raise weights.InputError(f"{dst}: is the source itself; name another file")
     bars = Bars()
-    with bars.busy(f"Reading {src.name}"):
-        spec, params = options.checkpoint(src, prototxt, None if written else dialect)
+    try:
+        with bars.busy(f"Reading {src.name}"):
+            found = options.checkpoint(src, given, dialect=None if written else dialect)
+    except weights.InputError:
+        if (format_of(src).name, format_of(dst).name) != ("caffemodel", "onnx"):
+            raise
+        _convert_bare(src, dst, given.prototxt, changes)
+        return
+    spec, params = found
     if changes.labels:
         params = reorder(spec, params, changes.labels)
     if changes.convention:
         params = rewrite(spec, params, changes.convention)
-    with bars.busy(f"Writing {dst.name}"):
+    with bars.busy(f"Writing {dst.name}"), options.warnings_in_a_line():
         weights.write(dst, spec, params, dialect=dialect if written else None)
     learnable = sum(p.size for p in weights.schema(spec) if p.learnable)
     click.echo(f"{src} -> {dst}: {spec.name}, {learnable:,} parameters, {spec.classes} classes")
-    if params.info.assumed:
-        click.echo(f"assumed, not stated by {src.name}: {', '.join(params.info.assumed)}")
+    said = assumed(spec, params.info)
+    if said:
+        click.echo(f"assumed, not stated by {src.name}: {said}")
+
+
+def _convert_bare(src: Path, dst: Path, prototxt: Path | None, changes: Changes) -> None:
+    """Writes a Caffe network that no family has, but whose operations are all known, as an ONNX file."""
+    from weights import InputError
+    from weights.caffe import checkpoint as caffe
+    from weights.files import onnx
+
+    with options.warnings_in_a_line():
+        network, params = caffe.network(src, prototxt)
+        if changes.labels or changes.convention:
+            raise InputError(f"{src}: is of no known family: leave out --labels and --input")
+        onnx.write(dst, network, params)
+    click.echo(f"{src} -> {dst}: {network.name}, of no known family: computed by any ONNX runtime, and not read here")
 
 
 @click.command()
 @click.argument("a", type=FILE)
 @click.argument("b", type=FILE)
-@click.option("--rounding", is_flag=True, help="Ignore differences that rounding to the narrower dtype explains.")
+@click.option("--rounding", is_flag=True, help="Ignore differences that rounding to a narrower dtype explains.")
+@click.option("--all", "all_rows", is_flag=True, help="Show every tensor that differs. Default: at most 20.")
 @click.option("--json", "as_json", is_flag=True, help="Print every tensor, as JSON.")
-def diff(a: Path, b: Path, rounding: bool, as_json: bool) -> None:
+def diff(a: Path, b: Path, rounding: bool, all_rows: bool, as_json: bool) -> None:
     """Compare two checkpoints of any formats, tensor by tensor.
 
     Says of each tensor whether it is identical, equal but stored in another layout or dtype, different (by how much) or
@@ -138,7 +158,9 @@ def diff(a: Path, b: Path, rounding: bool, as_json: bool) -> None:
 
     with options.warnings_in_a_line():
         found = difference(a, b)
-    shown = json.dumps(found.to_dict(), indent=1) if as_json else text(found, rounding, options.terminal_width())
-    click.echo(shown)
+    if as_json:
+        click.echo(json.dumps(found.to_dict(), indent=1))
+    else:
+        click.echo(text(found, rounding, options.terminal_width(), all_rows))
     if not found.same(rounding):
         click.get_current_context().exit(1)

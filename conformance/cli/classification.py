@@ -1,6 +1,7 @@
 """The command that names what a photograph shows."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,11 +9,16 @@ from conformance.cli import options
 from conformance.cli.options import FILE
 from conformance.cli.progress import Bars
 
+if TYPE_CHECKING:
+    from weights.params import Labels
+
 
 @click.command()
 @click.argument("photo", type=FILE)
 @click.option("--weights", "file", type=FILE, required=True, help="The checkpoint, of any format.")
-@options.prototxt
+@options.given
+@options.dialect
+@options.labels
 @click.option(
     "--framework",
     default="numpy",
@@ -21,34 +27,48 @@ from conformance.cli.progress import Bars
     help="The framework that computes: one that senet models lists, or your own adapter as package.module.",
 )
 @click.option("--top", "count", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many classes.")
-def classify(photo: Path, file: Path, prototxt: Path | None, framework: str, count: int) -> None:
+def classify(
+    photo: Path,
+    file: Path,
+    framework: str,
+    count: int,
+    given: options.Given,
+    dialect: str | None,
+    labels: "Labels | None",
+) -> None:
     """Say what a photograph shows.
 
-    Prints the most probable classes, by the checkpoint's own preprocessing and label order.
+    Prints the most probable classes, by the preprocessing and the label order that the checkpoint states or that the
+    options give. Nothing is guessed: what is not known is asked for.
     """
     from conformance.judge.compare import logits
     from conformance.report.run import top
     from conformance.report.table import aligned
     from weights import InputError
-    from weights.images import prepare
+    from weights.images import prepare, takes_photographs
 
     options.check_adapters([framework])
     bars = Bars()
     with bars.busy(f"Reading {file.name}"):
-        spec, params = options.checkpoint(file, prototxt)
-    info = params.info
+        found = options.checkpoint(file, given, dialect=dialect, labels=labels)
+    spec, params = found
+    info = found.info
     if not spec.classes:
         raise InputError(f"{file}: has no classifier, so it cannot classify")
     if info.preprocessing is None:
-        raise InputError(f"{file}: the preprocessing it expects is not known; convert it from a file that states it")
+        raise InputError(f"{file}: does not say how images are prepared; state --preprocessing (caffe, imagenet, ...)")
+    if spec.classes == 1000 and not info.labels and not info.class_names:
+        raise InputError(f"{file}: does not say which classes it counts; state --labels or --class-names")
+    options.say_what_is_assumed(file, found)
+    takes_photographs(spec, photo)
     x = prepare(photo, info.preprocessing)
     with bars.busy(f"Classifying with {framework}"):
-        found = top(logits(framework, spec, params, x), info.labels, count)
-    named = bool(found[0].name)
+        best = top(logits(framework, spec, params, x), info.labels, count, info.class_names)
+    named = bool(best[0].name)
     header = ("probability", "index", "class")[: 3 if named else 2]
-    lines = [(f"{c.probability:.4f}", str(c.index), c.name)[: len(header)] for c in found]
+    lines = [(f"{c.probability:.4f}", str(c.index), c.name)[: len(header)] for c in best]
     click.echo(aligned(header, lines, options.terminal_width()))
     if not named:
-        click.echo(f"The label order of {file} is not known: indices only, no names.", err=True)
-    elif info.assumed:
-        click.echo(f"Assumed, not stated by {file}: {', '.join(info.assumed)}.", err=True)
+        click.echo(
+            f"The label order of {file} is not known: indices only, no names; --class-names FILE gives them.", err=True
+        )

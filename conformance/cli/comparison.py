@@ -15,6 +15,7 @@ from conformance.cli.progress import Bars
 if TYPE_CHECKING:
     from conformance.recording import Source
     from conformance.report.run import Run
+    from weights.params import Checkpoint, Labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +43,9 @@ class Outputs:
 
 @click.command()
 @click.argument("file", type=FILE, required=False)
-@options.prototxt
+@options.given
+@options.dialect
+@options.labels
 @options.frameworks
 @options.dtypes
 @options.size
@@ -55,7 +58,14 @@ class Outputs:
 @click.option("--in-process", is_flag=True, help="Run all in this process, for a debugger; else each in its own.")
 @click.option("--markdown", is_flag=True, help="Print a report in Markdown.")
 @options.grouped(question=Question, outputs=Outputs)
-def compare(file: Path | None, prototxt: Path | None, question: Question, outputs: Outputs) -> None:
+def compare(
+    file: Path | None,
+    given: options.Given,
+    dialect: str | None,
+    labels: "Labels | None",
+    question: Question,
+    outputs: Outputs,
+) -> None:
     """Compare the frameworks layer by layer.
 
     Runs the checkpoint FILE in each and compares every layer with the NumPy reference. Exits with 0 if all agree
@@ -75,26 +85,30 @@ def compare(file: Path | None, prototxt: Path | None, question: Question, output
         command=shlex.join(["senet", *sys.argv[1:]]),
         isolated=not question.in_process,
     )
-    run = record(_source(file, prototxt, question, bars), asked, bars)
+    found = None
+    if file is not None:
+        with bars.busy(f"Reading {file.name}"):
+            found = options.checkpoint(file, given, dialect=dialect, labels=labels)
+        options.say_what_is_assumed(file, found)
+    run = record(_source(file, found, question), asked, bars)
     _write(run, outputs)
     options.exit_by(run, question.frameworks)
 
 
-def _source(file: Path | None, prototxt: Path | None, question: Question, bars: Bars) -> "Source":
-    from conformance.recording import Checkpoint, Golden
+def _source(file: Path | None, found: "Checkpoint | None", question: Question) -> "Source":
+    from conformance import recording
     from weights import InputError
 
     if question.against and (question.image or question.size):
         raise InputError(f"--against: {question.against} has an input of its own; leave out --image and --size")
-    if file is None:
+    if file is None or found is None:
         if question.against is None:
             raise click.UsageError("Missing argument 'FILE', or --against", click.get_current_context())
-        return Golden(golden=question.against)
-    with bars.busy(f"Reading {file.name}"):
-        spec, params = options.checkpoint(file, prototxt)
+        return recording.Golden(golden=question.against)
+    spec, params = found
     if question.against:
-        return Golden(golden=question.against, file=file, params=params)
-    return Checkpoint(
+        return recording.Golden(golden=question.against, file=file, params=params)
+    return recording.Checkpoint(
         file=file, spec=spec, params=params, photo=question.image, size=question.size, gradients=question.gradients
     )
 
@@ -117,12 +131,20 @@ def _write(run: "Run", outputs: Outputs) -> None:
 @click.command()
 @click.argument("source", metavar="MODEL|FILE")
 @click.argument("golden", type=FILE)
-@options.prototxt
+@options.given
+@options.dialect
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of a model's weights and of the input."
 )
 @options.size
-def freeze(source: str, golden: Path, prototxt: Path | None, seed: int, size: tuple[int, int] | None) -> None:
+def freeze(
+    source: str,
+    golden: Path,
+    given: options.Given,
+    dialect: str | None,
+    seed: int,
+    size: tuple[int, int] | None,
+) -> None:
     """Keep what a network answers, for years.
 
     Writes the input, the logits, and samples of every layer's output and of every gradient, with checksums of the
@@ -132,7 +154,7 @@ def freeze(source: str, golden: Path, prototxt: Path | None, seed: int, size: tu
     from conformance.golden.file import freeze as keep
 
     with Bars().busy(f"Freezing {source}"), options.warnings_in_a_line():
-        kept = keep(source, golden, seed=seed, size=size, prototxt=prototxt)
+        kept = keep(source, golden, seed=seed, size=size, dialect=dialect, **options.reading(given))
     n, _, h, w = kept.x.shape
     click.echo(
         f"{golden}: {kept.spec.name} at {n}x3x{h}x{w}, samples of {len(kept.taps)} taps and {len(kept.gradients)} "

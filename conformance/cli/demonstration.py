@@ -45,9 +45,9 @@ def demo(caffemodel: Path | None, output: Path, frameworks: tuple[str, ...]) -> 
         file.write(PHOTO.read_bytes())
     caffemodel = caffemodel or _seeded(output, bars)
     canonical = output / f"{caffemodel.name.split('.')[0]}.safetensors"
-    with bars.busy(f"Converting {caffemodel.name}"):
-        weights.write(canonical, *options.checkpoint(caffemodel))
-        spec, params = options.checkpoint(canonical)
+    with bars.busy(f"Converting {caffemodel.name}"), options.warnings_in_a_line():
+        weights.write(canonical, weights.read(caffemodel))
+        spec, params = weights.read(canonical)
     click.echo(f"Converted {canonical}: {spec.name}")
     dtypes = ",".join(DTYPES)
     again = ("senet", "compare", str(canonical), "--image", str(photo), "--dtype", dtypes, "--report", str(report))

@@ -1,12 +1,12 @@
 """What several commands share: options, reading a checkpoint, finding adapters, the exit code of a run."""
 
-import os
+import json
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import dataclass, fields, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ import click
 
 if TYPE_CHECKING:
     from conformance.report.run import Run
-    from weights.params import Checkpoint
+    from weights.params import Checkpoint, Labels, Preprocessing
 
 FRAMEWORKS = ("torch", "jax", "tf", "onnx")
 """The adapters that commands run, beside the NumPy reference, where none is named."""
@@ -82,6 +82,51 @@ frameworks = click.option(
 )
 
 
+dialect = click.option(
+    "--dialect", type=click.Choice(["torch", "timm", "cadene"]), help="Names of the tensors in a state dict."
+)
+labels = click.option(
+    "--labels",
+    type=click.Choice(["sorted", "devkit"]),
+    help="Order of the 1000 ImageNet classes, if the file does not state it.",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What is said about a checkpoint by options, because its file does not state it."""
+
+    prototxt: Path | None
+    spec: str | None
+    preprocessing: str | None
+    class_names: Path | None
+    weights_key: str | None
+
+
+def given(command: Callable[..., None]) -> Callable[..., None]:
+    """The options for what a file does not state, as one argument ``given`` of a command."""
+    command = grouped(given=Given)(command)
+    for option in (
+        click.option("--weights-key", metavar="KEY", help="Which weights of a file with several sets: state_dict_ema."),
+        click.option(
+            "--class-names", type=FILE, metavar="FILE", help="Names of your own classes, one a line, in their order."
+        ),
+        click.option(
+            "--preprocessing",
+            metavar="NAME|FILE.json|JSON",
+            help="What the network expects of an image, if the file does not state it: caffe, imagenet, or fields.",
+        ),
+        click.option(
+            "--spec",
+            metavar="NAME|FILE.json[,FIELD=VALUE...]",
+            help="The network, if the file does not state it: se-resnet-50,classes=10,se.gate=tanh.",
+        ),
+        prototxt,
+    ):
+        command = option(command)
+    return command
+
+
 def grouped(**records: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Hands a command some of its options as one record: ``@grouped(outputs=Outputs)`` above the command's function.
 
@@ -91,7 +136,7 @@ def grouped(**records: type) -> Callable[[Callable[..., None]], Callable[..., No
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @wraps(command)
-        def called(**values: Any) -> None:  # Any: what click hands over
+        def called(**values: Any) -> None:
             for name, record in records.items():
                 values[name] = record(**{field.name: values.pop(field.name) for field in fields(record)})
             command(**values)
@@ -117,8 +162,8 @@ def check_adapters(names: Sequence[str]) -> None:
 
 
 @contextmanager
-def _current_folder_first() -> Iterator[None]:
-    before, here = list(sys.path), os.getcwd()
+def _current_folder_first() -> Generator[None]:
+    before, here = list(sys.path), str(Path.cwd())
     sys.path[:] = [here, *(path for path in before if path not in ("", here))]
     try:
         yield
@@ -126,7 +171,7 @@ def _current_folder_first() -> Iterator[None]:
         sys.path[:] = before
 
 
-def checkpoint(file: Path, prototxt: Path | None = None, dialect: str | None = None) -> "Checkpoint":
+def checkpoint(file: Path, given: Given, *, dialect: str | None = None, labels: "Labels | None" = None) -> "Checkpoint":
     """Reads a checkpoint; what of it is not used becomes a warning in a line on stderr.
 
     Raises:
@@ -135,11 +180,101 @@ def checkpoint(file: Path, prototxt: Path | None = None, dialect: str | None = N
     from weights import read
 
     with warnings_in_a_line():
-        return read(file, prototxt=prototxt, dialect=dialect)
+        return with_labels(file, read(file, dialect=dialect, **reading(given)), labels)
+
+
+def reading(given: Given) -> dict[str, Any]:
+    """The options as arguments of ``weights.read``.
+
+    Raises:
+        InputError: a preprocessing or class names that cannot be read.
+    """
+    return {
+        "prototxt": given.prototxt,
+        "spec": given.spec,
+        "preprocessing": None if given.preprocessing is None else _preprocessing(given.preprocessing),
+        "class_names": None if given.class_names is None else _lines(given.class_names),
+        "weights_key": given.weights_key,
+    }
+
+
+def with_labels(file: Path, found: "Checkpoint", labels: "Labels | None") -> "Checkpoint":
+    """The same checkpoint with an order of ImageNet's classes that its file does not state.
+
+    Raises:
+        InputError: the file states another order or its own classes, or has not 1000 of them.
+    """
+    from weights import Checkpoint, InputError, Params
+
+    info = found.info
+    if labels is None:
+        return found
+    if info.class_names:
+        raise InputError(f"{file}: has classes of its own; leave out --labels")
+    if found.spec.classes != 1000:
+        raise InputError(f"{file}: has {found.spec.classes} classes, ImageNet has 1000; leave out --labels")
+    if info.labels not in (None, labels) and "labels" not in info.assumed:
+        raise InputError(f"{file}: states its label order itself ({info.labels}); leave out --labels")
+    stated = replace(info, labels=labels, assumed=tuple(name for name in info.assumed if name != "labels"))
+    return Checkpoint(found.spec, Params(found.params, stated))
+
+
+def say_what_is_assumed(file: Path, found: "Checkpoint") -> None:
+    """Prints on stderr, in a line, what of a checkpoint its file does not say."""
+    from conformance.report.wording import assumed
+
+    said = assumed(found.spec, found.info)
+    if said:
+        click.echo(f"assumed, not stated by {file.name}: {said}", err=True)
+
+
+def _preprocessing(text: str) -> "Preprocessing":
+    """Of a name, of a file with the fields as JSON, or of that JSON itself.
+
+    Raises:
+        InputError: none of these, or fields that do not fit.
+    """
+    from weights import CAFFE, InputError, Preprocessing
+    from weights.files.state_dict import IMAGENET
+
+    known = {"caffe": CAFFE, "imagenet": IMAGENET}
+    if text in known:
+        return known[text]
+    inline = text.lstrip().startswith("{")
+    if not inline and not text.lower().endswith(".json"):
+        raise InputError(f"--preprocessing {text[:100]!r}: expected {', '.join(known)}, a file FILE.json or an object")
+    source = "--preprocessing" if inline else text
+    try:
+        data = json.loads(text if inline else _text(Path(text)))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{source}: is no JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise InputError(f"{source}: holds a {type(data).__name__}, expected an object with the fields channels, ...")
+    try:
+        return Preprocessing.from_data(data)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
+
+
+def _lines(file: Path) -> list[str]:
+    return [line.strip() for line in _text(file).splitlines() if line.strip()]
+
+
+def _text(file: Path) -> str:
+    from weights import InputError
+    from weights.storage.whole import reading as opened
+
+    with opened(file) as content:
+        try:
+            return content.read().decode()
+        except UnicodeDecodeError:
+            raise InputError(f"{file}: is not text in UTF-8") from None
 
 
 @contextmanager
-def warnings_in_a_line() -> Iterator[None]:
+def warnings_in_a_line() -> Generator[None]:
     """Prints warnings about input on stderr, a line each, when the block ends."""
     from weights.errors import InputWarning
 

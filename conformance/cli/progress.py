@@ -1,7 +1,7 @@
 """Progress bars for the command line: on a terminal, and only for work that takes longer than a second."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from threading import Timer
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ class Bars:
         self._shown: tuple[Progress, TaskID] | None = None
 
     @contextmanager
-    def busy(self, text: str, total: int | None = None) -> Iterator[None]:
+    def busy(self, text: str, total: int | None = None) -> Generator[None]:
         """A bar while the block runs.
 
         Args:
@@ -46,7 +46,7 @@ class Bars:
             progress.stop()
 
     @contextmanager
-    def step(self, text: str) -> Iterator[None]:
+    def step(self, text: str) -> Generator[None]:
         """One step of the work: a line of its own below the bar while the block runs, in any thread."""
         if self._shown is None:
             yield

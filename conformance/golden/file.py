@@ -76,7 +76,7 @@ def freeze(
     seed: int = 0,
     size: tuple[int, int] | None = None,
     batch: int = 1,
-    **options: Any,
+    **options: Any,  # noqa: ANN401, those of weights.read
 ) -> Golden:
     """Writes a golden file.
 
@@ -98,7 +98,7 @@ def freeze(
         spec, params = read_checkpoint(source, **options)
         what, drawn = f"{params.info.source or Path(source).name}, sha256 {params.info.sha256 or 'not known'}", None
     crop = (params.info.preprocessing or CAFFE).crop
-    x = cases.image(seed + 1, batch, *(size or (crop, crop)))
+    x = cases.image(seed + 1, batch, *(size or (crop, crop)), spec.in_channels)
     taps = run("numpy", spec, params, x)
     output = list(taps.values())[-1]
     cotangent = cases.top_diff(seed + 2, batch, output.shape[1])
@@ -218,7 +218,7 @@ def _check(golden: Golden) -> None:
             raise ValueError(f"{what} are not those of {golden.spec.name}")
         if any(not 0 <= s.index.min() <= s.index.max() < np.prod(s.shape) for s in found.values()):
             raise ValueError(f"{what} have values at places outside of their tensors")
-    if golden.checksums.keys() != {p.name for p in schema(golden.spec)}:
+    if set(golden.checksums) != {p.name for p in schema(golden.spec)}:
         raise ValueError(f"checksums are not those of {golden.spec.name}")
     output = list(taps.values())[-1]
     if golden.output.shape != output or golden.cotangent.shape != output:

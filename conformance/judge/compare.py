@@ -132,13 +132,22 @@ def logits(name: str, of: Network | Spec, params: Mapping[str, np.ndarray], x: n
     Raises:
         InputError: what the adapter needs is not installed, or it failed.
     """
+    return outputs(name, of, params, x)[as_network(of).output.name]
+
+
+def outputs(name: str, of: Network | Spec, params: Mapping[str, np.ndarray], x: np.ndarray) -> Mapping[str, np.ndarray]:
+    """The outputs of all nodes by one adapter, as of ``logits``.
+
+    Raises:
+        InputError: what the adapter needs is not installed, or it failed.
+    """
     given = Given(as_network(of), params, "float32", Forward(x))
     with TemporaryDirectory(prefix="senet-", ignore_cleanup_errors=True) as folder:
         keep(Path(folder), given)
         answer = answer_in_a_process(name, Path(folder), USUAL.timeout)
     if answer.message:
         raise InputError(answer.message)
-    return answer.tensors[given.network.output.name]
+    return answer.tensors
 
 
 def compare(

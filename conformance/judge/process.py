@@ -16,6 +16,7 @@ from conformance.adapters import ADAPTERS
 from conformance.judge.answer import Answer, answer_of
 from conformance.judge.question import Given
 from conformance.judge.transfer import load, save
+from weights.errors import InputError
 from weights.files.safetensors import load_tensors, save_tensors
 
 _CHILD = (
@@ -45,7 +46,7 @@ def answer_in_a_process(name: str, folder: Path, timeout: float) -> Answer:
     env = {
         **os.environ,
         **(ADAPTERS[name].environment if name in ADAPTERS else {}),
-        "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+        "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
     }
     # A mapped file stays readable when it is deleted; a system that refuses to delete it keeps it.
     with TemporaryDirectory(prefix="senet-", dir=folder, ignore_cleanup_errors=True) as out:
@@ -73,5 +74,13 @@ def _last_words(code: int, stderr: str) -> str:
 def main(question: str, name: str, answer: str) -> None:
     """What the process runs: answers one question."""
     found = answer_of(name, load(Path(question)))
-    said = {key: getattr(found, key) for key in ("version", "dtype", "seconds", "message", "absent")}
-    save_tensors(Path(answer), found.tensors, {"answer": json.dumps(said)})
+    try:
+        _save(Path(answer), found)
+    except InputError as error:  # an array of objects, or of numbers that the file does not have
+        message = str(error).removeprefix(f"{answer}: ")
+        _save(Path(answer), Answer(version=found.version, message=message))
+
+
+def _save(path: Path, answer: Answer) -> None:
+    said = {key: getattr(answer, key) for key in ("version", "dtype", "seconds", "message", "absent")}
+    save_tensors(path, answer.tensors, {"answer": json.dumps(said)})

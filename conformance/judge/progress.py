@@ -5,7 +5,7 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Two context managers, each for as long as its block runs. The module ``conformance.progress`` is one."""
+    """Two context managers, each for as long as its block runs."""
 
     def busy(self, text: str, total: int | None = None) -> AbstractContextManager[None]:
         """A part of the work, with the number of steps in it, where that is known."""

@@ -153,8 +153,8 @@ class Given:
         bounds, shape = BOUNDS[self.question.what], self.question.shape
         if self.dtype not in bounds:
             raise InputError(f"unknown dtype {self.dtype!r}: expected one of {', '.join(bounds)}")
-        if len(shape) != 4 or shape[1] != 3:
-            raise InputError(f"the input has shape {shape}, expected (N, 3, H, W)")
+        if len(shape) != 4 or shape[1] != self.network.in_channels:
+            raise InputError(f"the input has shape {shape}, expected (N, {self.network.in_channels}, H, W)")
         check(self.network, self.params)
         shapes(self.network, *shape[2:])
         self.question.check(self.network)

@@ -1,7 +1,8 @@
 """Gradients of a graph in NumPy: plain, and the arbiter, checked against the original Caffe's."""
 
 from collections.abc import Mapping
-from typing import Any, assert_never
+from types import EllipsisType
+from typing import assert_never
 
 import numpy as np
 
@@ -181,7 +182,7 @@ def _avg_pool(g: np.ndarray, x: np.ndarray, kernel: int, stride: int, pad: int) 
     return dx[:, :, pad : pad + height, pad : pad + width]
 
 
-def _window(i: int, j: int, stride: int, h: int, w: int) -> Any:
+def _window(i: int, j: int, stride: int, h: int, w: int) -> tuple[EllipsisType, slice, slice]:
     """Where all h x w windows have their place (i, j)."""
     return ..., slice(i, i + stride * (h - 1) + 1, stride), slice(j, j + stride * (w - 1) + 1, stride)
 

@@ -46,11 +46,13 @@ class Recipe:
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Self:
         """The inverse of ``dataclasses.asdict``."""
-        given = data["statistics"]
+        values, given = dict(data), data["statistics"]
         if "keep" in given:
-            return cls(**{**data, "statistics": StatisticsRule(**given)})
-        steps = [{module: StatisticsRule(**rule) for module, rule in step.items()} for step in given]
-        return cls(**{**data, "statistics": tuple(steps)})
+            values["statistics"] = StatisticsRule(**given)
+        else:
+            steps = ({module: StatisticsRule(**rule) for module, rule in step.items()} for step in given)
+            values["statistics"] = tuple(steps)
+        return cls(**values)
 
 
 def caffe_rules(factors: Mapping[str, float], steps: int) -> tuple[dict[str, StatisticsRule], ...]:

@@ -2,33 +2,19 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from conformance.report.table import listed
+from conformance.report.wording import EXPECTED, assumed_fields, value, words
 from weights.caffe import checkpoint as caffe
 from weights.files import format_of
 from weights.networks.cost import cost
 from weights.networks.models import MODELS
-from weights.networks.se import SE
-from weights.networks.spec import EPS, Spec, field_names
+from weights.networks.spec import Spec, field_names
 from weights.params import Checkpoint, Info
-
-_FIELDS = {
-    "depths": "bottlenecks by stage",
-    "stem": "stem, channels of kernel",
-    "reduce": "first 1x1, channels by stage",
-    "width": "3x3, channels by stage",
-    "out_channels": "output, channels by stage",
-    "groups": "groups of the 3x3",
-    "stride_on_3x3": "stride of a stage in",
-    "shortcut": "projection kernel at stride 2",
-    "se": "SE reduction",
-    "eps": "BatchNorm epsilon",
-}
-"""Words for the fields of a record whose names say too little."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,20 +65,23 @@ def describe(file: Path, checkpoint: Checkpoint, width: int | None = None) -> st
     """
     info = checkpoint.info
     mark = dict.fromkeys(info.assumed, " (assumed: the file does not say)")
+    own = tuple(name for name in info.assumed if name not in EXPECTED)
     facts = [
         ("file", str(file)),
         ("format", _format(file)),
         *_network(checkpoint.spec),
+        *([("assumed", f"the file does not say: {', '.join(assumed_fields(checkpoint.spec, own))}")] if own else []),
         *_arrays(checkpoint.spec, checkpoint.params),
         ("input", str(info.preprocessing or "not known") + mark.get("preprocessing", "")),
         ("label order", (info.labels or "not known") + mark.get("labels", "")),
+        *([("classes", ", ".join(info.class_names))] if info.class_names else []),
         *_provenance(info),
     ]
     return listed(facts, width)
 
 
 def foreign(file: Path, prototxt: Path | None, width: int | None = None) -> str:
-    """What a Caffe file holds that no family recognises.
+    """What a Caffe file holds that no family recognises: its layers, and what it computes if all operations are known.
 
     Raises:
         InputError: it is not a Caffe file.
@@ -105,8 +94,24 @@ def foreign(file: Path, prototxt: Path | None, width: int | None = None) -> str:
         ("network", f"{found.name or 'without a name'}: none of this family"),
         ("layers", f"{sum(found.types.values())}: {types}"),
         ("arrays", f"{found.blobs} blobs, {found.scalars:,} scalars, {' and '.join(found.dtypes) or 'no numbers'}"),
+        *_computation(found),
     ]
     return listed(facts, width)
+
+
+def _computation(found: caffe.Summary) -> Iterator[tuple[str, str]]:
+    network = found.network
+    if network is None:
+        yield "operations", f"not all known: {found.unknown}"
+        return
+    counts = Counter(type(node.op).__name__ for node in network.nodes)
+    size = found.size or (224, 224)
+    costs = cost(network, *size)
+    yield "operations", f"{len(network.nodes)}, all known: " + ", ".join(f"{n} {name}" for name, n in counts.items())
+    yield "parameters", f"{costs.learnable:,} learnable"
+    yield "cost", f"{costs.macs / 1e9:.3f} GMACs at {size[0]}x{size[1]}"
+    yield "input", f"3 channels of {size[0]}x{size[1]}" + ("" if found.size else " (assumed: the file does not say)")
+    yield "output", f"{network.output.name}, " + (f"{network.classes} classes" if network.classes else "no classifier")
 
 
 def _format(file: Path) -> str:
@@ -118,11 +123,7 @@ def _network(spec: Spec) -> Iterator[tuple[str, str]]:
     yield "network", f"{'SE-' if spec.se else ''}{spec.title} {_kinship(spec)}"
     for name in field_names(spec):
         if name != "name":
-            yield f"  {_words(name)}", _value(spec, name)
-
-
-def _words(field: str) -> str:
-    return _FIELDS.get(field, field.replace("_", " "))
+            yield f"  {words(name)}", value(spec, name)
 
 
 def _kinship(spec: Spec) -> str:
@@ -132,7 +133,7 @@ def _kinship(spec: Spec) -> str:
         if known.family != spec.family:
             continue
         differ = [
-            f"{_words(name)} {_value(spec, name)} instead of {_value(known, name)}"
+            f"{words(name)} {value(spec, name)} instead of {value(known, name)}"
             for name in field_names(spec)
             if name != "name" and getattr(spec, name) != getattr(known, name)
         ]
@@ -141,45 +142,6 @@ def _kinship(spec: Spec) -> str:
         if nearest is None or len(differ) < nearest[0]:
             nearest = (len(differ), f"({model}, but for {'; '.join(differ)})")
     return nearest[1] if nearest and nearest[0] <= 2 else "(none of the published)"
-
-
-def _value(spec: Spec, name: str) -> str:
-    value = getattr(spec, name)
-    match name:
-        case "stem":
-            return ", ".join(f"{out} of {kernel}x{kernel}" for out, kernel in value)
-        case "modules":
-            return " ".join(m.name for m in value)
-        case "stride_on_3x3":
-            return "the 3x3" if value else "the first 1x1"
-        case "shortcut":
-            return f"{value}x{value}"
-        case "se":
-            return ", ".join(_excitation(value)) if value else "none: no SE blocks"
-        case "classes":
-            return str(value or "none: no classifier")
-        case "eps":
-            return f"{value!r}" + (" (1e-5 as a float, Caffe's)" if value == EPS else "")
-        case _:
-            return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _excitation(se: SE) -> Iterator[str]:
-    """The reduction, then the choices that are not the published networks'."""
-    yield str(se.reduction) if se.width is None else f"none: {se.width} hidden units"
-    for field in fields(SE):
-        value = getattr(se, field.name)
-        if value == field.default or field.name in ("reduction", "width"):
-            continue
-        match field.name:
-            case "rounding":
-                yield f"hidden units rounded {value}"
-            case "bias":
-                yield "without biases"
-            case "stages":
-                yield f"in stage {' and '.join(map(str, value))} only"
-            case _:
-                yield f"{field.name} {value}"
 
 
 def _arrays(spec: Spec, params: Mapping[str, np.ndarray]) -> Iterator[tuple[str, str]]:

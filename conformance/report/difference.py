@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 from conformance.report.table import aligned
 from weights.files.diff import Difference, Tensor
@@ -61,7 +60,7 @@ def _storage(found: Difference) -> str:
     return f" (stored: {', '.join(ways)})" if ways else ""
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     if value is None:
         return "not stated"
     return json.dumps(value) if isinstance(value, dict) else str(value)

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -115,20 +115,23 @@ class Run:
         return all_agreed(verdict for comparison in self.comparisons for verdict in comparison.results.values())
 
 
-def top(scores: np.ndarray, labels: Labels | None, count: int = 5) -> tuple[Prediction, ...]:
+def top(
+    scores: np.ndarray, labels: Labels | None, count: int = 5, class_names: Sequence[str] = ()
+) -> tuple[Prediction, ...]:
     """The most probable classes of one image; without names where the label order is not known.
 
     Args:
         scores: logits, (classes,) or (1, classes).
         labels: order of the classes, as ``Info.labels``.
         count: how many classes.
+        class_names: of classes that are not ImageNet's.
     """
     z = np.asarray(scores, np.float64).reshape(-1)
     e = np.exp(z - z.max())
     p = e / e.sum()
-    words = names(labels) if labels and len(z) == 1000 else None
+    words: Sequence[str] = class_names or (names(labels) if labels and len(z) == 1000 else ())
     order = np.argsort(-z, kind="stable")[:count]
-    return tuple(Prediction(int(i), words[i] if words else "", float(p[i])) for i in order)
+    return tuple(Prediction(int(i), words[int(i)] if words else "", float(p[i])) for i in order)
 
 
 def to_dict(run: Run) -> dict[str, Any]:
@@ -190,7 +193,8 @@ def to_json(run: Run) -> str:
                 return [finite(inner) for inner in value]
             case float() if not math.isfinite(value):
                 return None
-        return value
+            case _:
+                return value
 
     data = to_dict(run)
     return json.dumps(finite({**data, "input": {**data["input"], "photo": ""}}), indent=1, allow_nan=False)

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
@@ -121,7 +121,7 @@ def inject(mutant: Mutant, framework: str) -> Finding:
 
 
 @contextmanager
-def _compiled_anew(framework: str, changed: bool) -> Iterator[None]:
+def _compiled_anew(framework: str, changed: bool) -> Generator[None, None, None]:
     """JAX keeps what it has compiled, of functions as they were then: it forgets it before and after a change."""
     if framework != "jax" or not changed:
         yield

@@ -1,7 +1,7 @@
 """Puts functions with bugs in the place of others for a while, and insists that they are used."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack, contextmanager
 from functools import wraps
 from typing import Any
@@ -15,7 +15,7 @@ class StaleError(LookupError):
 
 
 @contextmanager
-def substituted(substitutes: Iterable[Substitute]) -> Iterator[None]:
+def substituted(substitutes: Iterable[Substitute]) -> Generator[None, None, None]:
     """Runs the block with the substitutes; afterwards everything is as before.
 
     Raises:

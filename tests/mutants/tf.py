@@ -130,14 +130,14 @@ def subtracts_the_shortcut(**kwargs: Any) -> Subtract:
 def reads_its_neighbour(x: Any, m: ModuleSpec, *, dtype: Any) -> Any:
     assert m.se
     pad, after = (0, 1) if m.stride == 2 else (1, 0)
-    to = {"eps": m.eps, "dtype": dtype}
+    to: dict[str, Any] = {"eps": m.eps, "dtype": dtype}
     branches = [unit(x, m.conv1x1, 1, name=f"{m.name}.conv1x1", **to)] if m.conv1x1 else []
     reduced = unit(x, m.conv3x3[0], 1, name=f"{m.name}.reduce3x3", **to)
     branches.append(unit(reduced, m.conv3x3[1], 3, m.stride, name=f"{m.name}.conv3x3", **to))
     forgotten = unit(x, m.double3x3[0], 1, name=f"{m.name}.reduce_double", **to)
     y = unit(_first(reduced, forgotten), m.double3x3[1], 3, name=f"{m.name}.double1", **to)
     branches.append(unit(y, m.double3x3[2], 3, m.stride, name=f"{m.name}.double2", **to))
-    pooled = {"name": layer_name(f"{m.name}.pool"), "dtype": dtype}
+    pooled: dict[str, Any] = {"name": layer_name(f"{m.name}.pool"), "dtype": dtype}
     y = (MaxPool(m.stride, pad, after, **pooled) if m.pool == "max" else AvgPool(m.stride, pad, **pooled))(x)
     branches.append(unit(y, m.project, 1, name=f"{m.name}.project", **to) if m.project else y)
     y = Concatenate(-1, name=layer_name(f"{m.name}.concat"), dtype=dtype)(branches)

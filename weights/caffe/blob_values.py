@@ -143,6 +143,7 @@ def encoded_pieces(blob: np.ndarray, legacy: bool) -> tuple[bytes | np.ndarray, 
 
 
 def byte_count(piece: bytes | np.ndarray) -> int:
+    """The length of a piece in bytes."""
     return len(piece) if isinstance(piece, bytes) else piece.nbytes
 
 

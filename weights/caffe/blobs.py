@@ -28,6 +28,7 @@ from weights.networks.spec import Spec
 from weights.params import Info
 
 Blobs = tuple[np.ndarray, ...]
+_FLOATS = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.float16))
 
 
 def blob_count(layer: Layer) -> int:
@@ -78,7 +79,7 @@ def blobs(of: Network | Spec, params: Mapping[str, np.ndarray], info: Info) -> d
     network = as_network(of)
     for p in schema(network):
         dtype = np.asarray(params[p.name]).dtype
-        if dtype not in (np.float64, np.float32, np.float16) and dtype.name != "bfloat16":
+        if dtype not in _FLOATS and dtype.name != "bfloat16":
             raise InputError(f"{p.name} is {dtype}; Caffe's blobs hold float32 or float64: convert it first")
     double = any(np.asarray(params[p.name]).dtype == np.float64 for p in schema(network) if p.learnable)
     dtype = np.dtype(np.float64 if double else np.float32)

@@ -25,9 +25,11 @@ from weights.networks.network import Network, as_network
 from weights.networks.operations import GlobalPool
 from weights.networks.parameters import check, schema
 from weights.networks.spec import Spec
-from weights.params import CAFFE, Info, LastPooling, Params, info_of
+from weights.params import CAFFE, LARGEST_IMAGE, Info, LastPooling, Params, info_of
 from weights.storage.mapped import sha256
 from weights.storage.whole import replacing
+
+_SMALLEST = 32  # pixels of a stated input on a side; fewer are a placeholder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,9 @@ class Summary:
     dtypes: tuple[str, ...]
     spec: Spec | None  # what it was recognised as
     misfit: str  # why not, naming the first layer that does not fit
+    network: Network | None  # where all operations are known
+    unknown: str  # why not, naming the first layer that is no known operation
+    size: tuple[int, int] | None  # height and width of the input, where stated
 
 
 def read(path: Path, prototxt: str | Path | None = None) -> tuple[Spec, Params]:
@@ -89,6 +94,8 @@ def _read(path: Path, prototxt: str | Path | None, recognised: Callable[[Net, st
     info = replace(info, source=path.name, format="caffemodel", sha256=digest, last_pooling=stated)
     if match.network.spec:
         info = _stated(info, match, Path(prototxt or notes.prototxt_of(path)), digest)
+    if not info.preprocessing and match.size and min(match.size) >= _SMALLEST and max(match.size) <= LARGEST_IMAGE:
+        info = replace(info, input_size=match.size)
     return match, Params(((p.name, arrays[p.name]) for p in schema(match.network)), info)
 
 
@@ -129,7 +136,8 @@ def write(path: Path, of: Network | Spec, params: Mapping[str, np.ndarray]) -> N
 
     A float net where all learned parameters are float32 or narrower, a double net otherwise. Statistics get the
     factor they came with (1 where none is known); those that float32 does not hold exactly are written as doubles,
-    which Caffe reads as well. The input has the size of the preprocessing's crop, 224 where that is not known.
+    which Caffe reads as well. The input has the size of the preprocessing's crop; where that is not known, the size
+    that the source stated, or 224.
 
     The last pooling is stated as the source stated it, otherwise as ``layers.usual_pooling`` says; where it is global,
     a comment of the .prototxt says that any size of the input fits.
@@ -146,8 +154,9 @@ def write(path: Path, of: Network | Spec, params: Mapping[str, np.ndarray]) -> N
     network = as_network(of)
     check(network, params, str(path))
     info = _with_rounded_settings(path, network, info_of(params))
-    crop = info.preprocessing.crop if info.preprocessing else CAFFE.crop
-    definitions = layers(network, (crop, crop), info.last_pooling)
+    crop = (info.preprocessing or CAFFE).crop
+    size = (not info.preprocessing and info.input_size) or (crop, crop)
+    definitions = layers(network, size, info.last_pooling)
     held = blobs(network, params, info)
     net = Net(
         net_name(network),
@@ -181,19 +190,26 @@ def describe(path: str | Path, prototxt: str | Path | None = None) -> Summary:
     """
     net = caffe_file.load(Path(path))
     arrays = [blob for layer in net.layers for blob in layer.blobs]
-    spec, misfit = None, ""
+    match, misfit, unknown = None, "", ""
     try:
-        spec = _recognised(Path(path), net, prototxt, recognise)[1].network.spec
+        match = _recognised(Path(path), net, prototxt, recognise)[1]
     except InputError as error:
         misfit = str(error)
+        try:
+            match = _recognised(Path(path), net, prototxt, import_network)[1]
+        except InputError as other:
+            unknown = str(other)
     return Summary(
         name=net.name,
         types=dict(Counter(layer.type for layer in net.layers)),
         blobs=len(arrays),
         scalars=sum(blob.size for blob in arrays),
         dtypes=tuple(sorted({blob.dtype.name for blob in arrays})),
-        spec=spec,
+        spec=match.network.spec if match else None,
         misfit=misfit,
+        network=match.network if match else None,
+        unknown=unknown,
+        size=match.size if match else None,
     )
 
 

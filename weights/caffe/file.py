@@ -143,7 +143,7 @@ def _net(net: dict[str, Any], form: str, blob: Callable[[Any], tuple[np.ndarray,
     return Net(net.pop("name", ""), tuple(layers), net, form)
 
 
-def _no_blob(_: Any) -> NoReturn:
+def _no_blob(_: object) -> NoReturn:
     raise InputError("its values are in text form, which only a binary or HDF5 file can have here")
 
 

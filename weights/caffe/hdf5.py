@@ -2,10 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from weights.errors import InputError
+
+if TYPE_CHECKING:
+    import h5py
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _INFLATION = 1100  # times, the most that deflate can do
@@ -39,12 +43,12 @@ def blobs(path: str | Path) -> list[tuple[str, tuple[np.ndarray, ...]]]:
         raise InputError(f"is not readable as HDF5, so damaged or cut off ({error})") from None
 
 
-def _layers(data) -> Iterator[tuple[str, tuple[np.ndarray, ...]]]:
+def _layers(data: "h5py.Group") -> Iterator[tuple[str, tuple[np.ndarray, ...]]]:
     import h5py
 
     groups: dict[str, dict[str, h5py.Dataset]] = {}
 
-    def visit(name: str, found: h5py.Group | h5py.Dataset) -> None:
+    def visit(name: str, found: h5py.Group | h5py.Dataset | h5py.Datatype) -> None:
         if isinstance(found, h5py.Group):
             groups.setdefault(name, {})
         elif isinstance(found, h5py.Dataset):
@@ -64,7 +68,7 @@ def _layers(data) -> Iterator[tuple[str, tuple[np.ndarray, ...]]]:
         yield layer, tuple(_blob(layer, i, found[str(i)]) for i in range(len(found)))
 
 
-def _blob(layer: str, index: int, dataset) -> np.ndarray:
+def _blob(layer: str, index: int, dataset: "h5py.Dataset") -> np.ndarray:
     def refuse(what: str) -> InputError:
         return InputError(f"layer {layer!r}, blob {index}: {what}")
 

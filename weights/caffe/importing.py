@@ -77,7 +77,7 @@ class Imported:
             made[node.name] = node.name if node.op else inputs[0]
             if node.op:
                 nodes.append(Node(node.name, node.op, inputs, node.name))
-        return Network(self.title, tuple(nodes))
+        return Network(self.title, tuple(nodes), in_channels=self.sizes["data"][0])
 
     def network(self) -> Network:
         """The operations as a network without a record.
@@ -125,7 +125,7 @@ class _Import:
         self.net, self.source = net, source
         self.steps = steps_of(net, source)
         self.nodes: dict[str, Found] = {}
-        self.sizes: dict[str, Shape] = {"data": (3, *(self.steps.size or (224, 224)))}
+        self.sizes: dict[str, Shape] = {"data": (self.steps.channels, *(self.steps.size or (224, 224)))}
         self.made: dict[int, str] = {self.steps.data: "data"}  # value -> the node that makes it
         self.axes: dict[int, int] = {self.steps.data: 4}  # of values in Caffe
         self.after_end: set[int] = set()

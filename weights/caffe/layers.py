@@ -101,7 +101,7 @@ class _Draft:
         self.sizes = shapes(network, *size)
         poolings = [node for node in network.nodes if isinstance(node.op, GlobalPool) and not node.block]
         self.window = poolings[-1] if poolings and last_pooling == "window" else None
-        shape = {"shape": [{"dim": [1, 3, *size]}]}
+        shape = {"shape": [{"dim": [1, network.in_channels, *size]}]}
         self.blobs["data"] = self.emit("Input", "data", [], {"input_param": shape})
 
     def emit(

@@ -12,7 +12,7 @@ from weights.storage.whole import reading
 _WEIGHTS = "senet.weights"
 """The note that says for which weights file, by its sha256, the other notes hold."""
 
-_SAID = ("senet.spec", "senet.factors", "senet.provenance", "senet.last_pooling")
+_SAID = ("senet.spec", "senet.factors", "senet.provenance", "senet.input_size", "senet.last_pooling")
 """Metadata that the layers and their blobs say themselves, or that is about another file."""
 
 

@@ -36,10 +36,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """The steps in the order of the file, the value that is the image, and its stated height and width."""
+    """The steps in the order of the file, the value that is the image, its channels and stated height and width."""
 
     steps: tuple[Step, ...]
     data: int
+    channels: int
     size: tuple[int, int] | None
 
 
@@ -67,7 +68,9 @@ def steps_of(net: Net, source: str) -> Steps:
     if len(read) > 1:
         second = next(step.layer for step in found if _convolves(step, read[1]))
         raise misfit(source, second, "one input of the network", "a second one")
-    return Steps(tuple(_reached(found, read[0])), read[0], _size(inputs[read[0]]))
+    data = read[0]
+    first = next(step.layer for step in found if _convolves(step, data))
+    return Steps(tuple(_reached(found, data)), data, _channels(inputs[data], first), _size(inputs[data]))
 
 
 def _convolves(step: Step, value: int) -> bool:
@@ -120,6 +123,15 @@ def _reached(steps: list[Step], data: int) -> list[Step]:
             found.append(Step(step.layer, inputs, step.outputs))
             reached.update(step.outputs)
     return found
+
+
+def _channels(layer: Layer | None, first: Layer) -> int:
+    """Of the image: as stated, else as the blob of the first convolution has them, else 3."""
+    shapes = layer.settings.get("input_param", {}).get("shape", []) if layer else []
+    if shapes and len(shapes[0].get("dim", [])) == 4:
+        return int(shapes[0]["dim"][1])
+    blob = first.blobs[0] if first.blobs else None
+    return blob.shape[1] if blob is not None and blob.ndim == 4 and 0 < blob.shape[1] <= 4 else 3
 
 
 def _size(layer: Layer | None) -> tuple[int, int] | None:

@@ -43,6 +43,7 @@ _METHODS = {"max": "MAX", "avg": "AVE"}
 
 
 def noun(op: Op) -> str:
+    """What messages call an operation: "a 3x3 convolution"."""
     match op:
         case Conv(kernel=kernel):
             return f"a {kernel}x{kernel} convolution"

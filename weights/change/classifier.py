@@ -24,7 +24,7 @@ def with_classes(spec: Spec, params: Mapping[str, np.ndarray], classes: int, see
     Raises:
         InputError: ``classes`` is not a whole number of at least 0.
     """
-    if isinstance(classes, bool) or not isinstance(classes, int | np.integer) or classes < 0:
+    if not _is_count(classes):
         raise InputError(f"a network cannot have {classes!r} classes: expected a whole number, 0 for no classifier")
     if classes == spec.classes:
         return Checkpoint(spec, Params(params, info_of(params)))
@@ -42,4 +42,9 @@ def with_classes(spec: Spec, params: Mapping[str, np.ndarray], classes: int, see
         f"a new one of {classes}, seed {seed}" if classes else "none"
     )
     assumed = tuple(name for name in info.assumed if name != "labels")
-    return Checkpoint(found, Params(arrays, replace(info, labels=None, assumed=assumed, history=(*info.history, done))))
+    info = replace(info, labels=None, class_names=(), assumed=assumed, history=(*info.history, done))
+    return Checkpoint(found, Params(arrays, info))
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= 0)

@@ -38,6 +38,8 @@ def rewrite(of: Network | Spec, params: Mapping[str, np.ndarray], to: Convention
     info, first = info_of(params), f"{as_network(of).first_convolution.module}.weight"
     if to not in _CONVENTIONS:
         raise InputError(f"--input {to!r}: expected one of {', '.join(_CONVENTIONS)}")
+    if as_network(of).in_channels != 3:
+        raise InputError(f"--input {to}: the network takes images of {as_network(of).in_channels} channels, expected 3")
     old = info.preprocessing
     if old is None:
         raise InputError(f"--input {to}: what the network expects now is not known; state its preprocessing")

@@ -1,18 +1,21 @@
 """Checkpoint files of every format, chosen by suffix: ``read`` and ``write``."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from os import PathLike
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 
+from weights.change.given import with_class_names, with_preprocessing
 from weights.errors import InputError, InputWarning
 from weights.files.options import refuse
+from weights.networks.models import parse
 from weights.networks.spec import Spec
-from weights.params import Checkpoint, Info, Params
+from weights.params import Checkpoint, Info, Params, Preprocessing, check_class_names, info_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +25,7 @@ class Format:
     name: str
     title: str  # for people
     suffixes: tuple[str, ...]
+    only_read: tuple[str, ...] = ()  # those of the suffixes that are not written
     module: str  # imported when first used; has read(path, **options) and write(path, spec, params, **options)
     reads_with: tuple[str, ...] = ()  # options of read
     writes_with: tuple[str, ...] = ()  # options of write
@@ -32,6 +36,7 @@ FORMATS = (
         name="caffemodel",
         title="Caffe",
         suffixes=(".caffemodel", ".caffemodel.h5"),
+        only_read=(".caffemodel.h5",),
         module="weights.caffe.checkpoint",
         reads_with=("prototxt",),
     ),
@@ -40,15 +45,15 @@ FORMATS = (
         title="safetensors",
         suffixes=(".safetensors",),
         module="weights.files.safetensors",
-        reads_with=("dialect", "spec"),
+        reads_with=("dialect", "spec", "weights_key"),
         writes_with=("dialect",),
     ),
     Format(
         name="pytorch",
         title="PyTorch",
-        suffixes=(".pth", ".pt"),
+        suffixes=(".pth", ".pt", ".pth.tar", ".ckpt", ".bin"),
         module="weights.files.torch",
-        reads_with=("dialect", "spec"),
+        reads_with=("dialect", "spec", "weights_key"),
         writes_with=("dialect",),
     ),
     Format(
@@ -63,7 +68,7 @@ FORMATS = (
 )
 
 
-def format_of(path: str | Path) -> Format:
+def format_of(path: str | PathLike[str]) -> Format:
     """The format that a file's suffix names; folders with an Orbax checkpoint need none.
 
     Raises:
@@ -74,30 +79,40 @@ def format_of(path: str | Path) -> Format:
     if not fits and Path(path).is_dir():
         fits = [(0, f) for f in FORMATS if f.name == "orbax" and _module(f).is_checkpoint(path)]
     if not fits:
-        known = ", ".join(s for f in FORMATS for s in f.suffixes)
-        raise InputError(f"{path}: the suffix names no known format; known are {known}")
+        written = ", ".join(s for f in FORMATS for s in f.suffixes if s not in f.only_read)
+        read = ", ".join(s for f in FORMATS for s in f.only_read)
+        raise InputError(f"{path}: the suffix names no known format; known are {written}, and to read also {read}")
     return max(fits, key=lambda fit: fit[0])[1]
 
 
 def read(
-    path: str | Path,
+    path: str | PathLike[str],
     *,
     prototxt: str | Path | None = None,
     dialect: str | None = None,
-    spec: Spec | None = None,
+    spec: Spec | str | None = None,
+    preprocessing: Preprocessing | None = None,
+    class_names: Sequence[str] | None = None,
+    weights_key: str | None = None,
 ) -> Checkpoint:
     """Reads a checkpoint of any known format.
 
     Args:
-        path: its suffix chooses the format: .caffemodel and .caffemodel.h5 (Caffe); .safetensors; .pth and .pt
-            (PyTorch); .keras and .weights.h5 (Keras); .orbax (a folder; any folder that holds an Orbax checkpoint);
-            .onnx (files that ``write`` wrote).
+        path: its suffix chooses the format: .caffemodel and .caffemodel.h5 (Caffe); .safetensors; .pth, .pt, .pth.tar,
+            .ckpt and .bin (PyTorch); .keras and .weights.h5 (Keras); .orbax (a folder; any folder that holds an Orbax
+            checkpoint); .onnx (only files that ``write`` wrote).
         prototxt: Caffe only: the definition of the network, for files that carry none or should be read by another.
         dialect: PyTorch and safetensors only: whose names the tensors have, "torch" (``se_torch``'s), "timm" or
             "cadene"; without it they are recognised.
-        spec: PyTorch, safetensors, Keras and Orbax: the network, for files that do not state it. Without it the network
-            is recognised by the names and shapes of the tensors, and ``info.assumed`` lists the fields of the record
-            that these do not tell. For files that state another network it is refused.
+        spec: PyTorch, safetensors, Keras and Orbax: the network, for files that do not state it: a record, or its
+            description as of ``weights.networks.models.parse``, "se-resnet-50,se.gate=tanh". Without it the network is
+            recognised by the names and shapes of the tensors, and ``info.assumed`` lists the fields of the record that
+            these do not tell. For files that state another network it is refused; fields that a file lists as assumed
+            are not stated.
+        preprocessing: how images are prepared, for files that do not state it or where it was only assumed.
+        class_names: one for each output, for files that do not name their classes.
+        weights_key: PyTorch and safetensors: which weights are meant, in files with several sets, such as those in
+            training and their moving average: "state_dict_ema". The error without it lists the keys.
 
     Returns:
         What the network is, and its parameters by canonical name: ``spec, params = read(path)``. ``info``, which the
@@ -108,19 +123,26 @@ def read(
     Raises:
         InputError: with one clear message, for anything wrong with the file, and for options that it does not take.
     """
+    if not isinstance(path, str | PathLike):
+        raise InputError(f"read: expected the path of a file, found {path!r:.100}")
     fmt = format_of(path)
-    options = {"prototxt": prototxt, "dialect": dialect, "spec": spec}
-    found, params = _module(fmt).read(Path(path), **_taken(path, fmt, "read", fmt.reads_with, options))
-    return Checkpoint(found, params)
+    spec = parse(spec) if isinstance(spec, str) else spec
+    options = {"prototxt": prototxt, "dialect": dialect, "spec": spec, "weights_key": weights_key}
+    found = Checkpoint(*_module(fmt).read(Path(path), **_taken(path, fmt, "read", fmt.reads_with, options)))
+    try:
+        found = found if preprocessing is None else with_preprocessing(found, preprocessing)
+        return found if class_names is None else with_class_names(found, class_names)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 @overload
-def write(path: str | Path, checkpoint: Checkpoint, /, *, dialect: str | None = None) -> None: ...
+def write(path: str | PathLike[str], checkpoint: Checkpoint, /, *, dialect: str | None = None) -> None: ...
 
 
 @overload
 def write(
-    path: str | Path,
+    path: str | PathLike[str],
     spec: Spec,
     params: Mapping[str, np.ndarray],
     *,
@@ -130,7 +152,7 @@ def write(
 
 
 def write(
-    path: str | Path,
+    path: str | PathLike[str],
     spec: Spec | Checkpoint,
     params: Mapping[str, np.ndarray] | None = None,
     *,
@@ -158,6 +180,10 @@ def write(
     if params is None:
         raise TypeError("write(path, spec, params), or write(path, checkpoint)")
     fmt = format_of(path)
+    try:
+        check_class_names(info or info_of(params), spec.classes)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     options = _taken(path, fmt, "written", fmt.writes_with, {"dialect": dialect})
     if info is None and not isinstance(params, Params):
         warnings.warn(
@@ -171,15 +197,15 @@ def write(
 
 
 def _taken(
-    path: str | Path, fmt: Format, done: str, known: tuple[str, ...], options: Mapping[str, Any]
+    path: str | PathLike[str], fmt: Format, done: str, known: tuple[str, ...], options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The options that are given, all of which the format must take."""
-    takes = f"with no option but {' and '.join(known)}" if known else "without options"
+    listed = " and ".join(filter(None, (", ".join(known[:-1]), *known[-1:])))
+    takes = f"with no option but {listed}" if known else "without options"
     others = {name: value for name, value in options.items() if name not in known}
     refuse(path, f"{fmt.title} files are {done} {takes}", **others)
     return {name: value for name, value in options.items() if name in known and value is not None}
 
 
-def _module(fmt: Format) -> Any:
-    """Any: modules of four functions, whose options differ."""
+def _module(fmt: Format) -> Any:  # noqa: ANN401, the options of its functions differ
     return import_module(fmt.module)

@@ -8,7 +8,6 @@ from typing import Any, Literal
 import numpy as np
 
 from weights.files import format_of, read
-from weights.names.dialect import Dialect
 from weights.names.frameworks import FLAX, KERAS, TORCH
 from weights.names.state_dicts import DIALECTS, named
 from weights.networks.models import to_dict
@@ -112,7 +111,7 @@ class _Side:
         self.info: Info = self.params.info
         self.format = format_of(path).name
         self.schema: dict[str, Param] = {p.name: p for p in schema(self.spec)}
-        self._dialect: Dialect = {"keras": KERAS, "orbax": FLAX}.get(self.format, TORCH)
+        self._dialect = {"keras": KERAS, "orbax": FLAX}.get(self.format, TORCH)
         if self.format in ("pytorch", "safetensors") and self.info.format in DIALECTS:
             self._dialect = named(self.info.format)[0]
 
@@ -201,7 +200,7 @@ def _expects(info: Info) -> dict[str, Any]:
     return {"preprocessing": info.preprocessing and asdict(info.preprocessing), "labels": info.labels}
 
 
-def _fields(a: Any, b: Any, path: str = "") -> dict[str, tuple[Any, Any]]:
+def _fields(a: object, b: object, path: str = "") -> dict[str, tuple[Any, Any]]:
     """Every leaf in which two pieces of plain data differ, by its dotted path."""
     if a == b:
         return {}

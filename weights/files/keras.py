@@ -9,11 +9,12 @@ beside the layers, which Keras passes over.
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NamedTuple, TypeVar, cast
 from zipfile import ZIP_STORED, ZipFile
 
 import h5py
@@ -33,8 +34,12 @@ from weights.storage.bfloat16 import widened
 from weights.storage.mapped import Window, mapped, sha256
 from weights.storage.whole import replacing
 
+T = TypeVar("T")
+
 _VALUES = "model.weights.h5"
-_DATASET = "senet"  # in HDF5 files
+NOTE = "senet"
+"""The dataset with the metadata in HDF5 files: a text where ``write`` wrote it, bytes where a model saved it."""
+
 _KERAS_VERSION = "3.15.1"  # whose layout this is; it has been the same since 3.0, but for the names of layers
 _KERNEL, _BATCH_NORM = ("kernel", "bias"), ("gamma", "beta", "moving_mean", "moving_variance")
 
@@ -55,22 +60,29 @@ def read(path: Path, spec: Spec | None = None) -> Checkpoint:
     whole = data = mapped(path)
     if not data:
         raise InputError(f"{path}: is empty")
-    strings = None
+    said = None
     if path.name.lower().endswith(".keras"):
-        strings, data = _unpacked(path, data)
+        said, data = _unpacked(path, data)
     info = None
     with _opened(path, data) as values:
-        if strings is None:
-            strings = _attached(path, values)
-        if strings:
-            spec, info = metadata.decode(strings, str(path), spec)
+        said = said or _attached(path, values)
+        if said:
+            spec, info = metadata.decode(said.strings, str(path), spec)
         datasets = _by_name(path, values) or _by_position(path, values, spec)
-        shapes = {name: tuple(dataset.shape) for name, dataset in datasets.items()}
+        shapes = {name: _shape(dataset) for name, dataset in datasets.items()}
         names, found, assumed = identify(path, shapes, [KERAS, KERAS_ON_TORCH], spec)
         tensors = {name: _array(path, name, dataset, data) for name, dataset in datasets.items()}
-    if info is None or not info.format:  # Keras saved it
-        info = replace(info or Info(assumed=assumed), source=path.name, format="keras", sha256=sha256(whole))
+    info = info or Info(assumed=assumed)
+    if said is None or said.by_keras:
+        info = metadata.as_saved(info, path.name, "keras", sha256(whole))
     return Checkpoint(found, decode(path, found, tensors, names, info))
+
+
+class _Said(NamedTuple):
+    """What a file states."""
+
+    strings: dict[str, str]
+    by_keras: bool  # as a model's own, otherwise by ``write``
 
 
 def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray]) -> None:
@@ -81,7 +93,7 @@ def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray]) -> None:
     """
     check(spec, params, str(path))
     for name, array in params.items():
-        if array.dtype not in (np.float16, np.float32, np.float64):
+        if array.dtype.name not in ("float16", "float32", "float64"):
             raise InputError(f"{path}: {name} is {array.dtype}, which Keras' files do not hold here")
     with replacing(path) as file:
         if not path.name.lower().endswith(".keras"):
@@ -97,7 +109,7 @@ def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray]) -> None:
             store(archive, _VALUES, values, size)
 
 
-def _write_values(file: Any, spec: Spec, params: Mapping[str, np.ndarray]) -> None:
+def _write_values(file: IO[bytes], spec: Spec, params: Mapping[str, np.ndarray]) -> None:
     where, blocks = layout(spec), se_blocks(spec)
     with h5py.File(file, "w") as values:
         for p in schema(spec):
@@ -108,7 +120,7 @@ def _write_values(file: Any, spec: Spec, params: Mapping[str, np.ndarray]) -> No
             variables[index] = np.ascontiguousarray(KERAS.encode(p, params[p.name]))
             if block:
                 values.require_group(f"{group.rsplit('/', 2)[0]}/vars").attrs["name"] = block
-        values[_DATASET] = np.bytes_(json.dumps(metadata.encode(spec, info_of(params))))
+        values[NOTE] = np.bytes_(json.dumps(metadata.encode(spec, info_of(params))))
 
 
 def _config(spec: Spec, params: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -127,6 +139,7 @@ def _config(spec: Spec, params: Mapping[str, np.ndarray]) -> dict[str, Any]:
             "preprocessing": asdict(info.preprocessing) if info.preprocessing else None,
             "labels": info.labels,
             "assumed": info.assumed,
+            **more(replace(info, factors={})),  # they stand in metadata.json
         },
         "registered_name": f"senet>{family}",
         "build_config": {"input_shape": None},
@@ -138,7 +151,7 @@ def _config(spec: Spec, params: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 @contextmanager
-def _opened(path: Path, data: memoryview) -> Iterator[h5py.File]:
+def _opened(path: Path, data: memoryview) -> Generator[h5py.File]:
     try:
         with h5py.File(Window(data), "r") as values:
             yield values
@@ -148,7 +161,7 @@ def _opened(path: Path, data: memoryview) -> Iterator[h5py.File]:
         raise InputError(f"{path}: is no HDF5 file of Keras, or a damaged one: {str(error)[:300]}") from error
 
 
-def _unpacked(path: Path, data: memoryview) -> tuple[dict[str, str], memoryview]:
+def _unpacked(path: Path, data: memoryview) -> tuple[_Said, memoryview]:
     """What a .keras archive states, and the HDF5 file in it."""
     try:
         archive = Archive(data)
@@ -162,7 +175,7 @@ def _unpacked(path: Path, data: memoryview) -> tuple[dict[str, str], memoryview]
         raise InputError(f"{path}: its config.json or metadata.json is damaged: {error}") from None
 
 
-def _stated(archive: Archive) -> dict[str, str]:
+def _stated(archive: Archive) -> _Said:
     """Our metadata if we wrote the archive, the model's configuration in their form if Keras did."""
     ours = json.loads(bytes(archive["metadata.json"])).get("senet") if "metadata.json" in archive else None
     model = json.loads(bytes(archive["config.json"]))
@@ -171,21 +184,42 @@ def _stated(archive: Archive) -> dict[str, str]:
     if name not in ours_are:
         raise InputError(f"is a model of the class {str(name)[:80]!r}, expected {' or '.join(ours_are)}")
     if ours is not None:
-        return {str(key): str(text) for key, text in ours.items()}
-    stated = {key: config[key] for key in ("spec", "preprocessing", "assumed") if config.get(key)}
-    strings = {f"senet.{key}": json.dumps(value) for key, value in stated.items()}
+        return _Said({str(key): str(text) for key, text in ours.items()}, by_keras=False)
+    return _Said(noted(config), by_keras=True)
+
+
+def more(info: Info) -> dict[str, Any]:
+    """What a model's configuration holds of the info beside preprocessing, labels and what is assumed, where it is."""
+    provenance = {"source": info.source, "format": info.format, "sha256": info.sha256}
+    data = {
+        "class_names": info.class_names,
+        "provenance": provenance if any(provenance.values()) else None,
+        "factors": dict(info.factors),
+        "history": info.history,
+    }
+    return {key: value for key, value in data.items() if value}
+
+
+def noted(config: Mapping[str, Any]) -> dict[str, str]:
+    """A model's configuration as metadata."""
+    keys = ("spec", "preprocessing", "assumed", "class_names", "provenance", "factors", "history")
+    strings = {f"senet.{key}": json.dumps(config[key]) for key in keys if config.get(key)}
     labels = {"senet.labels": str(config["labels"])} if config.get("labels") else {}
     return {metadata.MARK: metadata.VERSION, **strings, **labels}
 
 
-def _attached(path: Path, values: h5py.File) -> dict[str, str] | None:
-    if _DATASET not in values:
+def _attached(path: Path, values: h5py.File) -> _Said | None:
+    own = _child(path, values, "vars", h5py.Group)
+    dataset = _child(path, values, NOTE, h5py.Dataset) or (own and _child(path, own, NOTE, h5py.Dataset))
+    if dataset is None:
         return None
     try:
-        strings = json.loads(values[_DATASET][()])  # type: ignore[index]
-        return {str(key): str(text) for key, text in strings.items()}
+        text = dataset[()]
+        own_words = isinstance(text, np.ndarray)
+        strings = json.loads(text.tobytes() if own_words else cast(bytes, text))  # anything else is a TypeError
+        return _Said({str(key): str(value) for key, value in strings.items()}, by_keras=own_words)
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
-        raise InputError(f"{path}: its dataset {_DATASET!r} is damaged: {error}") from None
+        raise InputError(f"{path}: its dataset {NOTE!r} is damaged: {error}") from None
 
 
 def _by_name(path: Path, values: h5py.File) -> dict[str, h5py.Dataset]:
@@ -211,7 +245,9 @@ def _by_name(path: Path, values: h5py.File) -> dict[str, h5py.Dataset]:
                     visit(layer, inner)
 
     layers = _child(path, values, "layers", h5py.Group)
-    for key in map(str, layers) if layers is not None else ():
+    if layers is None:
+        return {}
+    for key in map(str, layers):
         if (layer := _child(path, layers, key, h5py.Group)) is not None:
             visit(layer, ())
     separator = "." if any("." in part for parts in found for part in parts) else "_"
@@ -234,28 +270,35 @@ def _by_position(path: Path, values: h5py.File, spec: Spec | None) -> dict[str, 
     return found
 
 
-def _child(path: Path, group: Any, name: str, kind: type) -> Any:
+def _child(path: Path, group: h5py.Group, name: str, kind: type[T]) -> T | None:
     """A member of a group; links to elsewhere are refused, for they could name any file."""
+    found: object = group
     for part in name.split("/"):
-        if part not in group:
+        if not isinstance(found, h5py.Group) or part not in found:
             return None
-        if not isinstance(group.get(part, getlink=True), h5py.HardLink):
-            raise InputError(f"{path}: {group.name}/{part} is a link to elsewhere, which Keras never writes")
-        group = group[part]
-    return group if isinstance(group, kind) else None
+        if not isinstance(found.get(part, getlink=True), h5py.HardLink):
+            raise InputError(f"{path}: {found.name}/{part} is a link to elsewhere, which Keras never writes")
+        found = found[part]
+    return found if isinstance(found, kind) else None
 
 
-def _array(path: Path, name: str, dataset: Any, data: memoryview) -> np.ndarray:
+def _shape(dataset: h5py.Dataset) -> tuple[int, ...]:
+    """The lengths of the axes; a dataset without any values has none."""
+    return tuple(dataset.shape or ())
+
+
+def _array(path: Path, name: str, dataset: h5py.Dataset, data: memoryview) -> np.ndarray:
     """A dataset as a view of the file."""
     start, size = dataset.id.get_offset(), dataset.id.get_storage_size()
+    count = prod(_shape(dataset))
     half = dataset.attrs.get("dtype") == "bfloat16"
     dtype = np.dtype("<u2") if half else dataset.dtype
-    if dataset.chunks or dataset.is_virtual or dataset.external or size != dataset.size * dtype.itemsize:
+    if dataset.chunks or dataset.is_virtual or dataset.external or size != count * dtype.itemsize:
         raise InputError(f"{path}: {name} does not lie in the file in one piece, as Keras writes; it may be cut off")
     if start is None:  # within its own description, as HDF5 keeps the smallest
         array = dataset[()].view(dtype)
     elif start + size > len(data):
         raise InputError(f"{path}: {name} is cut off")
     else:
-        array = np.frombuffer(data, dtype, dataset.size, start).reshape(dataset.shape)
+        array = np.frombuffer(data, dtype, count, start).reshape(_shape(dataset))
     return widened(array) if half else array

@@ -3,11 +3,11 @@
 from collections import Counter
 
 from weights.networks.network import graph
-from weights.networks.operations import BatchNorm, Conv, Linear, Scale
+from weights.networks.operations import BatchNorm, Conv, Linear, Op, Scale
 from weights.networks.parameters import schema
 from weights.networks.spec import Spec
 
-_CLASSES = {Conv: "conv2d", BatchNorm: "batch_norm", Linear: "dense", Scale: "se_block"}
+_CLASSES: dict[type[Op], str] = {Conv: "conv2d", BatchNorm: "batch_norm", Linear: "dense", Scale: "se_block"}
 _INDICES = {"weight": 0, "bias": 1, "running_mean": 2, "running_var": 3}
 
 
@@ -62,8 +62,8 @@ def _layers(spec: Spec) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
             sources = (f"{layer}.pad",)
         inputs[layer] = sources
         output[node.name] = layer
-        if type(node.op) in _CLASSES:
-            classes[layer] = _CLASSES[type(node.op)]
+        if (kind := _CLASSES.get(type(node.op))) is not None:
+            classes[layer] = kind
     return inputs, classes
 
 

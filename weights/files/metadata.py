@@ -2,18 +2,23 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from weights.errors import InputError
 from weights.files.options import refuse
 from weights.networks.models import from_dict, to_dict
+from weights.networks.recognition import differing
 from weights.networks.spec import Spec
-from weights.params import Info, Labels, LastPooling, Preprocessing
+from weights.params import LARGEST_IMAGE, Info, Labels, LastPooling, Preprocessing, check_class_names
 
 VERSION = "1"
 MARK = "senet.format"
 """The key that tells our files from all others; its value is the version."""
+
+
+_EXPECTED = ("preprocessing", "labels")
+"""What ``Info.assumed`` lists beside the fields of the spec."""
 
 
 def encode(spec: Spec | None, info: Info) -> dict[str, str]:
@@ -27,10 +32,12 @@ def encode(spec: Spec | None, info: Info) -> dict[str, str]:
         "spec": spec and to_dict(spec),
         # Through plain data, so that whole numbers are written as the floats that they are read back as.
         "preprocessing": info.preprocessing and asdict(Preprocessing.from_data(asdict(info.preprocessing))),
+        "class_names": info.class_names,
         "assumed": info.assumed,
         "provenance": {"source": info.source, "format": info.format, "sha256": info.sha256},
         "factors": dict(info.factors),
         "history": info.history,
+        "input_size": info.input_size,
         "last_pooling": info.last_pooling,
     }
     strings = {f"senet.{key}": json.dumps(value) for key, value in data.items() if value}
@@ -45,7 +52,8 @@ def decode(
     Args:
         strings: the metadata.
         source: names the file in errors.
-        spec: what the caller says the network is; refused if the file says otherwise.
+        spec: what the caller says the network is; refused if the file says otherwise, but not in fields that the file
+            lists as assumed: those the caller states.
         dialect: what the caller says the names are, if the metadata say it in their place.
 
     Raises:
@@ -65,31 +73,67 @@ def decode(
         info = Info(
             preprocessing=Preprocessing.from_data(values["preprocessing"]) if "preprocessing" in values else None,
             labels=None if labels is None else _labels(labels),
+            class_names=tuple(values.get("class_names", ())),
             assumed=tuple(map(str, values.get("assumed", ()))),
             factors={str(key): float(value) for key, value in values.get("factors", {}).items()},
             history=tuple(map(str, values.get("history", ()))),
+            input_size=_input_size(values.get("input_size")),
             last_pooling=_last_pooling(values.get("last_pooling")),
             source=str(provenance.get("source", "")),
             format=str(provenance.get("format", "")),
             sha256=str(provenance.get("sha256", "")),
         )
+        check_class_names(info, stated.classes)
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise InputError(f"{source}: its metadata is damaged: {error!r}") from None
+    if spec is not None and _open(stated, spec, info):
+        stated, info = spec, replace(info, assumed=tuple(name for name in info.assumed if name in _EXPECTED))
     refuse(source, "says itself what it is", dialect=dialect, spec=None if spec == stated else spec)
     return stated, info
+
+
+def as_saved(info: Info, name: str, kind: str, sha256: str) -> Info:
+    """The info of a file that a framework saved by itself: the file is the source of the values, trained or not.
+
+    Args:
+        info: what the model carried when it was saved.
+        name: of the file.
+        kind: the file's format.
+        sha256: of the file.
+    """
+    before = (f"saved as {name}, from {info.source}",) if info.source else ()
+    return replace(info, source=name, format=kind, sha256=sha256, history=(*info.history, *before))
+
+
+def _open(stated: Spec, given: Spec, info: Info) -> bool:
+    """Whether a record differs from the stated one in nothing but what was assumed there, and in its name."""
+    assumed = set(info.assumed) - set(_EXPECTED)
+    return bool(assumed) and set(differing(stated, given)) <= {*assumed, "name"}
 
 
 def _labels(value: str) -> Labels:
     match value:
         case "devkit" | "sorted":
             return value
-    raise InputError(f"label order {value!r}: expected one of devkit, sorted")
+        case _:
+            raise InputError(f"label order {value!r}: expected one of devkit, sorted")
 
 
-def _last_pooling(value: object) -> LastPooling | None:
+def _input_size(value: object) -> tuple[int, int] | None:
+    match value:
+        case None:
+            return None
+        case [int(height), int(width)] if 0 < height <= LARGEST_IMAGE and 0 < width <= LARGEST_IMAGE:
+            return height, width
+        case _:
+            raise InputError(f"input size {str(value)[:80]}: expected two whole numbers from 1 to {LARGEST_IMAGE}")
+
+
+def _last_pooling(value: str | None) -> LastPooling | None:
     match value:
         case None | "window" | "global":
             return value
-    raise InputError(f"last pooling {str(value)[:80]!r}: expected one of window, global")
+        case _:
+            raise InputError(f"last pooling {str(value)[:80]!r}: expected one of window, global")

@@ -22,7 +22,8 @@ from weights.storage.mapped import mapped
 from weights.storage.whole import replacing
 
 if TYPE_CHECKING:
-    from onnx import NodeProto
+    import onnx_ir as ir
+    from onnx import NodeProto, TensorProto
 
 _LARGEST = 2**31 - 1  # bytes of a protobuf message
 _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9  # field numbers of ModelProto, GraphProto, TensorProto
@@ -183,7 +184,7 @@ def _fields(
         at = stop
 
 
-def _array(path: Path, tensor: Any, data: memoryview, place: tuple[int, int] | None) -> np.ndarray:
+def _array(path: Path, tensor: "TensorProto", data: memoryview, place: tuple[int, int] | None) -> np.ndarray:
     """A tensor's values as a view of the file."""
     dtype = {1: np.dtype("<f4"), 11: np.dtype("<f8")}.get(tensor.data_type)  # TensorProto.FLOAT, DOUBLE
     if dtype is None or place is None or tensor.data_location:
@@ -218,7 +219,7 @@ def _described(node: "NodeProto") -> str:
     return f"{outputs} = {node.domain}{node.op_type}({inputs}, {attributes})"
 
 
-def _tensor_head(tensor: Any) -> bytes:
+def _tensor_head(tensor: "ir.TensorProtocol") -> bytes:
     """A TensorProto up to the bytes of its values, which stand last."""
     from onnx import TensorProto
 

@@ -1,6 +1,7 @@
 """A network as an ONNX model built from the graph, whose values and initializers carry the canonical names."""
 
 from collections.abc import Iterable, Mapping
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -66,7 +67,7 @@ def model(of: Network | Spec, params: Mapping[str, np.ndarray], taps: tuple[str,
         leaves.setdefault(p.module, []).append(tape.initializer(ir.tensor(array, name=p.name)))
     axes = tape.initializer(ir.tensor(np.array([2, 3]), name=AXES))
 
-    def unsqueezed(value: Any, name: str) -> Any:
+    def unsqueezed(value: "ir.Value", name: str) -> "ir.Value":
         result = ir.val(name, dtype=kind)
         tape.op("Unsqueeze", [value, axes], name=name, output=result)
         return result
@@ -78,7 +79,7 @@ def model(of: Network | Spec, params: Mapping[str, np.ndarray], taps: tuple[str,
         tape.op("Div", [value, six], name=f"{name}.sixth", output=result)
         return result
 
-    values = {"data": ir.val("data", dtype=kind, shape=("batch", 3, "height", "width"))}
+    values = {"data": ir.val("data", dtype=kind, shape=("batch", network.in_channels, "height", "width"))}
     for node in network.nodes:
         inputs = [values[name] for name in node.inputs]
         held = list(leaves.get(node.module, []))
@@ -93,6 +94,8 @@ def model(of: Network | Spec, params: Mapping[str, np.ndarray], taps: tuple[str,
             case Linear() if len(sizes[node.inputs[0]]) == 3:  # on every pixel: a 1x1 convolution
                 held[0] = unsqueezed(held[0], f"{node.module}.weight4d")
                 name, attributes = "Conv", window(1, 1, 0)
+            case _:
+                pass
         values[node.name] = ir.val(node.name, dtype=kind)
         inputs += held
         tape.op(name, inputs, attributes, name=node.name, output=values[node.name])
@@ -117,7 +120,7 @@ def model(of: Network | Spec, params: Mapping[str, np.ndarray], taps: tuple[str,
     )
 
 
-def onnx_ir_module() -> Any:  # Any: a module that may be missing
+def onnx_ir_module() -> ModuleType:
     """The module ``onnx_ir``.
 
     Raises:

@@ -1,12 +1,12 @@
 """The refusal of options that a file does not need or a format does not have."""
 
-from pathlib import Path
+from os import PathLike
 
 from weights.errors import InputError
 from weights.networks.spec import Spec
 
 
-def refuse(path: str | Path, why: str, **options: object) -> None:
+def refuse(path: str | PathLike[str], why: str, **options: object) -> None:
     """Refuses the options that were given, which are those that are not None.
 
     Raises:

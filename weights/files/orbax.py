@@ -8,8 +8,9 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ _TREE = "_METADATA"  # another, beside the arrays
 _ITEMS = (".", "default", "state")  # where the arrays are; CheckpointManager puts them into a folder of their own
 
 
-def is_checkpoint(path: str | Path) -> bool:
+def is_checkpoint(path: str | PathLike[str]) -> bool:
     """Whether a folder holds an Orbax checkpoint."""
     return any((Path(path) / name).is_file() for name in (_MARK, _TREE))
 
@@ -83,11 +84,11 @@ def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray]) -> None:
         with checkpoints.StandardCheckpointer() as checkpointer:
             checkpointer.save(new, tree, custom_metadata=metadata.encode(spec, info_of(params)))
         if target.exists():
-            os.replace(target, old)
-        os.replace(new, target)
+            target.replace(old)
+        new.replace(target)
     except BaseException as error:
         if old.exists() and not target.exists():
-            os.replace(old, target)
+            old.replace(target)
         with suppress(OSError):
             shutil.rmtree(new)
         if isinstance(error, OSError | ValueError):
@@ -98,7 +99,7 @@ def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray]) -> None:
         shutil.rmtree(old)
 
 
-def _orbax() -> Any:
+def _orbax() -> Any:  # noqa: ANN401, a module that need not be installed
     try:
         import orbax.checkpoint
     except ImportError as error:
@@ -129,11 +130,11 @@ def _restore(item: Path) -> dict[str, np.ndarray]:
     return {name.removesuffix(".value"): array for name, array in _leaves(tree)}
 
 
-def _map(tree: Any, make: Any) -> Any:
+def _map(tree: object, make: Callable[[object], object]) -> object:
     return {key: _map(branch, make) for key, branch in tree.items()} if isinstance(tree, dict) else make(tree)
 
 
-def _leaves(tree: Any, path: str = "") -> Iterator[tuple[str, np.ndarray]]:
+def _leaves(tree: object, path: str = "") -> Iterator[tuple[str, np.ndarray]]:
     if isinstance(tree, Mapping):
         for key, branch in tree.items():
             yield from _leaves(branch, f"{path}.{key}" if path else str(key))

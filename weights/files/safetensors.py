@@ -15,6 +15,7 @@ import numpy as np
 
 from weights.errors import InputError
 from weights.files import metadata
+from weights.files.options import refuse
 from weights.files.state_dict import from_state, to_state
 from weights.networks.parameters import check, schema
 from weights.networks.spec import Spec
@@ -33,13 +34,16 @@ _DIALECT = "senet.dialect"
 _LONGEST_HEADER = 100_000_000  # that of the safetensors library
 
 
-def read(path: Path, dialect: str | None = None, spec: Spec | None = None) -> Checkpoint:
+def read(
+    path: Path, dialect: str | None = None, spec: Spec | None = None, weights_key: str | None = None
+) -> Checkpoint:
     """Reads a canonical file; any other safetensors file as a PyTorch state dict.
 
     Args:
         path: of the file.
         dialect: see ``state_dict.from_state``; refused for a file that says itself what its names are.
         spec: the network, where the file does not state it.
+        weights_key: the prefix of the names, in a state dict of several networks.
 
     Returns:
         The arrays are read-only views of the mapped file.
@@ -49,9 +53,10 @@ def read(path: Path, dialect: str | None = None, spec: Spec | None = None) -> Ch
     """
     tensors, strings = load_tensors(path)
     if metadata.MARK not in strings:
-        return from_state(path, tensors, dialect, spec)
+        return from_state(path, tensors, dialect, spec, weights_key=weights_key)
     named = strings.get(_DIALECT)
     stated, info = metadata.decode(strings, str(path), spec, dialect if dialect != named else None)
+    refuse(path, "holds one network, whose names have no prefix", weights_key=weights_key)
     if named:
         return from_state(path, tensors, named, stated, info)
     blobs = {name.removeprefix(_RAW): tensors.pop(name) for name in list(tensors) if name.startswith(_RAW)}
@@ -162,7 +167,7 @@ def _header(path: Path, text: bytes) -> tuple[dict[str, tuple[tuple[str, tuple[i
     return {name: _entry(path, name, entry) for name, entry in header.items()}, strings
 
 
-def _entry(path: Path, name: str, entry: Any) -> tuple[tuple[str, tuple[int, ...]], int, int]:
+def _entry(path: Path, name: str, entry: object) -> tuple[tuple[str, tuple[int, ...]], int, int]:
     match entry:
         case {"dtype": str(code), "shape": [*shape], "data_offsets": [begin, end]} if all(
             type(n) is int and n >= 0 for n in (*shape, begin, end)

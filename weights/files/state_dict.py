@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from weights.errors import InputError
+from weights.files.weight_sets import choose, first_convolutions
 from weights.names.dialect import Dialect
 from weights.names.frameworks import TORCH
-from weights.names.state_dicts import PROJECTS, dialect_for, named, told_apart
+from weights.names.state_dicts import PROJECTS, as_spelled, dialect_for, named, told_apart
 from weights.networks.models import FAMILIES, MODELS
 from weights.networks.operations import Shape
 from weights.networks.parameters import check, differences, schema
@@ -21,9 +22,6 @@ from weights.params import Checkpoint, Info, Params, Preprocessing
 
 IMAGENET = Preprocessing(channels="rgb", range=1, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 """What Cadene's and timm's conversions of the released networks expect."""
-
-_WRAPPERS = {"module": "DataParallel", "_orig_mod": "torch.compile"}
-"""Modules of PyTorch's that hold the network: the name under which they do so."""
 
 
 class Identified(NamedTuple):
@@ -56,37 +54,36 @@ def from_state(
     dialect: str | None = None,
     spec: Spec | None = None,
     info: Info | None = None,
+    weights_key: str | None = None,
 ) -> Checkpoint:
     """The network that a PyTorch state dict belongs to, told by names and shapes, and its canonical parameters.
 
     Args:
         path: where the tensors come from.
+        tensors: by the names of the file; prefixes of wrapping modules are taken off, see ``weight_sets.choose``.
         dialect: what the names are, if the caller knows; otherwise they tell.
         spec: the network, where the file or the caller states it; otherwise it is recognised, see ``identify``.
         info: what the file states about the parameters. Without it, those under Cadene's and timm's names are taken
             for conversions of the kind these projects publish, and ``info.assumed`` says so.
+        weights_key: the prefix of the names, where there are several networks.
 
     Raises:
         InputError: the tensors are of none of these networks, or of one that looks alike and computes otherwise.
     """
     dialects = named(dialect) if dialect else told_apart()
-    history = list(info.history) if info else []
-    while tensors and (prefix := next(iter(tensors)).partition(".")[0]) in _WRAPPERS:
-        if not all(name.startswith(f"{prefix}.") for name in tensors):
-            break
-        tensors = {name.removeprefix(f"{prefix}."): array for name, array in tensors.items()}
-        history.append(f"names lost the prefix '{prefix}.' of {_WRAPPERS[prefix]}")
-    tensors = {name: a for name, a in tensors.items() if not name.endswith(".num_batches_tracked")}
+    chosen = choose(path, {"": tensors}, first_convolutions(dialects, spec), weights_key)
+    history = (*(info.history if info else ()), *chosen.history)
+    tensors = {name: a for name, a in chosen.tensors.items() if not name.endswith(".num_batches_tracked")}
     _refuse_lookalikes(path, tensors)
     names, found, assumed = identify(path, {name: a.shape for name, a in tensors.items()}, dialects, spec)
     if info is None:
         info = Info(source=Path(path).name, format="state dict", assumed=assumed)
-        if names in PROJECTS.get(found.family, ()):
+        if _of_a_project(names, found):
             order = "sorted" if found.classes == 1000 else None
             expects = ("preprocessing", "labels") if order else ("preprocessing",)
             info = replace(info, format=names.name, preprocessing=IMAGENET, labels=order, assumed=(*expects, *assumed))
             found = found if spec else replace(found, eps=1e-5)  # PyTorch's, a double; Caffe's is a float
-    return Checkpoint(found, decode(path, found, tensors, names, replace(info, history=tuple(history))))
+    return Checkpoint(found, decode(path, found, tensors, names, replace(info, history=history)))
 
 
 def decode(path: str | Path, spec: Spec, tensors: Mapping[str, np.ndarray], names: Dialect, info: Info) -> Params:
@@ -123,14 +120,14 @@ def identify(
         InputError: none has; the message compares with the nearest.
     """
     nearest: tuple[int, Dialect, Spec] | None = None
-    for names in dialects:
+    for names in (as_spelled(names, shapes) for names in dialects):
         for known in [spec] if spec else _candidates(names, shapes):
             wanted = _wanted(names, known)
             if wanted == shapes:
                 if spec:
                     return Identified(names, spec, ())
                 published = next((m for m in _published(known) if same_tensors(m, known)), None)
-                told = published is not None and names in PROJECTS.get(known.family, ())
+                told = published is not None and _of_a_project(names, known)
                 return Identified(names, published or known, () if told else untold(published or known))
             score = len(wanted.items() & shapes.items())
             if nearest is None or score > nearest[0]:
@@ -145,6 +142,11 @@ def identify(
         f"{path}: its {len(shapes)} tensors ({some}, ...) are those of no network of this family; the names may be "
         "senet's own, or those of timm's legacy_se* and Cadene's se_* networks"
     )
+
+
+def _of_a_project(names: Dialect, spec: Spec) -> bool:
+    """Whether the names are another project's for networks of this family."""
+    return any(names.name == theirs.name for theirs in PROJECTS.get(spec.family, ()))
 
 
 def _candidates(names: Dialect, shapes: Mapping[str, Shape]) -> Iterator[Spec]:
@@ -172,7 +174,8 @@ def _wanted(names: Dialect, spec: Spec) -> dict[str, Shape]:
 
 
 def _refuse_lookalikes(path: str | Path, tensors: Mapping[str, np.ndarray]) -> None:
-    if "conv1.weight" in tensors and "layer1.0.conv1.weight" in tensors:
+    ends = "conv1.weight", "layer1.0.conv1.weight"
+    if any(name.endswith(ends[1]) and name.removesuffix(ends[1]) + ends[0] in tensors for name in tensors):
         raise InputError(
             f"{path}: these are the names of torchvision's ResNet (timm's resnet50, seresnet50 and others share them), "
             "which pads its max-pooling by 1 and strides in the 3x3 convolution: another network than those here, "

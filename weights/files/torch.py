@@ -19,7 +19,9 @@ import numpy as np
 from weights.errors import InputError
 from weights.files import metadata, torch_pickle
 from weights.files.state_dict import from_state, to_state
-from weights.files.torch_pickle import Storage, Tensor
+from weights.files.torch_pickle import Foreign, Storage, Tensor
+from weights.files.weight_sets import choose, first_convolutions
+from weights.names.state_dicts import named, told_apart
 from weights.networks.spec import Spec
 from weights.params import Checkpoint, info_of
 from weights.storage.archive import Archive, store
@@ -29,36 +31,56 @@ from weights.storage.whole import replacing
 
 _FOLDER = "archive"  # that all members stand in; PyTorch takes its name from the first of them
 _METADATA = "senet.json"
+NOTE = "senet"
+"""Under this key a network of ``se_torch`` notes the metadata in its state dict, beside PyTorch's own version."""
+
 _ALIGNED = 64  # numbers begin at multiples of so many bytes, so that they can be mapped
 _MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickled number begins the form before PyTorch 1.6
-_NESTED = ("state_dict", "model_state_dict", "model")  # where training scripts keep the state dict
+_DEEPEST = 5  # dictionary that is looked into for weights: trainers nest them in two or three
 
 
-def read(path: Path, dialect: str | None = None, spec: Spec | None = None) -> Checkpoint:
-    """Reads a checkpoint that holds a state dict, on its own or under "state_dict" or "model".
+def read(
+    path: Path, dialect: str | None = None, spec: Spec | None = None, weights_key: str | None = None
+) -> Checkpoint:
+    """Reads a checkpoint that holds a state dict, on its own or among other things, as training scripts keep it.
+
+    What is no tensor is passed over; objects of other classes are neither imported nor run. What the network is, is
+    stated by files that ``write`` wrote and by state dicts of ``se_torch``'s networks as they are; otherwise it is
+    recognised.
 
     Args:
         path: of the file.
         dialect: see ``state_dict.from_state``.
         spec: the network, where the file does not state it.
+        weights_key: which weights, where there are several sets.
 
     Returns:
         The arrays are read-only views of the mapped file (bfloat16, which NumPy has not, as float32).
 
     Raises:
-        InputError: damaged, holds other things than tensors, or they are of no network here.
+        InputError: damaged, holds no tensors or several networks, or they are of no network here.
     """
     data = mapped(path)
     try:
-        tensors, strings = _load(data)
+        value, storages, strings = _load(data)
+        sets = _sets(value)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    if strings is None:
-        found = from_state(path, tensors, dialect, spec)
-        found.params.info = replace(found.info, sha256=sha256(data))
-        return found
-    stated, info = metadata.decode(strings, str(path), spec)
-    return from_state(path, tensors, dialect, stated, info)
+    first = first_convolutions(named(dialect) if dialect else told_apart(), spec)
+    chosen = choose(path, {where: _tensors(state) for where, state in sets.items()}, first, weights_key)
+    noted = None if strings else _noted(sets[chosen.where], chosen.prefix)
+    try:
+        tensors = {name: _array(name, tensor, storages) for name, tensor in chosen.tensors.items()}
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    said = strings or noted
+    stated, info = metadata.decode(said, str(path), spec) if said else (spec, None)
+    found = from_state(path, tensors, dialect, stated, info)
+    info = replace(found.info, history=(*found.info.history, *chosen.history))
+    if noted:
+        info = metadata.as_saved(info, path.name, "state dict", sha256(data))
+    found.params.info = info if said else replace(info, sha256=sha256(data))
+    return found
 
 
 def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray], dialect: str = "torch") -> None:
@@ -89,31 +111,63 @@ def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray], dialect: str
         store(archive, f"{_FOLDER}/version", b"3\n", align=_ALIGNED)
 
 
-def _load(data: memoryview) -> tuple[dict[str, np.ndarray], dict[str, str] | None]:
+def _load(
+    data: memoryview,
+) -> tuple[Any, dict[str, tuple[np.dtype, memoryview]], dict[str, str] | None]:
     if not data:
         raise InputError("is empty")
-    strings = None
     if bytes(data[:4]) == b"PK\x03\x04":
-        value, storages, strings = _archive(Archive(data, folder=True))
-    else:
-        value, storages = _sequence(data)
-    return {name: _array(name, tensor, storages) for name, tensor in _state_dict(value).items()}, strings
+        return _archive(Archive(data, folder=True))
+    return *_sequence(data), None
 
 
-def _state_dict(value: Any) -> dict[str, Tensor]:
-    for key in _NESTED:
-        if isinstance(value, dict) and isinstance(value.get(key), dict):
-            value = value[key]
-            break
+def _sets(value: Any) -> dict[str, dict[Any, Any]]:
+    """Every dictionary that holds tensors, by the dotted keys that lead to it."""
+    if isinstance(value, Foreign):
+        raise InputError(
+            f"the pickle asks for {value.name}, which a file of tensors does not need and which is not run; "
+            "save model.state_dict() alone, with torch.save"
+        )
     if not isinstance(value, dict) or not value:
         raise InputError(f"holds a {type(value).__name__.lower()}, expected the dictionary of model.state_dict()")
-    for name, tensor in value.items():
-        if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise InputError(
-                f"is no state dict: {str(name)[:80]!r} is a {type(tensor).__name__}, expected a tensor; "
-                "save model.state_dict() alone, with torch.save"
-            )
-    return value
+    found: dict[str, dict[Any, Any]] = {}
+    seen: set[int] = set()
+    level = {"": value}
+    for _ in range(_DEEPEST):
+        below: dict[str, dict[Any, Any]] = {}
+        for where, inner in level.items():
+            if id(inner) in seen and where not in found:
+                continue  # a dictionary may hold itself
+            seen.add(id(inner))
+            if _tensors(inner):
+                found[where] = inner
+            for key, entry in inner.items():
+                if isinstance(entry, dict):
+                    below[f"{where}.{key}" if where else str(key)] = entry
+        level = below
+    if not found:
+        name, entry = next(iter(value.items()))
+        kind = entry.name if isinstance(entry, Foreign) else type(entry).__name__
+        raise InputError(
+            f"is no state dict: {str(name)[:80]!r} is a {kind}, expected a tensor; "
+            "save model.state_dict() alone, with torch.save"
+        )
+    return found
+
+
+def _tensors(state: Mapping[Any, Any]) -> dict[str, Tensor]:
+    """The entries of a dictionary that are tensors; the others are no parameters."""
+    return {name: t for name, t in state.items() if isinstance(name, str) and isinstance(t, Tensor)}
+
+
+def _noted(state: Mapping[Any, Any], prefix: str) -> dict[str, str] | None:
+    """What a network of ``se_torch`` noted about itself in its state dict."""
+    notes = getattr(state, "notes", None)
+    module = notes.get(prefix) if isinstance(notes, dict) else None
+    strings = module.get(NOTE) if isinstance(module, dict) else None
+    if not isinstance(strings, dict) or not all(isinstance(text, str) for text in strings.values()):
+        return None
+    return {str(key): text for key, text in strings.items()}
 
 
 def _array(name: str, tensor: Tensor, storages: Mapping[str, tuple[np.dtype, memoryview]]) -> np.ndarray:

@@ -1,7 +1,8 @@
 """The pickles inside PyTorch's checkpoint files: read and written without PyTorch, and without running anything.
 
 A pickle is a program for a small stack machine. The one here knows the instructions and the handful of callables that
-a dictionary of tensors needs, each by a function of its own; any other name in the file is an error, never looked up.
+a dictionary of tensors needs, each by a function of its own. Any other name in the file, such as that of a class, is
+never looked up: what would be made by it is an inert ``Foreign``, which says no more than the name.
 """
 
 import struct
@@ -47,11 +48,30 @@ class Tensor:
     stride: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A class or function of others, or what it would have made: nothing of it was imported or run."""
+
+    name: str  # "argparse.Namespace"
+
+
+class Ordered(dict[Any, Any]):
+    """An OrderedDict, which is what a state dict is; PyTorch notes what the modules say about themselves beside it.
+
+    Attributes:
+        notes: by prefix of the names, "" for the whole network; whatever stands in the file.
+    """
+
+    notes: Any = None
+
+
 def load(data: bytes | memoryview, position: int = 0) -> tuple[Any, dict[str, Storage], int]:
     """The value of the pickle at ``position``, tensors as ``Tensor``; all their storages by key; where the pickle ends.
 
+    Objects that are no tensors, containers and plain values are ``Foreign``.
+
     Raises:
-        InputError: the pickle is damaged, or needs more than tensors, containers and plain values.
+        InputError: the pickle is damaged, or has instructions that PyTorch does not write.
     """
     machine = _Machine(data, position)
     try:
@@ -106,29 +126,52 @@ class _Machine:
                 stack.append(tuple(self.marked()))
             case b"a":  # APPEND
                 value = stack.pop()
-                _expect(list, stack[-1]).append(value)
+                _append(stack[-1], [value])
             case b"e":  # APPENDS
                 values = self.marked()
-                _expect(list, stack[-1]).extend(values)
+                _append(stack[-1], values)
             case b"s":  # SETITEM
                 value, key = stack.pop(), stack.pop()
                 _fill(stack[-1], [(key, value)])
             case b"u":  # SETITEMS
                 values = self.marked()
                 _fill(stack[-1], zip(values[::2], values[1::2], strict=True))
-            case b"b":  # BUILD: attributes of an OrderedDict, such as _metadata; nothing here reads them
-                stack.pop()
-                _expect(dict, stack[-1])
+            case b"b":  # BUILD: attributes
+                attributes = stack.pop()
+                if isinstance(stack[-1], Ordered) and isinstance(attributes, dict):
+                    stack[-1].notes = attributes.get("_metadata")
+                _expect(dict | Foreign, stack[-1])
             case b"c":  # GLOBAL
                 stack.append(_global(self.line(), self.line()))
             case b"\x93":  # STACK_GLOBAL
                 self.replace(2, lambda names: _global(*names))
             case b"R":  # REDUCE
                 arguments, function = _expect(tuple, stack.pop()), stack.pop()
-                stack.append(_expect(_Callable, function).run(*arguments))
+                stack.append(_called(function, arguments))
+            case b"\x81":  # NEWOBJ
+                self.replace(2, lambda made: _called(_expect(Foreign, made[0]), ()))
+            case b"\x92":  # NEWOBJ_EX
+                self.replace(3, lambda made: _called(_expect(Foreign, made[0]), ()))
+            case b"C" | b"B" | b"\x8e" | b"\x96":  # SHORT_BINBYTES, BINBYTES, BINBYTES8, BYTEARRAY8
+                stack.append(self.bytes(self.number({b"C": "B", b"B": "<I"}.get(op, "<Q"))))
+            case b"\x8b":  # LONG4
+                stack.append(int.from_bytes(self.bytes(self.number("<i")), "little", signed=True))
+            case b"\x8f":  # EMPTY_SET
+                stack.append(Foreign("builtins.set"))
+            case b"\x90":  # ADDITEMS
+                self.marked()
+                _expect(Foreign, stack[-1])
+            case b"\x91":  # FROZENSET
+                self.marked()
+                stack.append(Foreign("builtins.frozenset"))
+            case b"0":  # POP
+                stack.pop()
+            case b"1":  # POP_MARK
+                self.marked()
             case b"Q":  # BINPERSID
                 storage = _storage(*_expect(tuple, stack.pop()))
-                stack.append(self.storages.setdefault(storage.key, storage))
+                kept = isinstance(storage, Storage)
+                stack.append(self.storages.setdefault(storage.key, storage) if kept else storage)
             case _:
                 raise InputError(f"the pickle has an instruction {op!r} that no checkpoint of tensors needs")
 
@@ -181,28 +224,48 @@ def _expect(kind: Any, value: Any) -> Any:
     return value
 
 
+def _called(function: Any, arguments: tuple[Any, ...]) -> Any:
+    """What a callable makes of its arguments; one of others makes nothing."""
+    if isinstance(function, Foreign):
+        return Foreign(function.name)
+    return _expect(_Callable, function).run(*arguments)
+
+
+def _append(target: Any, values: list[Any]) -> None:
+    if not isinstance(target, Foreign):
+        _expect(list, target).extend(values)
+
+
 def _fill(target: Any, items: Iterable[tuple[Any, Any]]) -> None:
+    """Sets items; those under keys that are no plain values, and those of objects of others, are left out."""
+    if isinstance(target, Foreign):
+        return
     _expect(dict, target)
     for key, value in items:
-        target[_expect(str | int | float, key)] = value
+        if not isinstance(key, Foreign | Tensor | bytes | None):
+            target[_expect(str | int | float, key)] = value
 
 
-def _ordered_dict(pairs: list[Any] | None = None) -> dict[Any, Any]:
-    result: dict[Any, Any] = {}
+def _ordered_dict(pairs: list[Any] | None = None) -> Ordered:
+    result = Ordered()
     if pairs is not None:  # Python 2 passes the items
         _fill(result, [(key, value) for key, value in _expect(list, pairs)])
         pairs.clear()  # used once; a hostile file could otherwise have one list copied without end
     return result
 
 
-def _tensor(storage: Any, offset: int, shape: Any, stride: Any, *_: Any) -> Tensor:
+def _tensor(storage: Any, offset: int, shape: Any, stride: Any, *_: Any) -> Tensor | Foreign:
+    if isinstance(storage, Foreign):  # of numbers that NumPy has not
+        return storage
     numbers = (offset, *_expect(tuple, shape), *_expect(tuple, stride))
     if not all(isinstance(n, int) and 0 <= n < 2**63 for n in numbers) or len(shape) != len(stride) or len(shape) > 32:
         raise InputError("a tensor with an impossible offset, shape or stride")
     return Tensor(_expect(Storage, storage), offset, shape, stride)
 
 
-def _storage(kind: str, dtype: Any, key: str, _location: str, size: int, view: Any = None) -> Storage:
+def _storage(kind: str, dtype: Any, key: str, _location: str, size: Any, view: Any = None) -> Storage | Foreign:
+    if isinstance(dtype, Foreign):
+        return dtype
     if kind != "storage" or dtype not in STORAGES.values() or view is not None:
         raise InputError(f"a reference of kind {str(kind)[:40]!r} to numbers outside of the pickle is not understood")
     if not isinstance(size, int) or not 0 <= size < 2**60:
@@ -215,18 +278,17 @@ _GLOBALS: Mapping[tuple[str, str], Any] = {
     ("torch", "Size"): _Callable(lambda sizes: tuple(_expect(tuple | list, sizes))),
     ("torch._utils", "_rebuild_tensor"): _Callable(_tensor),
     ("torch._utils", "_rebuild_tensor_v2"): _Callable(_tensor),
-    ("torch._utils", "_rebuild_parameter"): _Callable(lambda tensor, *_: _expect(Tensor, tensor)),
+    ("torch._utils", "_rebuild_parameter"): _Callable(lambda tensor, *_: _expect(Tensor | Foreign, tensor)),
+    ("torch._utils", "_rebuild_parameter_with_state"): _Callable(lambda tensor, *_: _expect(Tensor | Foreign, tensor)),
+    ("collections", "defaultdict"): _Callable(lambda *_: {}),
     **{(module, name): dtype for module in ("torch", "torch.cuda") for name, dtype in STORAGES.items()},
 }
 
 
 def _global(module: Any, name: Any) -> Any:
-    if (found := _GLOBALS.get((str(module), str(name)))) is None:
-        raise InputError(
-            f"the pickle asks for {str(module)[:80]}.{str(name)[:80]}, which a file of tensors does not need and which "
-            "is not run; save model.state_dict() alone, with torch.save"
-        )
-    return found
+    module, name = _expect(str, module), _expect(str, name)
+    found = _GLOBALS.get((module, name))
+    return Foreign(f"{module[:80]}.{name[:80]}") if found is None else found
 
 
 def dump(tensors: Iterable[tuple[str, str, tuple[int, ...]]]) -> bytes:

@@ -1,6 +1,6 @@
 """From photographs to inputs, and the names of the classes."""
 
 from weights.images.labels import names
-from weights.images.photograph import prepare
+from weights.images.photograph import prepare, takes_photographs
 
-__all__ = ["names", "prepare"]
+__all__ = ["names", "prepare", "takes_photographs"]

@@ -56,6 +56,7 @@ def _in(order: Labels | None) -> tuple[Class, ...]:
             return classes()
         case "sorted":
             return tuple(sorted(classes(), key=lambda c: c.sorted))
-    raise InputError(
-        f"the label order is {order or 'not known'}: state it, devkit (the released Caffe files) or sorted"
-    )
+        case _:
+            raise InputError(
+                f"the label order is {order or 'not known'}: state it, devkit (the released Caffe files) or sorted"
+            )

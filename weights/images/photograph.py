@@ -6,11 +6,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from weights.errors import InputError
+from weights.networks.spec import Spec
 from weights.params import Preprocessing
 from weights.storage.whole import reading
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+
+def takes_photographs(spec: Spec, photo: str | Path) -> None:
+    """Checks that a network takes images of three channels.
+
+    Raises:
+        InputError: it takes another number.
+    """
+    if spec.in_channels != 3:
+        raise InputError(f"{photo}: is an image of 3 channels, and {spec.name} takes {spec.in_channels}")
 
 
 def prepare(

@@ -1,11 +1,14 @@
 """Which dialects the tensors of a PyTorch state dict may be named in: ours, and those of other projects by family."""
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from weights.errors import InputError
 from weights.names import resnet
 from weights.names.dialect import Dialect
 from weights.names.frameworks import TORCH
+from weights.networks.operations import Shape
 from weights.networks.spec import Spec
 
 PROJECTS: Mapping[str, tuple[Dialect, ...]] = {"resnet": (resnet.TIMM, resnet.CADENE)}
@@ -40,6 +43,28 @@ def dialect_for(name: str, spec: Spec) -> Dialect:
         f"the dialect {name!r} has no names for {spec.name}: it knows SE-ResNet, SE-ResNeXt and SENet-154 only; "
         "use the dialect 'torch'"
     )
+
+
+_CLASSIFIERS = ("fc", "last_linear")
+"""What classifiers are called, here and elsewhere."""
+
+
+def as_spelled(names: Dialect, shapes: Mapping[str, Shape]) -> Dialect:
+    """A dialect as a file spells it: the classifier under its other name, squeeze weights as matrices or 1x1 kernels.
+
+    Args:
+        names: the dialect, for networks whose classifier is "fc".
+        shapes: of the tensors, by name.
+    """
+    usual, *_ = _CLASSIFIERS
+    if f"{names.module(usual)}.weight" not in shapes:
+        for other in _CLASSIFIERS:
+            if f"{other}.weight" in shapes:
+                names = replace(names, paths=((usual, other), *names.paths))
+    ranks = {len(shape) for name, shape in shapes.items() if re.search(r"\.se(_module)?\.fc\d\.weight$", name)}
+    if ranks == {4} and not names.as_conv:
+        return replace(names, as_conv=r".*\.se\.fc\d")
+    return replace(names, as_conv=None) if ranks == {2} and names.as_conv else names
 
 
 def told_apart() -> tuple[Dialect, ...]:

@@ -127,4 +127,4 @@ def common(network: Network) -> dict[str, Any]:
         if isinstance(node.op, Linear):
             classes = node.op.out
         after = () if classes else network.readers[node.name]
-    return {"dropout": rate, "classes": classes, "eps": eps}
+    return {"dropout": rate, "classes": classes, "eps": eps, "in_channels": network.in_channels}

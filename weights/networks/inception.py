@@ -121,13 +121,21 @@ class InceptionSpec(Spec):
     @classmethod
     def from_shapes(cls, shape: ShapeOf) -> "InceptionSpec | None":
         """Modules of the names 3a, 3b, ... 9z, in this order; those without a projection have stride 2."""
-        stem = tuple((weight[0], weight[2]) for weight in consecutive(shape, "stem.conv{}", 1))
+        stem_weights = tuple(consecutive(shape, "stem.conv{}", 1))
+        stem = tuple((weight[0], weight[2]) for weight in stem_weights)
         names = (f"{number}{letter}" for number, letter in product("3456789", ascii_lowercase))
         modules = tuple(module for name in names if (module := _module(shape, name)))
-        if not modules:
+        if not modules or not stem:
             return None
         fc = shape("fc", "linear")
-        plain = cls(name=cls.family, modules=modules, stem=stem, se=None, classes=fc[0] if fc else 0)
+        plain = cls(
+            name=cls.family,
+            modules=modules,
+            stem=stem,
+            se=None,
+            classes=fc[0] if fc else 0,
+            in_channels=stem_weights[0][1],
+        )
         found = [e for b in plain.blocks() if (e := excitation(shape, f"{b.name}.se"))]
         return replace(plain, name=f"se-{cls.family}", se=se_record(found, "standard")) if found else plain
 

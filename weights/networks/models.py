@@ -1,8 +1,10 @@
-"""All networks by name, all families by name, and records as plain data."""
+"""All networks by name, all families by name, and records as plain data and as a line of text."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from weights.errors import InputError
@@ -12,6 +14,7 @@ from weights.networks.inception import InceptionSpec
 from weights.networks.resnet import ResNetSpec
 from weights.networks.se import SE
 from weights.networks.spec import Spec, field_names
+from weights.storage.whole import reading
 
 _ROWS: tuple[tuple[type[Spec], tuple[Spec, ...]], ...] = (
     (ResNetSpec, resnet.PUBLISHED),
@@ -42,6 +45,19 @@ def find(name: str, **changes: Any) -> Spec:
     return changed(MODELS[name], **changes)
 
 
+def as_spec(of: object, **changes: object) -> Spec:
+    """The record that a name or a record stands for, with some of its fields changed.
+
+    Raises:
+        InputError: of what is neither a name nor a record, and as ``find``.
+    """
+    if isinstance(of, Spec):
+        return changed(of, **changes)
+    if isinstance(of, str):
+        return find(of, **changes)
+    raise InputError(f"expected the name of a network or its record, found {of!r:.100}")
+
+
 def changed(spec: Spec, **changes: Any) -> Spec:
     """A record with some of its fields changed.
 
@@ -55,18 +71,97 @@ def changed(spec: Spec, **changes: Any) -> Spec:
     return replace(spec, **changes)
 
 
+def parse(text: str) -> Spec:
+    """The record that a line of text describes: ``NAME[,FIELD=VALUE...]`` or ``FILE.json[,FIELD=VALUE...]``.
+
+    The name is that of a published network, the file holds what ``to_dict`` gives. A value is a number, true, false,
+    none, a text, or a list in brackets. Fields of the SE blocks stand behind a dot; "se=none" removes the blocks.
+
+        se-resnet-50,classes=10,stride_on_3x3=true
+        resnet-50,se.gate=tanh,se.stages=[3,4],depths=[2,2,2,2]
+
+    Raises:
+        InputError: no such network, file or field, or a value that does not fit.
+    """
+    start, *changes = _split(text)
+    spec = _from_file(Path(start.strip())) if start.strip().lower().endswith(".json") else find(start.strip())
+    for change in changes:
+        path, equals, value = (part.strip() for part in change.partition("="))
+        if not equals:
+            raise InputError(f"{text[:200]!r}: expected FIELD=VALUE behind the comma, found {change[:80]!r}")
+        spec = _with(spec, path, _value(value))
+    return spec
+
+
+def _split(text: str) -> list[str]:
+    """At the commas that are not within brackets."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character in "[(") - (character in "])")
+        if character == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
+
+
+def _from_file(path: Path) -> Spec:
+    with reading(path) as file:
+        content = file.read()
+    try:
+        data = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: is no JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: holds a {type(data).__name__}, expected an object with the fields of a network")
+    try:
+        return from_dict(data)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _value(text: str) -> Any:
+    match text.lower():
+        case "none" | "null":
+            return None
+        case "true" | "false":
+            return text.lower() == "true"
+        case _:
+            pass
+    try:
+        return json.loads(text.replace("(", "[").replace(")", "]"))
+    except (ValueError, RecursionError):
+        return text
+
+
+def _with(spec: Spec, path: str, value: Any) -> Spec:
+    field, dot, inner = path.partition(".")
+    record = spec if not dot else (spec.se or SE()) if field == "se" else None
+    if record is None:
+        raise InputError(f"{spec.name} has no field {path[:80]}; only se has fields of its own")
+    name = inner or field
+    if isinstance(getattr(record, name, None), float) and type(value) is int:
+        value = float(value)
+    if not dot:
+        return changed(spec, **{field: value})
+    known = [f.name for f in fields(SE)]
+    if name not in known:
+        raise InputError(f"{spec.name} has no field {path[:80]}; those of se are {', '.join(known)}")
+    return changed(spec, se=replace(spec.se or SE(), **{name: value}))
+
+
 def to_dict(spec: Spec) -> dict[str, Any]:
     """A record as plain data (for JSON), with the family's name under "family".
 
     The SE record stands as its "reduction", None without SE blocks; those of its choices that are not the published
-    networks' follow under "se".
+    networks' follow under "se". Channels of the image are stated where they are not 3.
     """
     values = asdict(spec)
     data: dict[str, Any] = {"family": spec.family}
     for name in field_names(spec):
         if name == "se":
             data["reduction"] = spec.se.reduction if spec.se else None
-        else:
+        elif name != "in_channels" or spec.in_channels != 3:
             data[name] = values[name]
     if spec.se:
         published = asdict(SE(reduction=spec.se.reduction))

@@ -34,12 +34,14 @@ class Network:
         nodes: in topological order.
         features: the nodes whose outputs are the feature maps, by falling size; empty where nobody says.
         spec: the record that the nodes were made from, or None for a network that is only its nodes.
+        in_channels: of the image.
     """
 
     name: str
     nodes: tuple[Node, ...]
     features: tuple[str, ...] = ()
     spec: "Spec | None" = None
+    in_channels: int = 3
 
     @cached_property
     def by_name(self) -> dict[str, Node]:

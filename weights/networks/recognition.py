@@ -7,13 +7,16 @@ the parameters of the guessed network are exactly the ones that were found.
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from weights.errors import InputError
+from weights.networks.check import Record
 from weights.networks.operations import Kind, Shape
 from weights.networks.parameters import schema
 from weights.networks.se import Excitation
 from weights.networks.spec import ShapeOf, Spec, field_names
+
+R = TypeVar("R", bound=Record)
 
 
 def consecutive(shape: ShapeOf, template: str, first: int, kind: Kind = "conv") -> Iterator[Shape]:
@@ -38,6 +41,24 @@ def same_tensors(a: Spec, b: Spec) -> bool:
     return first == second
 
 
+def differing(a: object, b: object) -> tuple[str, ...]:
+    """The paths of the fields in which two records differ, as of ``untold``; "" where they are of other kinds."""
+    if type(a) is not type(b) or not is_dataclass(a):
+        return ("",)
+    found: dict[str, None] = {}
+    for field in (f.name for f in fields(a)):
+        one, other = getattr(a, field), getattr(b, field)
+        if one == other:
+            continue
+        nested = [(one, other)]
+        if isinstance(one, tuple) and isinstance(other, tuple) and len(one) == len(other):
+            nested = [pair for pair in zip(one, other, strict=True) if pair[0] != pair[1]]
+        for pair in nested:
+            inner = differing(*pair) if all(map(is_dataclass, pair)) else ("",)
+            found |= {".".join(filter(None, (field, path))): None for path in inner}
+    return tuple(found)
+
+
 @lru_cache(maxsize=128)
 def untold(spec: Spec) -> tuple[str, ...]:
     """The fields of a record that the names and shapes of its parameters do not tell: "eps", "se.gate", "modules.pool".
@@ -58,7 +79,7 @@ def untold(spec: Spec) -> tuple[str, ...]:
     return tuple(sorted(found, key=lambda path: order.index(path.partition(".")[0])))
 
 
-def _alternatives(record: Any) -> Iterator[tuple[str, Any]]:
+def _alternatives(record: R) -> Iterator[tuple[str, R]]:
     """A record with one field changed, and the field's path; records that cannot be are left out."""
     hints = get_type_hints(type(record))
     for field in (f.name for f in fields(record)):
@@ -69,9 +90,9 @@ def _alternatives(record: Any) -> Iterator[tuple[str, Any]]:
                 continue
 
 
-def _others(value: Any, hint: Any) -> Iterator[tuple[str, Any]]:
+def _others(value: object, hint: object) -> Iterator[tuple[str, object]]:
     """Other values of a kind; the path is that of a field within a nested record."""
-    if is_dataclass(value):
+    if is_dataclass(value) and not isinstance(value, type):
         yield from _alternatives(value)
     elif isinstance(value, tuple) and value and is_dataclass(value[0]):
         for i, record in enumerate(value):
@@ -89,5 +110,5 @@ def _others(value: Any, hint: Any) -> Iterator[tuple[str, Any]]:
         yield "", value / 2 + 0.25
 
 
-def _doubled(value: Any) -> Any:
-    return tuple(map(_doubled, value)) if isinstance(value, tuple) else 2 * value
+def _doubled(value: tuple[object, ...]) -> tuple[object, ...]:
+    return tuple(_doubled(v) if isinstance(v, tuple) else 2 * v if isinstance(v, int) else v for v in value)

@@ -122,7 +122,8 @@ class ResNetSpec(Spec):
     @classmethod
     def from_shapes(cls, shape: ShapeOf) -> "ResNetSpec | None":
         """Depths and widths by counting and measuring; the SE blocks' place by their channels."""
-        stem = tuple((weight[0], weight[2]) for weight in consecutive(shape, "stem.conv{}", 1))
+        stem_weights = tuple(consecutive(shape, "stem.conv{}", 1))
+        stem = tuple((weight[0], weight[2]) for weight in stem_weights)
         depths: list[int] = []
         first: list[tuple[int, ...]] = []  # of each stage, the out channels of the three convolutions
         while depth := len(list(consecutive(shape, f"stage{len(depths) + 1}.{{}}.conv1", 0))):
@@ -145,6 +146,7 @@ class ResNetSpec(Spec):
             shortcut=shortcut[2] if shortcut else 1,
             se=None,
             classes=fc[0] if fc else 0,
+            in_channels=stem_weights[0][1],
         )
         units = [(stage, b) for stage, blocks in enumerate(plain.stages, 1) for b in blocks]
         found = [(stage, b, e) for stage, b in units if (e := excitation(shape, f"{b.name}.se"))]

@@ -14,6 +14,8 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class StatisticsRule:
+    """What one step of training makes of the running statistics of a BatchNorm layer."""
+
     keep: float  # share of the running statistics that a step keeps, 0..1
     unbiased: bool  # whether the running variance takes in the unbiased variance
 

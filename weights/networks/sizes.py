@@ -16,7 +16,7 @@ def shapes(of: Network | Spec, height: int = 224, width: int = 224) -> dict[str,
             pooling meets an odd size: convolution and pooling round differently).
     """
     network = as_network(of)
-    sizes: dict[str, Shape] = {"data": (3, height, width)}
+    sizes: dict[str, Shape] = {"data": (network.in_channels, height, width)}
     for node in network.nodes:
         try:
             sizes[node.name] = node.op.shape(*(sizes[name] for name in node.inputs))

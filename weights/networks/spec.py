@@ -51,6 +51,7 @@ class Spec:
     dropout: float = 0.0  # before the classifier
     classes: int = 1000  # 0: no classifier, the output is the pooled features (N, C)
     eps: float = EPS  # of every BatchNorm
+    in_channels: int = 3  # of the image
 
     def __post_init__(self) -> None:
         check_fields(self, self.name)
@@ -129,7 +130,7 @@ def _network(spec: Spec) -> Network:
     g = Builder()
     features = spec.body(g)
     spec.head(g, features[-1])
-    return Network(spec.name, tuple(g.nodes), features, spec)
+    return Network(spec.name, tuple(g.nodes), features, spec, spec.in_channels)
 
 
 def misfit(spec: Spec, message: str) -> InputError:

@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -11,7 +11,7 @@ from weights.errors import InputError
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[BinaryIO]:
+def replacing(path: str | Path) -> Generator[BinaryIO]:
     """A binary file to write (and read back), beside ``path`` until the block ends and in its place after.
 
     When the block raises, nothing is left behind and what stood at ``path`` still stands there.
@@ -24,9 +24,9 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
         raise InputError(f"{path}: cannot be written: it is a folder; name a file")
     temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
     try:
-        with open(temporary, "x+b") as file:
+        with temporary.open("x+b") as file:
             yield file
-        os.replace(temporary, target)
+        temporary.replace(target)
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink()
@@ -36,14 +36,14 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def reading(path: str | Path) -> Iterator[BinaryIO]:
+def reading(path: str | Path) -> Generator[BinaryIO]:
     """A binary file to read.
 
     Raises:
         InputError: there is none, it is a folder, or it may not be read.
     """
     try:
-        file = open(path, "rb")  # noqa: SIM115, closed by the block below
+        file = Path(path).open("rb")  # noqa: SIM115, closed by the block below
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {reason(error, path)}") from error
     with file:

@@ -1,0 +1,133 @@
+"""The command that shows what the SE blocks of a network let through."""
+
+import json
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from conformance.cli import options
+from conformance.cli.options import FILE
+from conformance.cli.progress import Bars
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from weights import Checkpoint
+
+PHOTOS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+"""The suffixes of files that are taken for photographs in a folder."""
+
+_BATCH = 8  # photographs at a time: the outputs of all nodes are in memory
+_GATE = ".se.gate"  # of a block's name
+
+
+@click.command()
+@click.argument("photos", nargs=-1, type=FILE, required=True, metavar="PHOTO|FOLDER...")
+@click.option("--weights", "file", type=FILE, required=True, help="The checkpoint, of any format.")
+@options.given
+@options.dialect
+@click.option(
+    "--framework",
+    default="numpy",
+    show_default=True,
+    metavar="NAME",
+    help="The framework that computes: one that senet models lists, or your own adapter as package.module.",
+)
+@click.option("--plot", type=FILE, metavar="FILE.png|svg", help="Draw the last block of each stage. Needs Matplotlib.")
+@click.option("--every-block", is_flag=True, help="Draw all blocks.")
+@click.option("--json", "result", type=FILE, metavar="FILE.json", help="Write every channel of every block.")
+def excite(
+    photos: tuple[Path, ...],
+    file: Path,
+    given: options.Given,
+    dialect: str | None,
+    framework: str,
+    plot: Path | None,
+    every_block: bool,
+    result: Path | None,
+) -> None:
+    """Show which channels the SE blocks let through.
+
+    Prints, for each block and class, the mean of the gate's activations over the photographs and the most and least
+    excited channels, as Figures 6 and 7 of the paper plot them. The photographs in a FOLDER are one class, named after
+    it; those named one by one are the class "photos".
+    """
+    import numpy as np
+
+    from conformance.report.excitation import HEADER, excited, rows, to_dict
+    from conformance.report.table import aligned
+    from weights import InputError
+    from weights.images import prepare, takes_photographs
+    from weights.storage.whole import replacing
+
+    if plot and plot.suffix.lower() not in (".png", ".svg"):
+        raise InputError(f"{plot}: a plot is written as .png or .svg")
+    if every_block and not plot:
+        raise InputError("--every-block: says what to draw; name a file with --plot")
+    if plot:
+        import_module("matplotlib")  # missing, it is told before the networks run and not after
+    options.check_adapters([framework])
+    classes = _classes(photos)
+    bars = Bars()
+    with bars.busy(f"Reading {file.name}"):
+        found = options.checkpoint(file, given, dialect=dialect)
+    if not found.spec.se:
+        raise InputError(f"{file}: {found.spec.name} has no SE blocks")
+    if found.info.preprocessing is None:
+        raise InputError(f"{file}: does not say how images are prepared; state --preprocessing (caffe, imagenet, ...)")
+    options.say_what_is_assumed(file, found)
+    takes_photographs(found.spec, photos[0])
+    gates = {}
+    for kind, members in classes.items():
+        x = np.concatenate([prepare(photo, found.info.preprocessing) for photo in members])
+        with bars.busy(f"Looking at {kind}"):
+            gates[kind] = [_gates(framework, found, x[i : i + _BATCH]) for i in range(0, len(x), _BATCH)]
+    excitations = excited(gates)
+    click.echo(aligned(HEADER, rows(excitations), options.terminal_width()))
+    if result:
+        with replacing(result) as out:
+            out.write(json.dumps(to_dict(excitations)).encode())
+    if plot:
+        from conformance.report.excitation_plot import draw
+
+        draw(excitations, f"{found.spec.name}: gates of the SE blocks, mean and deviation", plot, every_block)
+        click.echo(f"\nPlot      {plot}")
+
+
+def _gates(framework: str, found: "Checkpoint", x: "np.ndarray") -> "dict[str, np.ndarray]":
+    """The gates of images (N, 3, H, W) by block.
+
+    Raises:
+        InputError: the framework failed, or has none.
+    """
+    from conformance.judge.compare import outputs
+    from weights import InputError
+
+    taps = outputs(framework, found.spec, found.params, x)
+    gates = {name.removesuffix(_GATE): taps[name] for name in taps if name.endswith(_GATE)}
+    if not gates:
+        raise InputError(f"{framework}: does not show the gates of its SE blocks")
+    return gates
+
+
+def _classes(paths: Sequence[Path]) -> dict[str, list[Path]]:
+    """Photographs by class.
+
+    Raises:
+        InputError: a folder without photographs.
+    """
+    from weights import InputError
+
+    found: dict[str, list[Path]] = {}
+    for path in paths:
+        if not path.is_dir():
+            found.setdefault("photos", []).append(path)
+            continue
+        members = sorted(p for p in path.iterdir() if p.suffix.lower() in PHOTOS)
+        if not members:
+            raise InputError(f"{path}: has no photographs ({', '.join(PHOTOS)})")
+        found.setdefault(path.resolve().name, []).extend(members)
+    return found

@@ -1,0 +1,114 @@
+"""Words for the fields of a network's record, for their values, and for what is assumed of a checkpoint."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+
+from weights.networks.se import SE
+from weights.networks.spec import EPS, Spec
+from weights.params import Info
+
+_FIELDS = {
+    "depths": "bottlenecks by stage",
+    "stem": "stem, channels of kernel",
+    "reduce": "first 1x1, channels by stage",
+    "width": "3x3, channels by stage",
+    "out_channels": "output, channels by stage",
+    "groups": "groups of the 3x3",
+    "stride_on_3x3": "stride of a stage in",
+    "shortcut": "projection kernel at stride 2",
+    "se": "SE reduction",
+    "se.gate": "gate of the SE blocks",
+    "se.squeeze": "squeeze of the SE blocks",
+    "se.position": "position of the SE blocks",
+    "se.stages": "stages that have SE blocks",
+    "se.rounding": "rounding of hidden units",
+    "modules.pool": "pooling of the modules",
+    "eps": "BatchNorm epsilon",
+}
+"""Words for the fields of a record whose names say too little."""
+
+EXPECTED = ("preprocessing", "labels")
+"""What ``Info.assumed`` lists beside fields of the record."""
+
+
+def assumed(spec: Spec, info: Info) -> str:
+    """What a checkpoint's file does not say, with what is assumed instead; "" where it says everything."""
+    expects = {
+        "preprocessing": f"preprocessing ({info.preprocessing})",
+        "labels": f"label order ({info.labels})",
+    }
+    own = tuple(name for name in info.assumed if name not in EXPECTED)
+    said = [*assumed_fields(spec, own), *(expects[name] for name in EXPECTED if name in info.assumed)]
+    return ", ".join(said)
+
+
+def assumed_fields(spec: Spec, names: Sequence[str]) -> list[str]:
+    """Fields by their paths, "se.gate", in words and with their values."""
+    return [_assumed_field(spec, name) for name in names]
+
+
+def _assumed_field(spec: Spec, path: str) -> str:
+    field, _, inner = path.partition(".")
+    if not inner:
+        return f"{words(field)} ({value(spec, field)})"
+    record = getattr(spec, field)
+    if isinstance(record, SE):
+        return f"{words(path)} ({_choice(getattr(record, inner))})"
+    return words(path)
+
+
+def _choice(chosen: object) -> str:
+    match chosen:
+        case None:
+            return "all"
+        case bool():
+            return "yes" if chosen else "no"
+        case tuple():
+            return " and ".join(map(str, chosen))
+        case _:
+            return str(chosen)
+
+
+def words(field: str) -> str:
+    """A field's name in words."""
+    return _FIELDS.get(field, field.replace("_", " ").replace("se.", "SE "))
+
+
+def value(spec: Spec, name: str) -> str:
+    """The value of a field of a record, in words."""
+    found = getattr(spec, name)
+    match name:
+        case "stem":
+            return ", ".join(f"{out} of {kernel}x{kernel}" for out, kernel in found)
+        case "modules":
+            return " ".join(m.name for m in found)
+        case "stride_on_3x3":
+            return "the 3x3" if found else "the first 1x1"
+        case "shortcut":
+            return f"{found}x{found}"
+        case "se":
+            return ", ".join(_excitation(found)) if found else "none: no SE blocks"
+        case "classes":
+            return str(found or "none: no classifier")
+        case "eps":
+            return f"{found!r}" + (" (1e-5 as a float, Caffe's)" if found == EPS else "")
+        case _:
+            return ", ".join(map(str, found)) if isinstance(found, tuple) else str(found)
+
+
+def _excitation(se: SE) -> Iterator[str]:
+    """The reduction, then the choices that are not the published networks'."""
+    yield str(se.reduction) if se.width is None else f"none: {se.width} hidden units"
+    for field in fields(SE):
+        value = getattr(se, field.name)
+        if value == field.default or field.name in ("reduction", "width"):
+            continue
+        match field.name:
+            case "rounding":
+                yield f"hidden units rounded {value}"
+            case "bias":
+                yield "without biases"
+            case "stages":
+                yield f"in stage {' and '.join(map(str, value))} only"
+            case _:
+                yield f"{field.name} {value}"

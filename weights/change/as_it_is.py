@@ -1,0 +1,62 @@
+"""What a model of a framework is now, which may be another network than the one that it was built as."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from weights.errors import InputError
+from weights.names.dialect import Dialect
+from weights.networks.operations import BatchNorm, Shape
+from weights.networks.parameters import differences, schema
+from weights.networks.spec import Spec
+from weights.params import Info
+
+
+def as_it_is(
+    spec: Spec,
+    info: Info,
+    names: Dialect,
+    shapes: Mapping[str, Shape],
+    eps: Mapping[str, float],
+    dropout: float | None = None,
+) -> tuple[Spec, Info]:
+    """The record and the info of a model whose classifier may have been replaced since it was built.
+
+    Another number of classes is taken as it is: nothing is then known of the labels and the class names.
+
+    Args:
+        spec: that the model was built from.
+        info: of the parameters that were loaded.
+        names: what the framework calls them.
+        shapes: of the model's parameters and statistics, by these names.
+        eps: of its BatchNorm layers, by module; those that are left out are not compared.
+        dropout: the rate before the classifier; None where there is no such layer.
+
+    Raises:
+        InputError: the model has changed otherwise, in its tensors, in an eps or in its dropout; the message says what
+            to do.
+    """
+    classifier = replace(spec, classes=spec.classes or 1).network().classifier
+    weight = names.find(shapes, classifier.module, "linear") if classifier else None
+    found = replace(spec, classes=weight[0] if weight else 0)
+    if differs := differences({names.key(p): names.shape(p) for p in schema(found)}, shapes):
+        raise InputError(
+            f"the model is not the {spec.name} any more that it was built as; another classifier must be one fully "
+            f"connected layer with a bias, or none\n  {differs}"
+        )
+    for node in found.network().nodes:
+        if isinstance(node.op, BatchNorm) and eps.get(node.module, node.op.eps) != node.op.eps:
+            raise InputError(
+                f"{node.module} has eps {eps[node.module]}, but {spec.name} was built with {node.op.eps}: "
+                "build the network with that eps=, and load the parameters into it"
+            )
+    if found.classes and dropout not in (None, spec.dropout):
+        raise InputError(
+            f"the dropout before the classifier is {dropout}, but {spec.name} was built with {spec.dropout}: "
+            "build the network with that dropout=, and load the parameters into it"
+        )
+    if found == spec:
+        return spec, info
+    assumed = tuple(name for name in info.assumed if name != "labels")
+    new = f"one of {found.classes}" if found.classes else "none"
+    done = f"classifier of {spec.classes or 'no'} classes replaced by {new}"
+    return found, replace(info, labels=None, class_names=(), assumed=assumed, history=(*info.history, done))
