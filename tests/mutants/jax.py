@@ -156,6 +156,7 @@ def takes_the_maxima_of_the_batch(self: layers.GlobalMaxPool, x: Array) -> Array
 
 def gates_before_the_bias(self: SEBlock, x: Array) -> Array:
     s = self.fc2(self.relu(self.fc1(self.pool(x))))
+    assert self.fc2.bias is not None
     bias = self.fc2.bias.get_value()
     s = self.gate(s - bias) + bias
     return x * s[:, None, None, :]
