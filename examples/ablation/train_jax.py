@@ -8,14 +8,15 @@ from flax import nnx
 
 import se_jax
 from ablation.digits import LEARNING_RATE, MOMENTUM, batches, held_out, initial
+from se_jax.network import Network
 from weights import Spec
 
 
 @nnx.jit
-def step(model: nnx.Module, optimizer: nnx.Optimizer[nnx.Module], x: jax.Array, classes: jax.Array) -> jax.Array:
+def step(model: Network, optimizer: nnx.Optimizer[Network], x: jax.Array, classes: jax.Array) -> jax.Array:
     """One step of the optimizer; the loss before it."""
 
-    def loss(model: nnx.Module) -> jax.Array:
+    def loss(model: Network) -> jax.Array:
         return optax.softmax_cross_entropy_with_integer_labels(model(x), classes).mean()
 
     value, gradients = nnx.value_and_grad(loss)(model)

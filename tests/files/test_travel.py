@@ -164,6 +164,8 @@ SUFFIXES = [
 ]  # fmt: skip
 
 
+# The eps of the model is no float: ONNX and Caffe files say so.
+@pytest.mark.filterwarnings("ignore:.*eps:weights.errors.InputWarning")
 @PACKAGES
 def test_one_call_saves_a_model_with_all_that_travels(tmp_path, package):
     module, model = restored(package)
