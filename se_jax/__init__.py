@@ -10,7 +10,15 @@ except ModuleNotFoundError as error:
         raise
     raise ImportError("se_jax needs JAX and Flax: pip install 'senet[jax]'") from error
 
-from se_jax.gates import gates
+try:
+    vars(import_module("weights"))["MODELS"]
+except KeyError:
+    raise ImportError(
+        f"se_jax needs the package weights of senet, but Python found {import_module('weights').__file__} before it: "
+        "rename that file or folder, or start Python elsewhere"
+    ) from None
+
+from se_jax.excitations import gates
 from se_jax.inception import Inception
 from se_jax.models import (
     bn_inception,

@@ -12,7 +12,15 @@ except ModuleNotFoundError as error:
         raise
     raise ImportError("se_tf needs Keras and its backend, TensorFlow unless chosen: pip install 'senet[tf]'") from error
 
-from se_tf.gates import gates
+try:
+    vars(import_module("weights"))["MODELS"]
+except KeyError:
+    raise ImportError(
+        f"se_tf needs the package weights of senet, but Python found {import_module('weights').__file__} before it: "
+        "rename that file or folder, or start Python elsewhere"
+    ) from None
+
+from se_tf.excitations import gates
 from se_tf.inception import Inception
 from se_tf.models import (
     bn_inception,

@@ -9,7 +9,15 @@ except ModuleNotFoundError as error:
         raise
     raise ImportError("se_torch needs PyTorch: pip install 'senet[torch]'") from error
 
-from se_torch.gates import gates
+try:
+    vars(import_module("weights"))["MODELS"]
+except KeyError:
+    raise ImportError(
+        f"se_torch needs the package weights of senet, but Python found {import_module('weights').__file__} before it: "
+        "rename that file or folder, or start Python elsewhere"
+    ) from None
+
+from se_torch.excitations import gates
 from se_torch.inception import Inception
 from se_torch.models import (
     bn_inception,

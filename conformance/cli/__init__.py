@@ -54,7 +54,13 @@ def _fail(message: str, code: int) -> int:
 
 
 def _missing(error: ImportError) -> Exception:
-    """The message that says what to install, if an extra installs the missing module; else the error itself."""
+    """What to install, if an extra installs the missing module, or what hides a package of ours; else the error."""
+    hiding = sys.modules.get("weights")
+    if hiding is not None and not hasattr(hiding, "MODELS"):
+        return click.ClickException(
+            f"Python found {hiding.__file__} before the package weights of senet: rename that file or folder, or start "
+            "elsewhere"
+        )
     from conformance.adapters import EXTRAS, AbsentError
 
     if isinstance(error, AbsentError):

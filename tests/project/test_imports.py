@@ -7,6 +7,7 @@ import re
 import resource
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,9 @@ from PIL import Image
 import conformance
 import weights
 from conformance.cases import TINY, seeded
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("weights", "conformance", "se_torch", "se_jax", "se_tf")
 
 FRAMEWORKS = {
     "torch": ("torch",),
@@ -149,3 +153,31 @@ def test_checkpoints_convert_and_classify_without_any_framework(checkpoint, tmp_
     Image.new("RGB", (300, 300)).save(photo)
     done = without(set(FRAMEWORKS), *SENET, "classify", str(photo), "--weights", checkpoint)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("place", ["weights.py", "weights/__init__.py"])
+@pytest.mark.parametrize("package", ["se_torch", "se_jax", "se_tf"])
+def test_module_of_the_same_name_is_named_in_one_error(place, package, tmp_path):
+    hiding = tmp_path / place
+    hiding.parent.mkdir(exist_ok=True)
+    hiding.touch()
+    (tmp_path / "script.py").write_text(f"import {package}")
+    done = python(str(tmp_path / "script.py"), PYTHONPATH=str(ROOT))
+    assert done.stderr.splitlines()[-1].startswith(f"ImportError: {package} needs the package weights of senet, but")
+    assert str(hiding) in done.stderr.splitlines()[-1]
+
+
+def test_command_names_the_module_that_hides_a_package(tmp_path):
+    (tmp_path / "weights.py").touch()
+    (tmp_path / "script.py").write_text("from conformance.cli import main; main(['models'])")
+    done = python(str(tmp_path / "script.py"), PYTHONPATH=str(ROOT))
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert str(tmp_path / "weights.py") in done.stderr
+
+
+def test_no_module_has_the_name_of_a_function_that_its_package_exports():
+    for top in PACKAGES:
+        for init in (ROOT / top).rglob("__init__.py"):
+            package = import_module(".".join(init.parent.relative_to(ROOT).parts))
+            exported = getattr(package, "__all__", ())
+            assert not {path.stem for path in init.parent.iterdir()} & set(exported), package.__name__
