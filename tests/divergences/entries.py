@@ -203,6 +203,26 @@ DIVERGENCES = (
         handled="`se_tf` writes 2 * sigmoid(2 * x) - 1, which is the same function.",
     ),
     Divergence(
+        name="hard-sigmoid-slope",
+        what="The slope of the hard sigmoid, 1/6, is a 32-bit float in float64 too.",
+        who={"PyTorch": "`hardsigmoid` goes back by float32(1/6)", "Flax, Keras on TensorFlow": "relu6(x + 3) / 6"},
+        effect=2.98e-8,
+        of="the slope in float64, relative",
+        handled="`se_torch` computes relu6(x + 3) / 6. In ONNX files the function is HardSigmoid with the factor 1 and "
+        "a division by 6, because its own factor is a float as well.",
+    ),
+    Divergence(
+        name="global-maximum-of-equals",
+        what="Several values of a map may be its maximum, as overlapping windows of a max pooling often make them.",
+        who={
+            "Caffe": "the first of them gets the gradient",
+            "PyTorch (amax), JAX (max), TensorFlow (reduce_max)": "all share it",
+        },
+        effect=0.75,
+        of="the gradient of the first of four equal values",
+        handled="The global maxima here take the place of the first one and give it the whole gradient.",
+    ),
+    Divergence(
         name="dropout-random-numbers",
         what="What is dropped depends on each framework's own random numbers; the same seed drops something else.",
         who={

@@ -62,6 +62,29 @@ def keras_tanh_in_float64() -> float:
     return abs(float(of_jax) / np.tanh(1) - 1)
 
 
+def hard_sigmoid_slope() -> float:
+    x: Any = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    torch.nn.functional.hardsigmoid(x).backward()
+    with jax.enable_x64(True):
+        of_jax = float(jax.grad(nnx.hard_sigmoid)(jnp.float64(0)))
+    assert of_jax == pytest.approx(1 / 6, rel=1e-15)
+    return abs(x.grad.item() * 6 - 1)
+
+
+def global_maximum_of_equals() -> float:
+    x: Any = torch.ones(2, 2, dtype=torch.float64, requires_grad=True)
+    x.amax().backward()
+    of_jax = np.asarray(jax.grad(jnp.max)(jnp.ones((2, 2))))
+    y = tf.ones((2, 2))
+    with tf.GradientTape() as tape:
+        tape.watch(y)
+        largest = tf.reduce_max(y)
+    of_tf: Any = tape.gradient(largest, y)
+    assert np.array_equal(x.grad.numpy(), of_jax)
+    assert np.array_equal(of_jax, of_tf.numpy())
+    return 1 - of_jax[0, 0].item()
+
+
 def dropout_random_numbers() -> float:
     x = np.ones(10_000, np.float32)
     torch.manual_seed(0)
@@ -89,6 +112,8 @@ DEMONSTRATIONS = {
     "relu-slope-at-zero": relu_slope_at_zero,
     "sigmoid-tail": sigmoid_tail,
     "keras-tanh-in-float64": keras_tanh_in_float64,
+    "hard-sigmoid-slope": hard_sigmoid_slope,
+    "global-maximum-of-equals": global_maximum_of_equals,
     "dropout-random-numbers": dropout_random_numbers,
     "tensor-float-32": tensor_float_32,
 }
