@@ -1,5 +1,7 @@
 """What every network is in Flax: a module that carries its record and its info. Compare se_torch/network.py."""
 
+from functools import lru_cache
+
 from flax import nnx
 from jax import Array
 
@@ -49,8 +51,34 @@ class Network(nnx.Module):
         held = nnx.Param, nnx.BatchStat
         shapes = {name: tuple(node.get_value().shape) for name, node in nodes if isinstance(node, held)}
         eps = {name: node.epsilon for name, node in nodes if isinstance(node, nnx.BatchNorm)}
-        return as_it_is(self.spec, self.info, FLAX, shapes, eps, self.dropout.rate)
+        return as_it_is(self.spec, self.info, FLAX, shapes, eps, self.dropout.rate, _layers(self), _built(self.spec))
 
     def features(self, x: Array) -> tuple[Array, ...]:
         """The feature maps (N, h, w, C): the last ones of each stride, from the largest to the smallest."""
         raise NotImplementedError
+
+
+def _layers(model: nnx.Module) -> dict[str, str]:
+    """What the layers compute, by path, as ``as_it_is`` compares them."""
+    found = {".".join(map(str, path)): node for path, node in nnx.iter_graph(model) if isinstance(node, nnx.Module)}
+
+    def described(layer: nnx.Module) -> str:
+        settings = (f"{key}={vars(layer)[key]}" for key in _SETTINGS if key in vars(layer))
+        return f"{type(layer).__name__}({', '.join(settings)})"
+
+    return {
+        path: described(layer)
+        for path, layer in found.items()
+        if path and path.partition(".")[0] != "fc" and not isinstance(layer, nnx.BatchNorm | nnx.Dropout)
+    }
+
+
+_SETTINGS = ("kernel_size", "strides", "padding", "feature_group_count", "stride", "pad", "after", "position")
+"""Attributes of layers that say what they compute."""
+
+
+@lru_cache(maxsize=16)
+def _built(spec: Spec) -> dict[str, str]:
+    from se_jax.models import NETWORKS  # which imports this module
+
+    return _layers(nnx.eval_shape(lambda: NETWORKS[spec.family](spec)))

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -55,8 +54,8 @@ def from_pretrained(
         InputError: the file cannot be used, or float64 is switched off.
     """
     found = weights.read(
-        Path(path),
-        prototxt=Path(prototxt) if prototxt else None,
+        path,
+        prototxt=prototxt,
         dialect=dialect,
         spec=spec,
         preprocessing=preprocessing,

@@ -8,13 +8,14 @@ import keras
 import numpy as np
 
 from se_tf.layers import layer_name
-from weights import Info, Preprocessing, Spec, feature_nodes, graph, schema
+from weights import Info, InputError, Preprocessing, Spec, feature_nodes, graph, schema
 from weights.change.as_it_is import as_it_is
 from weights.files import metadata
 from weights.files.keras import NOTE, more, noted
 from weights.names.frameworks import KERAS
 from weights.names.keras import by_flat, flat
 from weights.networks.models import from_dict, to_dict
+from weights.networks.recognition import computing_otherwise
 from weights.params import Labels
 
 
@@ -76,7 +77,13 @@ class Network(keras.Model):
         """Takes over what a file notes of the same network; files without a note leave ``info`` as it is."""
         if NOTE in store:
             stated, info = metadata.decode(json.loads(np.asarray(store[NOTE]).tobytes()), "the file of Keras")
-            if stated == self.spec:
+            differ = computing_otherwise(stated, self.spec)
+            if differ:
+                raise InputError(
+                    f"the file of Keras is of another network, which differs from {self.spec.name} in "
+                    f"{', '.join(differ)}: build that one, as weights.read finds it in the file"
+                )
+            if stated.classes == self.spec.classes:
                 self.info = info
 
     def features(self, x: Any, training: bool | None = None) -> list[Any]:

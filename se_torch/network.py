@@ -1,8 +1,11 @@
 """What every network is in PyTorch: a module that carries its record and its info. Compare se_jax/network.py."""
 
+from collections.abc import Mapping
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from weights import Info, InputError, Preprocessing, Spec
@@ -10,6 +13,7 @@ from weights.change.as_it_is import as_it_is
 from weights.files import metadata
 from weights.files.torch import NOTE
 from weights.names.frameworks import TORCH
+from weights.networks.recognition import computing_otherwise
 from weights.params import Labels
 
 
@@ -53,7 +57,7 @@ class Network(nn.Module):
         eps = {name: layer.eps for name, layer in self.named_modules() if isinstance(layer, norms)}
         dropout = getattr(self, "dropout", None)
         rate = dropout.p if isinstance(dropout, nn.Dropout) else None
-        return as_it_is(self.spec, self.info, TORCH, shapes, eps, rate)
+        return as_it_is(self.spec, self.info, TORCH, shapes, eps, rate, _layers(self), _built(self.spec))
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         """Notes what the network is beside the version that PyTorch notes of every module; no key is added."""
@@ -64,6 +68,49 @@ class Network(nn.Module):
             with suppress(InputError):
                 notes[prefix[:-1]][NOTE] = metadata.encode(*self.as_it_is())
 
+    def _load_from_state_dict(
+        self,
+        state_dict: Mapping[str, Any],
+        prefix: str,
+        local_metadata: Mapping[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        """Takes over the info that the weights' network noted; refuses those of a network that computes otherwise."""
+        found = missing_keys, unexpected_keys, error_msgs
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, *found)
+        if NOTE not in local_metadata:
+            return
+        stated, info = metadata.decode(local_metadata[NOTE], "the state dict")
+        differ = computing_otherwise(stated, self.spec)
+        if differ:
+            error_msgs.append(
+                f"the weights are of another network, which differs in {', '.join(differ)}: build that one, "
+                "or load dict(state_dict), which says nothing of its network"
+            )
+        elif stated.classes == self.spec.classes:
+            self.info = info
+
     def features(self, x: Tensor) -> tuple[Tensor, ...]:
         """The feature maps (N, C, h, w): the last ones of each stride, from the largest to the smallest."""
         raise NotImplementedError
+
+
+def _layers(model: nn.Module) -> dict[str, str]:
+    """What the layers compute, by path, as ``as_it_is`` compares them."""
+    left_out = nn.BatchNorm2d, nn.SyncBatchNorm, nn.Dropout
+    return {
+        path: f"{type(layer).__name__}({layer.extra_repr().replace('inplace=True', '')})"
+        for path, layer in model.named_modules()
+        if path and path.partition(".")[0] != "fc" and not isinstance(layer, left_out)
+    }
+
+
+@lru_cache(maxsize=16)
+def _built(spec: Spec) -> dict[str, str]:
+    from se_torch.models import NETWORKS  # which imports this module
+
+    with torch.device("meta"):
+        return _layers(NETWORKS[spec.family](spec))

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -52,8 +51,8 @@ def from_pretrained(
         InputError: the file cannot be used.
     """
     found = weights.read(
-        Path(path),
-        prototxt=Path(prototxt) if prototxt else None,
+        path,
+        prototxt=prototxt,
         dialect=dialect,
         spec=spec,
         preprocessing=preprocessing,

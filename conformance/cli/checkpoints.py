@@ -31,9 +31,8 @@ def init(network: str, out: Path, seed: int) -> None:
     """
     import weights
     from conformance import cases
-    from weights.networks.models import parse
 
-    spec = cases.TINY[network] if network in cases.TINY else parse(network)
+    spec = options.described(network)
     params = cases.seeded(spec, seed)
     params.info = replace(params.info, history=(f"drawn from seed {seed}",))
     weights.write(out, spec, params)

@@ -117,17 +117,21 @@ def _classes(paths: Sequence[Path]) -> dict[str, list[Path]]:
     """Photographs by class.
 
     Raises:
-        InputError: a folder without photographs.
+        InputError: a folder without photographs, or several folders of one name.
     """
     from weights import InputError
 
     found: dict[str, list[Path]] = {}
-    for path in paths:
+    for path in dict.fromkeys(path.resolve() for path in paths):
         if not path.is_dir():
             found.setdefault("photos", []).append(path)
             continue
         members = sorted(p for p in path.iterdir() if p.suffix.lower() in PHOTOS)
         if not members:
             raise InputError(f"{path}: has no photographs ({', '.join(PHOTOS)})")
-        found.setdefault(path.resolve().name, []).extend(members)
+        if path.name in found:
+            raise InputError(
+                f"{path}: there is another class {path.name!r}, from {found[path.name][0].parent}; rename one"
+            )
+        found[path.name] = members
     return found

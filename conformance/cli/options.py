@@ -15,6 +15,7 @@ import click
 
 if TYPE_CHECKING:
     from conformance.report.run import Run
+    from weights.networks.spec import Spec
     from weights.params import Checkpoint, Labels, Preprocessing
 
 FRAMEWORKS = ("torch", "jax", "tf", "onnx")
@@ -191,11 +192,23 @@ def reading(given: Given) -> dict[str, Any]:
     """
     return {
         "prototxt": given.prototxt,
-        "spec": given.spec,
+        "spec": None if given.spec is None else described(given.spec),
         "preprocessing": None if given.preprocessing is None else _preprocessing(given.preprocessing),
         "class_names": None if given.class_names is None else _lines(given.class_names),
         "weights_key": given.weights_key,
     }
+
+
+def described(network: str) -> "Spec":
+    """The record that a text describes; the small networks of the suite have names as well.
+
+    Raises:
+        InputError: an unknown network or field, or a value that does not fit.
+    """
+    from conformance.cases import TINY
+    from weights.networks.models import MODELS, parse
+
+    return parse(network, {**MODELS, **TINY})
 
 
 def with_labels(file: Path, found: "Checkpoint", labels: "Labels | None") -> "Checkpoint":

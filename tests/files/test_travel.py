@@ -70,6 +70,7 @@ def test_a_varied_network_of_a_published_ones_shapes_is_read_as_published_and_sa
 VARIED = changed(
     SENET, stride_on_3x3=False, eps=1e-3, dropout=0.5, se=SE(reduction=4, gate="tanh", squeeze="max", position="post")
 )
+OTHER_GATE = SE(reduction=4, gate="relu", squeeze="max", position="post")
 INFORMED = replace(INFO, class_names=NAMES, labels=None, assumed=())
 PACKAGES = pytest.mark.parametrize("package", ["se_torch", "se_jax", "se_tf"])
 
@@ -325,7 +326,7 @@ def test_a_line_of_text_describes_a_network(tmp_path):
         ("se-resnet-50,stem.out=3", r"no field stem\.out; only se has"),
         ("se-resnet-50,se.gate=loud", "gate is 'loud', expected one of sigmoid"),
         ("se-resnet-50,depths=[3,4", "depths is"),
-        ("se-resnet-50,eps=NaN", "eps is 'nan'"),
+        ("se-resnet-50,eps=NaN", "eps is nan"),
         ("absent.json", r"absent\.json: cannot be read"),
     ],
 )
@@ -339,3 +340,69 @@ def test_a_json_file_that_describes_no_network_is_refused(tmp_path, content):
     (tmp_path / "x.json").write_text(content)
     with pytest.raises(InputError, match=r"x\.json: "):
         parse(str(tmp_path / "x.json"))
+
+
+def _change_gate(package: str, model: Any) -> None:
+    if package == "se_torch":
+        model.stage1[0].se.gate = import_module("torch").nn.Hardswish()
+    else:
+        model.stage1[0].se.gate = import_module("flax.nnx").hard_swish
+
+
+def _change_stride(package: str, model: Any) -> None:
+    if package == "se_torch":
+        model.stage2[0].conv1.stride = model.stage2[0].conv2.stride = (1, 1)
+    else:
+        model.stage2[0].conv1.strides = model.stage2[0].conv2.strides = (1, 1)
+
+
+@pytest.mark.parametrize("package", ["se_torch", "se_jax"])
+@pytest.mark.parametrize(("change", "layer"), [(_change_gate, "stage1.0.se.gate"), (_change_stride, "stage2.0.conv")])
+def test_a_changed_layer_is_refused(tmp_path, package, change, layer):
+    module, model = restored(package)
+    change(package, model)
+    with pytest.raises(InputError, match=layer):
+        module.save(model, tmp_path / "x.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_state_dict_of_a_changed_network_is_not_noted(tmp_path):
+    torch = import_module("torch")
+    _, model = restored("se_torch")
+    _change_gate("se_torch", model)
+    torch.save(model.state_dict(), tmp_path / "x.pth")
+    assert "se.gate" in read(tmp_path / "x.pth").info.assumed
+
+
+def test_pytorch_refuses_weights_of_a_network_that_computes_otherwise():
+    module, model = restored("se_torch")
+    other = module.build(replace(VARIED, se=OTHER_GATE))
+    with pytest.raises(RuntimeError, match=r"the weights are of another network, which differs in se\.gate"):
+        other.load_state_dict(model.state_dict())
+    other.load_state_dict(dict(model.state_dict()))  # says nothing of its network
+    same = module.build(VARIED)
+    same.load_state_dict(model.state_dict())
+    assert same.info == model.info
+
+
+def test_keras_refuses_weights_of_a_network_that_computes_otherwise(tmp_path):
+    module, model = restored("se_tf")
+    model.save_weights(tmp_path / "x.weights.h5")
+    other = module.build(replace(VARIED, se=OTHER_GATE))
+    with pytest.raises(ValueError, match=r"differs from tiny-senet in se\.gate"):  # in the words of Keras' own error
+        other.load_weights(tmp_path / "x.weights.h5")
+
+
+@pytest.mark.parametrize("classes", [0, 7])
+def test_noted_state_dict_with_another_classifier_is_read_as_it_is(tmp_path, classes):
+    torch = import_module("torch")
+    _, model = restored("se_torch")
+    state = model.state_dict()
+    width = state["fc.weight"].shape[1]
+    del state["fc.weight"], state["fc.bias"]
+    if classes:
+        state |= {"fc.weight": torch.zeros(classes, width), "fc.bias": torch.zeros(classes)}
+    torch.save(state, tmp_path / "x.pth")
+    found = read(tmp_path / "x.pth")
+    assert found.spec == replace(VARIED, classes=classes)
+    assert (found.info.class_names, found.info.assumed) == ((), ())

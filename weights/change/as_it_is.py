@@ -18,6 +18,8 @@ def as_it_is(
     shapes: Mapping[str, Shape],
     eps: Mapping[str, float],
     dropout: float | None = None,
+    layers: Mapping[str, str] | None = None,
+    built: Mapping[str, str] | None = None,
 ) -> tuple[Spec, Info]:
     """The record and the info of a model whose classifier may have been replaced since it was built.
 
@@ -30,9 +32,12 @@ def as_it_is(
         shapes: of the model's parameters and statistics, by these names.
         eps: of its BatchNorm layers, by module; those that are left out are not compared.
         dropout: the rate before the classifier; None where there is no such layer.
+        layers: what each layer computes in words, by its path, where the framework lets users put another in its place;
+            without the classifier, dropout and BatchNorm.
+        built: the same of a network of this record as it is built.
 
     Raises:
-        InputError: the model has changed otherwise, in its tensors, in an eps or in its dropout; the message says what
+        InputError: the model has changed otherwise: its tensors, an eps, the dropout or a layer; the message says what
             to do.
     """
     classifier = replace(spec, classes=spec.classes or 1).network().classifier
@@ -54,6 +59,14 @@ def as_it_is(
             f"the dropout before the classifier is {dropout}, but {spec.name} was built with {spec.dropout}: "
             "build the network with that dropout=, and load the parameters into it"
         )
+    now, then = layers or {}, built or {}
+    for path in (*then, *now):
+        if now.get(path) != then.get(path):
+            raise InputError(
+                f"{path} is {now.get(path, 'no layer')} now, but {spec.name} was built with {then.get(path, 'none')}: "
+                "build the network with a record that says so, and load the parameters into it; what no record can "
+                "say, no file states"
+            )
     if found == spec:
         return spec, info
     assumed = tuple(name for name in info.assumed if name != "labels")

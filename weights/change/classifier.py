@@ -26,6 +26,8 @@ def with_classes(spec: Spec, params: Mapping[str, np.ndarray], classes: int, see
     """
     if not _is_count(classes):
         raise InputError(f"a network cannot have {classes!r} classes: expected a whole number, 0 for no classifier")
+    if not _is_count(seed):
+        raise InputError(f"the seed of a new classifier is {seed!r:.100}, expected a whole number of at least 0")
     if classes == spec.classes:
         return Checkpoint(spec, Params(params, info_of(params)))
     info, found = info_of(params), replace(spec, classes=int(classes))

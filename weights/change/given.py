@@ -36,8 +36,8 @@ def with_class_names(checkpoint: Checkpoint, names: Sequence[str]) -> Checkpoint
     """
     spec, params = checkpoint
     info = params.info
-    if isinstance(names, str):
-        raise InputError(f"class names: expected a list of texts, found the text {names[:100]!r}")
+    if isinstance(names, str) or not isinstance(names, Sequence):
+        raise InputError(f"class names: expected a list of texts, found {names!r:.100}")
     if info.class_names not in ((), tuple(names)):
         raise InputError(f"states its class names itself ({', '.join(info.class_names)[:100]}); leave out class_names")
     if info.labels and "labels" not in info.assumed:

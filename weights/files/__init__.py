@@ -88,7 +88,7 @@ def format_of(path: str | PathLike[str]) -> Format:
 def read(
     path: str | PathLike[str],
     *,
-    prototxt: str | Path | None = None,
+    prototxt: str | PathLike[str] | None = None,
     dialect: str | None = None,
     spec: Spec | str | None = None,
     preprocessing: Preprocessing | None = None,
@@ -127,6 +127,8 @@ def read(
         raise InputError(f"read: expected the path of a file, found {path!r:.100}")
     fmt = format_of(path)
     spec = parse(spec) if isinstance(spec, str) else spec
+    if not isinstance(spec, Spec | None):
+        raise InputError(f"{path}: spec is {spec!r:.100}, expected a record of weights or its description")
     options = {"prototxt": prototxt, "dialect": dialect, "spec": spec, "weights_key": weights_key}
     found = Checkpoint(*_module(fmt).read(Path(path), **_taken(path, fmt, "read", fmt.reads_with, options)))
     try:

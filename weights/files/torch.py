@@ -16,11 +16,13 @@ from zipfile import ZIP_STORED, ZipFile
 
 import numpy as np
 
+from weights.change.as_it_is import as_it_is
 from weights.errors import InputError
 from weights.files import metadata, torch_pickle
 from weights.files.state_dict import from_state, to_state
 from weights.files.torch_pickle import Foreign, Storage, Tensor
 from weights.files.weight_sets import choose, first_convolutions
+from weights.names.frameworks import TORCH
 from weights.names.state_dicts import named, told_apart
 from weights.networks.spec import Spec
 from weights.params import Checkpoint, info_of
@@ -75,6 +77,10 @@ def read(
         raise InputError(f"{path}: {error}") from None
     said = strings or noted
     stated, info = metadata.decode(said, str(path), spec) if said else (spec, None)
+    if noted and stated and info:
+        shapes = {n: a.shape for n, a in tensors.items() if not n.endswith(".num_batches_tracked")}
+        with suppress(InputError):  # then the comparison below says more
+            stated, info = as_it_is(stated, info, TORCH, shapes, {})
     found = from_state(path, tensors, dialect, stated, info)
     info = replace(found.info, history=(*found.info.history, *chosen.history))
     if noted:

@@ -64,7 +64,7 @@ def check_fields(record: Record, name: str) -> None:
         value = _tuples(getattr(record, field))
         object.__setattr__(record, field, value)  # the record is frozen, but not yet handed out
         if not _fits(value, hint) and not (field == "classes" and type(value) is int and value == 0):
-            raise InputError(f"{name}: {field} is {str(value)[:100]!r}, expected {_expected(hint)}")
+            raise InputError(f"{name}: {field} is {value!r:.100}, expected {_expected(hint)}")
 
 
 @cache
@@ -93,7 +93,7 @@ def _expected(hint: Any) -> str:
     kinds = get_args(hint)
     if get_origin(hint) is tuple:
         inner = ", ".join(_expected(kind) for kind in kinds if kind is not ...)
-        return f"a list of {inner}" if kinds[-1] is ... else f"({inner})"
+        return f"a list, each {inner}" if kinds[-1] is ... else f"({inner})"
     if get_origin(hint) is Literal:
         return "one of " + ", ".join(map(str, kinds))
     if kinds:

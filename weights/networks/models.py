@@ -35,14 +35,18 @@ def find(name: str, **changes: Any) -> Spec:
     Raises:
         InputError: no network of that name, no field of that name, or a value that does not fit.
     """
-    if name not in MODELS:
-        near = get_close_matches(name, MODELS, 3, 0.5)
+    return changed(_found(name, MODELS), **changes)
+
+
+def _found(name: str, known: Mapping[str, Spec]) -> Spec:
+    if name not in known:
+        near = get_close_matches(name, known, 3, 0.5)
         raise InputError(
             f"unknown network {name!r}: "
             + (f"did you mean {' or '.join(near)}? " if near else "")
-            + f"known are {', '.join(MODELS)}"
+            + f"known are {', '.join(known)}"
         )
-    return changed(MODELS[name], **changes)
+    return known[name]
 
 
 def as_spec(of: object, **changes: object) -> Spec:
@@ -71,7 +75,7 @@ def changed(spec: Spec, **changes: Any) -> Spec:
     return replace(spec, **changes)
 
 
-def parse(text: str) -> Spec:
+def parse(text: str, known: Mapping[str, Spec] = MODELS) -> Spec:
     """The record that a line of text describes: ``NAME[,FIELD=VALUE...]`` or ``FILE.json[,FIELD=VALUE...]``.
 
     The name is that of a published network, the file holds what ``to_dict`` gives. A value is a number, true, false,
@@ -80,11 +84,16 @@ def parse(text: str) -> Spec:
         se-resnet-50,classes=10,stride_on_3x3=true
         resnet-50,se.gate=tanh,se.stages=[3,4],depths=[2,2,2,2]
 
+    Args:
+        text: the description.
+        known: the networks that have names.
+
     Raises:
         InputError: no such network, file or field, or a value that does not fit.
     """
     start, *changes = _split(text)
-    spec = _from_file(Path(start.strip())) if start.strip().lower().endswith(".json") else find(start.strip())
+    name = start.strip()
+    spec = _from_file(Path(name)) if name.lower().endswith(".json") else _found(name, known)
     for change in changes:
         path, equals, value = (part.strip() for part in change.partition("="))
         if not equals:

@@ -59,6 +59,11 @@ def differing(a: object, b: object) -> tuple[str, ...]:
     return tuple(found)
 
 
+def computing_otherwise(a: Spec, b: Spec) -> tuple[str, ...]:
+    """The fields in which two records differ and that change what the network makes of its parameters in inference."""
+    return tuple(path for path in differing(a, b) if path not in ("name", "classes", "dropout"))
+
+
 @lru_cache(maxsize=128)
 def untold(spec: Spec) -> tuple[str, ...]:
     """The fields of a record that the names and shapes of its parameters do not tell: "eps", "se.gate", "modules.pool".
