@@ -1,12 +1,13 @@
 """What every network is in PyTorch: a module that carries its record and its info. Compare se_jax/network.py."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from weights import Info, InputError, Preprocessing, Spec
 from weights.change.as_it_is import as_it_is
@@ -108,9 +109,18 @@ def _layers(model: nn.Module) -> dict[str, str]:
     }
 
 
+class _NothingDrawn(TorchFunctionMode):
+    """Leaves initial values out: on the meta device drawing them imports PyTorch's compiler, seconds for nothing."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: object, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> object:
+        return args[0] if func in (Tensor.normal_, Tensor.uniform_) else func(*args, **(kwargs or {}))
+
+
 @lru_cache(maxsize=16)
 def _built(spec: Spec) -> dict[str, str]:
     from se_torch.models import NETWORKS  # which imports this module
 
-    with torch.device("meta"):
+    with torch.device("meta"), _NothingDrawn():
         return _layers(NETWORKS[spec.family](spec))
