@@ -9,7 +9,24 @@ from weights.errors import InputError
 from weights.networks import models
 from weights.networks.inception import Branches, InceptionSpec
 from weights.networks.network import Network, as_network
-from weights.networks.operations import Act, Add, BatchNorm, Concat, Conv, Dropout, GlobalPool, Linear, Pool, Scale
+from weights.networks.operations import (
+    Act,
+    Add,
+    AppendZeros,
+    BatchNorm,
+    Concat,
+    Conv,
+    Dropout,
+    Flatten,
+    GlobalPool,
+    Linear,
+    Mix,
+    Pool,
+    Scale,
+    Shift,
+    Shuffle,
+    Times,
+)
 from weights.networks.parameters import schema
 from weights.networks.resnet import ResNetSpec
 from weights.networks.se import SE
@@ -139,6 +156,8 @@ def seeded(of: Network | Spec, seed: int) -> Params:
                 params[f"{m}.bias"] = (rng.standard_normal(shape) * 0.1).astype(np.float32)
                 factors[m] = float(_FACTOR)
             case Act() | Pool() | GlobalPool() | Scale() | Add() | Concat() | Dropout():
+                pass
+            case Mix() | Times() | AppendZeros() | Shift() | Shuffle() | Flatten():
                 pass
             case _:
                 assert_never(node.op)

@@ -3,7 +3,7 @@
 Matrix products follow ``jax.default_matmul_precision``: on a GPU or TPU, "highest" for full float32.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -11,25 +11,45 @@ from flax import nnx
 from jax import Array
 
 from weights import InputError
+from weights.networks.operations import Activation, Padding
 
 HE = nnx.initializers.he_normal()
 """Initialisation by He et al. (https://arxiv.org/abs/1502.01852)."""
 
 
 def conv(
-    channels: int, out: int, kernel: int, stride: int = 1, groups: int = 1, *, dtype: str, rngs: nnx.Rngs
+    channels: int,
+    out: int,
+    kernel: int | tuple[int, int],
+    stride: int = 1,
+    groups: int = 1,
+    *,
+    pad: Padding | None = None,
+    bias: bool = False,
+    dtype: str,
+    rngs: nnx.Rngs,
 ) -> nnx.Conv:
-    """A convolution without bias."""
+    """A convolution. By default half the kernel is padded on all four sides, whatever the stride; sizes round down."""
+    h, w = (kernel, kernel) if isinstance(kernel, int) else kernel
+    match (h // 2, w // 2) if pad is None else pad:
+        case "same":
+            padding = "SAME"
+        case "even":  # what "SAME" has at sizes that the stride divides
+            padding = [(max(k - stride, 0) // 2, (max(k - stride, 0) + 1) // 2) for k in (h, w)]
+        case int(all_sides):
+            padding = [(all_sides, all_sides)] * 2
+        case vertical, horizontal:
+            padding = [(vertical, vertical), (horizontal, horizontal)]
     return nnx.Conv(
         channels,
         out,
-        (kernel, kernel),
+        (h, w),
         (stride, stride),
-        # Half the kernel on all four sides: "SAME" would pad a convolution of stride 2 on one side only.
-        padding=((kernel // 2, kernel // 2),) * 2,
+        padding=padding,
         feature_group_count=groups,
-        use_bias=False,
+        use_bias=bias,
         kernel_init=HE,
+        bias_init=nnx.initializers.zeros,
         dtype=jnp.dtype(dtype),
         param_dtype=jnp.dtype(dtype),
         rngs=rngs,
@@ -114,35 +134,72 @@ class HardSigmoid(nnx.Module):
         return nnx.hard_sigmoid(x)
 
 
-class MaxPool(nnx.Module):
-    """The largest in windows of 3x3; ``after`` is that much more padding at the end of each axis."""
-
-    def __init__(self, stride: int, pad: int, after: int = 0) -> None:
-        self.stride, self.pad, self.after = stride, pad, after
+class Swish(nnx.Module):
+    """x / (1 + exp(-x))."""
 
     def __call__(self, x: Array) -> Array:
-        # Sizes round up, as Caffe's: the last window may hang over the edge. Padding is -inf: it never wins.
-        sides = (self.pad, self.pad + self.stride - 1 + self.after)
-        x = jnp.pad(x, ((0, 0), sides, sides, (0, 0)), constant_values=-jnp.inf)
-        if min(x.shape[1:3]) < 3:
+        return nnx.swish(x)
+
+
+class ReLU6(nnx.Module):
+    """min(max(x, 0), 6)."""
+
+    def __call__(self, x: Array) -> Array:
+        return nnx.relu6(x)
+
+
+class HardSwish(nnx.Module):
+    """x min(max(x + 3, 0), 6) / 6."""
+
+    def __call__(self, x: Array) -> Array:
+        return nnx.hard_swish(x)
+
+
+Layer = Callable[[Array], Array]
+
+ACTIVATIONS: Mapping[Activation, Callable[[], Layer]] = {
+    "relu": ReLU,
+    "relu6": ReLU6,
+    "sigmoid": Sigmoid,
+    "swish": Swish,
+    "tanh": Tanh,
+    "hard-sigmoid": HardSigmoid,
+    "hard-swish": HardSwish,
+}
+
+
+class MaxPool(nnx.Module):
+    """The largest in windows; ``after`` is that much more padding at the end of each axis."""
+
+    def __init__(self, stride: int, pad: int, after: int = 0, *, kernel: int = 3, rounds_up: bool = True) -> None:
+        # Caffe's sizes round up: the last window may hang over the edge.
+        self.kernel, self.stride = kernel, stride
+        self.sides = pad, pad + after + (stride - 1 if rounds_up else 0)
+
+    def __call__(self, x: Array) -> Array:
+        # Padding is -inf: it never wins.
+        x = jnp.pad(x, ((0, 0), self.sides, self.sides, (0, 0)), constant_values=-jnp.inf)
+        if min(x.shape[1:3]) < self.kernel:
             # The other frameworks refuse; JAX would go on with empty maps, whose mean is NaN.
             raise InputError("the images are too small: nothing is left of them after a pooling")
-        return nnx.max_pool(x, window_shape=(3, 3), strides=(self.stride, self.stride), padding="VALID")
+        return nnx.max_pool(x, (self.kernel, self.kernel), strides=(self.stride, self.stride), padding="VALID")
 
 
 class AvgPool(nnx.Module):
     """The means of windows of 3x3."""
 
-    def __init__(self, stride: int, pad: int) -> None:
-        self.stride, self.pad = stride, pad
+    def __init__(self, stride: int, pad: int, *, rounds_up: bool = True, counted: bool = True) -> None:
+        self.stride, self.pad, self.counted = stride, pad, counted
+        self.over = stride - 1 if rounds_up else 0
 
     def __call__(self, x: Array) -> Array:
         # Caffe divides by the size of the window with its padding, but without what hangs over the edge.
-        x = jnp.pad(x, ((0, 0), (self.pad, self.pad), (self.pad, self.pad), (0, 0)))
-        over = ((0, 0), (0, self.stride - 1), (0, self.stride - 1), (0, 0))
+        sides = ((0, 0), (self.pad, self.pad), (self.pad, self.pad), (0, 0))
+        over = ((0, 0), (0, self.over), (0, self.over), (0, 0))
+        ones = jnp.pad(jnp.ones_like(x), sides, constant_values=float(self.counted))
         mean, share = (
             nnx.avg_pool(jnp.pad(a, over), window_shape=(3, 3), strides=(self.stride, self.stride), padding="VALID")
-            for a in (x, jnp.ones_like(x))
+            for a in (jnp.pad(x, sides), ones)
         )
         return mean / share
 

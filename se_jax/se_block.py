@@ -6,22 +6,14 @@ from typing import Self
 from flax import nnx
 from jax import Array
 
-from se_jax.layers import GlobalAvgPool, GlobalMaxPool, HardSigmoid, Identity, ReLU, Sigmoid, Tanh, linear
+from se_jax.layers import ACTIVATIONS, GlobalAvgPool, GlobalMaxPool, Identity, Layer, linear
 from weights import SE
-from weights.networks.se import Excitation, Gate, Rounding, Squeeze
-
-Layer = Callable[[Array], Array]
+from weights.networks.se import Excitation, Gate, Inner, Rounding, Squeeze
 
 SQUEEZES: Mapping[Squeeze, Callable[[], Layer]] = {
     "avg": GlobalAvgPool,
     "max": GlobalMaxPool,
     "none": Identity,
-}
-GATES: Mapping[Gate, Callable[[], Layer]] = {
-    "sigmoid": Sigmoid,
-    "tanh": Tanh,
-    "relu": ReLU,
-    "hard-sigmoid": HardSigmoid,
 }
 
 
@@ -38,6 +30,7 @@ class SEBlock(nnx.Module):
         rounding: of channels / reduction: "down" to a whole number, or "to 8", to a multiple of 8.
         squeeze: "avg" or "max" over the map; "none": the two matrices work on every pixel, and each pixel has its gate.
         gate: "sigmoid", "tanh", "relu" or "hard-sigmoid", min(max(x + 3, 0), 6) / 6.
+        inner: the activation of the hidden layer, "relu" or "swish".
         bias: whether the two matrices have biases b1 and b2; the equations of the paper have none.
         dtype: of parameters and computation.
         rngs: for initialisation; by default ``nnx.Rngs(0)``.
@@ -58,18 +51,27 @@ class SEBlock(nnx.Module):
         rounding: Rounding = "down",
         squeeze: Squeeze = "avg",
         gate: Gate = "sigmoid",
+        inner: Inner = "relu",
         bias: bool = True,
         dtype: str = "float32",
         rngs: nnx.Rngs | None = None,
     ) -> None:
         rngs = rngs or nnx.Rngs(0)
-        se = SE(reduction=reduction, width=width, rounding=rounding, squeeze=squeeze, gate=gate, bias=bias)
+        se = SE(
+            reduction=reduction,
+            width=width,
+            rounding=rounding,
+            squeeze=squeeze,
+            gate=gate,
+            inner=inner,
+            bias=bias,
+        )
         hidden = se.hidden(channels)
         self.pool = SQUEEZES[squeeze]()
         self.fc1 = linear(channels, hidden, bias, dtype=dtype, rngs=rngs)
-        self.relu = ReLU()
+        self.relu = ACTIVATIONS[inner]()
         self.fc2 = linear(hidden, channels, bias, dtype=dtype, rngs=rngs)
-        self.gate = GATES[gate]()
+        self.gate = ACTIVATIONS[gate]()
 
     def __call__(self, x: Array) -> Array:  # (N, H, W, C)
         s = self.pool(x)  # (N, C), or without a squeeze (N, H, W, C)
@@ -80,4 +82,13 @@ class SEBlock(nnx.Module):
     @classmethod
     def of(cls, e: Excitation, *, dtype: str = "float32", rngs: nnx.Rngs | None = None) -> Self:
         """The block of a record."""
-        return cls(e.channels, width=e.hidden, squeeze=e.squeeze, gate=e.gate, bias=e.bias, dtype=dtype, rngs=rngs)
+        return cls(
+            e.channels,
+            width=e.hidden,
+            squeeze=e.squeeze,
+            gate=e.gate,
+            inner=e.inner,
+            bias=e.bias,
+            dtype=dtype,
+            rngs=rngs,
+        )

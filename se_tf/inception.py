@@ -55,8 +55,11 @@ def inception_module(x: Any, m: ModuleSpec, *, dtype: Any) -> Any:
     y = part(x, reduce_double, 1, name=f"{m.name}.reduce_double")
     y = part(y, out_double1, 3, name=f"{m.name}.double1")
     branches.append(part(y, out_double2, 3, m.stride, name=f"{m.name}.double2"))
-    pooled = {"name": layer_name(f"{m.name}.pool"), "dtype": dtype}
-    y = (MaxPool(m.stride, pad, after, **pooled) if m.pool == "max" else AvgPool(m.stride, pad, **pooled))(x)
+    name = layer_name(f"{m.name}.pool")
+    if m.pool == "max":
+        y = MaxPool(m.stride, pad, after, name=name, dtype=dtype)(x)
+    else:
+        y = AvgPool(m.stride, pad, name=name, dtype=dtype)(x)
     branches.append(part(y, m.project, 1, name=f"{m.name}.project") if m.project else y)
     y = layers.Concatenate(-1, name=layer_name(f"{m.name}.concat"), dtype=dtype)(branches)
     if m.se:

@@ -1,5 +1,6 @@
 """Caffe's layers in Keras: geometry, constants and initialisation written out, none left to a default."""
 
+from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any, cast
 
@@ -7,6 +8,7 @@ import keras
 from keras import layers, ops
 
 from weights.names.keras import flat
+from weights.networks.operations import Activation, Padding
 
 CHANNELS = "channels_last"
 """Whatever the user's ``image_data_format`` is."""
@@ -17,19 +19,38 @@ def layer_name(node: str) -> str:
     return flat(node) if keras.backend.backend() == "torch" else node
 
 
-def conv(x: Any, out: int, kernel: int, stride: int = 1, groups: int = 1, *, name: str, dtype: Any) -> Any:
-    """A convolution without bias, initialised as by He et al. (https://arxiv.org/abs/1502.01852)."""
-    if kernel > 1:
-        # Half the kernel on all four sides: "same" would pad a convolution of stride 2 on one side only.
-        x = layers.ZeroPadding2D(kernel // 2, CHANNELS, name=layer_name(f"{name}.pad"), dtype=dtype)(x)
+def conv(
+    x: Any,
+    out: int,
+    kernel: int | tuple[int, int],
+    stride: int = 1,
+    groups: int = 1,
+    *,
+    pad: Padding | None = None,
+    bias: bool = False,
+    name: str,
+    dtype: Any,
+) -> Any:
+    """A convolution, initialised as by He et al. (https://arxiv.org/abs/1502.01852).
+
+    By default half the kernel is padded on all four sides, whatever the stride; sizes round down.
+    """
+    h, w = (kernel, kernel) if isinstance(kernel, int) else kernel
+    pad = (h // 2, w // 2) if pad is None else pad
+    if pad == "even":  # what "same" has at sizes that the stride divides
+        sides = [(max(k - stride, 0) // 2, (max(k - stride, 0) + 1) // 2) for k in (h, w)]
+    else:
+        sides = 0 if pad == "same" else pad
+    if sides not in (0, (0, 0)):
+        x = layers.ZeroPadding2D(sides, CHANNELS, name=layer_name(f"{name}.pad"), dtype=dtype)(x)
     return layers.Conv2D(
         out,
-        kernel,
+        (h, w),
         stride,
-        "valid",
+        "same" if pad == "same" else "valid",
         CHANNELS,
         groups=groups,
-        use_bias=False,
+        use_bias=bias,
         kernel_initializer="he_normal",
         name=layer_name(name),
         dtype=dtype,
@@ -44,6 +65,13 @@ def batch_norm(x: Any, eps: float, *, name: str, dtype: Any) -> Any:
 def relu(x: Any, *, name: str, dtype: Any) -> Any:
     """max(x, 0)."""
     return layers.ReLU(name=layer_name(name), dtype=dtype)(x)
+
+
+def activation(function: Activation, *, name: str, dtype: Any) -> layers.Layer:
+    """The layer of an activation; its name is taken as it is."""
+    if function == "relu":
+        return layers.ReLU(name=name, dtype=dtype)
+    return layers.Activation(ACTIVATIONS[function], name=name, dtype=dtype)
 
 
 def linear(out: int, bias: bool = True, *, name: str, dtype: Any) -> layers.Dense:
@@ -117,6 +145,17 @@ def tanh(x: Any) -> Any:
     return ops.cast(2 * s - 1, dtype)
 
 
+ACTIVATIONS: Mapping[Activation, str | Callable[[Any], Any]] = {
+    "relu": "relu",
+    "relu6": "relu6",
+    "sigmoid": "sigmoid",
+    "swish": "silu",
+    "tanh": tanh,
+    "hard-sigmoid": "hard_sigmoid",
+    "hard-swish": "hard_silu",
+}
+
+
 @keras.saving.register_keras_serializable("senet")
 class GlobalAveragePooling2D(layers.GlobalAveragePooling2D):
     """Keras' layer: (N, H, W, C) to (N, C)."""
@@ -141,38 +180,42 @@ class GlobalMaxPooling2D(layers.GlobalMaxPooling2D):
 
 @keras.saving.register_keras_serializable("senet")
 class MaxPool(layers.Layer):
-    """The largest in windows of 3x3; ``after`` is that much more padding at the end of each axis."""
+    """The largest in windows; ``after`` is that much more padding at the end of each axis."""
 
-    def __init__(self, stride: int, pad: int, after: int = 0, **kwargs: Any) -> None:
+    def __init__(
+        self, stride: int, pad: int, after: int = 0, kernel: int = 3, rounds_up: bool = True, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
-        self.stride, self.pad, self.after = stride, pad, after
+        self.stride, self.pad, self.after, self.kernel, self.rounds_up = stride, pad, after, kernel, rounds_up
 
     def call(self, x: Any) -> Any:
-        # Sizes round up, as Caffe's: the last window may hang over the edge. Padding is -inf: it never wins.
-        sides = (self.pad, self.pad + self.stride - 1 + self.after)
+        # Caffe's sizes round up: the last window may hang over the edge. Padding is -inf: it never wins.
+        sides = (self.pad, self.pad + self.after + (self.stride - 1 if self.rounds_up else 0))
         x = ops.pad(x, ((0, 0), sides, sides, (0, 0)), constant_values=-float("inf"))
-        return ops.max_pool(x, 3, self.stride, "valid", CHANNELS)
+        return ops.max_pool(x, self.kernel, self.stride, "valid", CHANNELS)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "stride": self.stride, "pad": self.pad, "after": self.after}
+        own = {"stride": self.stride, "pad": self.pad, "after": self.after}
+        return {**super().get_config(), **own, "kernel": self.kernel, "rounds_up": self.rounds_up}
 
 
 @keras.saving.register_keras_serializable("senet")
 class AvgPool(layers.Layer):
     """The means of windows of 3x3."""
 
-    def __init__(self, stride: int, pad: int, **kwargs: Any) -> None:
+    def __init__(self, stride: int, pad: int, rounds_up: bool = True, counted: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.stride, self.pad = stride, pad
+        self.stride, self.pad, self.rounds_up, self.counted = stride, pad, rounds_up, counted
 
     def call(self, x: Any) -> Any:
         # Caffe divides by the size of the window with its padding, but without what hangs over the edge.
-        x = ops.pad(x, ((0, 0), (self.pad, self.pad), (self.pad, self.pad), (0, 0)))
-        inside = ops.ones_like(x)
-        over = (0, self.stride - 1)
-        x, inside = (ops.pad(a, ((0, 0), over, over, (0, 0))) for a in (x, inside))
+        sides = ((0, 0), (self.pad, self.pad), (self.pad, self.pad), (0, 0))
+        over = (0, self.stride - 1 if self.rounds_up else 0)
+        inside = ops.pad(ops.ones_like(x), sides, constant_values=float(self.counted))
+        x, inside = (ops.pad(a, ((0, 0), over, over, (0, 0))) for a in (ops.pad(x, sides), inside))
         mean, share = (ops.average_pool(a, 3, self.stride, "valid", CHANNELS) for a in (x, inside))
         return mean / share
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "stride": self.stride, "pad": self.pad}
+        own = {"stride": self.stride, "pad": self.pad, "rounds_up": self.rounds_up, "counted": self.counted}
+        return {**super().get_config(), **own}

@@ -8,20 +8,14 @@ from typing import Any, Self
 import keras
 from keras import layers
 
-from se_tf.layers import CHANNELS, GlobalAveragePooling2D, GlobalMaxPooling2D, linear, tanh
+from se_tf.layers import CHANNELS, GlobalAveragePooling2D, GlobalMaxPooling2D, activation, linear
 from weights import SE
-from weights.networks.se import Excitation, Gate, Rounding, Squeeze
+from weights.networks.se import Excitation, Gate, Inner, Rounding, Squeeze
 
 SQUEEZES: Mapping[Squeeze, Callable[..., layers.Layer]] = {
     "avg": partial(GlobalAveragePooling2D, CHANNELS),
     "max": partial(GlobalMaxPooling2D, CHANNELS),
     "none": layers.Identity,
-}
-GATES: Mapping[Gate, str | Callable[[Any], Any]] = {
-    "sigmoid": "sigmoid",
-    "tanh": tanh,
-    "relu": "relu",
-    "hard-sigmoid": "hard_sigmoid",
 }
 
 
@@ -39,6 +33,7 @@ class SEBlock(layers.Layer):
         rounding: of channels / reduction: "down" to a whole number, or "to 8", to a multiple of 8.
         squeeze: "avg" or "max" over the map; "none": the two matrices work on every pixel, and each pixel has its gate.
         gate: "sigmoid", "tanh", "relu" or "hard-sigmoid", min(max(x + 3, 0), 6) / 6.
+        inner: the activation of the hidden layer, "relu" or "swish".
         bias: whether the two matrices have biases b1 and b2; the equations of the paper have none.
         kwargs: of every Keras layer: ``name``, ``dtype``.
 
@@ -58,18 +53,27 @@ class SEBlock(layers.Layer):
         rounding: Rounding = "down",
         squeeze: Squeeze = "avg",
         gate: Gate = "sigmoid",
+        inner: Inner = "relu",
         bias: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.channels = channels
-        self.choices = SE(reduction=reduction, width=width, rounding=rounding, squeeze=squeeze, gate=gate, bias=bias)
+        self.choices = SE(
+            reduction=reduction,
+            width=width,
+            rounding=rounding,
+            squeeze=squeeze,
+            gate=gate,
+            inner=inner,
+            bias=bias,
+        )
         self.hidden = self.choices.hidden(channels)
         self.pool = SQUEEZES[squeeze](name="pool", dtype=self.dtype_policy)
         self.fc1 = linear(self.hidden, bias, name="fc1", dtype=self.dtype_policy)
-        self.relu = layers.ReLU(name="relu", dtype=self.dtype_policy)
+        self.relu = activation(inner, name="relu", dtype=self.dtype_policy)
         self.fc2 = linear(channels, bias, name="fc2", dtype=self.dtype_policy)
-        self.gate = layers.Activation(GATES[gate], name="gate", dtype=self.dtype_policy)
+        self.gate = activation(gate, name="gate", dtype=self.dtype_policy)
 
     def build(self, input_shape: Any) -> None:
         self.fc1.build((None, self.channels))
@@ -85,7 +89,15 @@ class SEBlock(layers.Layer):
     @classmethod
     def of(cls, e: Excitation, **kwargs: Any) -> Self:
         """The block of a record."""
-        return cls(e.channels, width=e.hidden, squeeze=e.squeeze, gate=e.gate, bias=e.bias, **kwargs)
+        return cls(
+            e.channels,
+            width=e.hidden,
+            squeeze=e.squeeze,
+            gate=e.gate,
+            inner=e.inner,
+            bias=e.bias,
+            **kwargs,
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Channels and reduction; beside them only those choices that are not the published networks'."""

@@ -1,18 +1,63 @@
 """Caffe's layers in PyTorch: geometry, constants and initialisation written out, none left to a default."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from weights.networks.operations import Activation, Padding
 
-def conv(channels: int, out: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
-    """A convolution without bias, initialised as by He et al. (https://arxiv.org/abs/1502.01852)."""
-    # Half the kernel on all four sides, whatever the stride; sizes round down.
-    layer = nn.Conv2d(channels, out, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
+
+def conv(
+    channels: int,
+    out: int,
+    kernel: int | tuple[int, int],
+    stride: int = 1,
+    groups: int = 1,
+    *,
+    pad: Padding | None = None,
+    bias: bool = False,
+) -> nn.Conv2d:
+    """A convolution, initialised as by He et al. (https://arxiv.org/abs/1502.01852).
+
+    By default half the kernel is padded on all four sides, whatever the stride; sizes round down.
+    """
+    h, w = (kernel, kernel) if isinstance(kernel, int) else kernel
+    pad = (h // 2, w // 2) if pad is None else pad
+    kind = SameConv2d if isinstance(pad, str) else nn.Conv2d
+    layer = kind(channels, out, (h, w), stride, 0 if isinstance(pad, str) else pad, groups=groups, bias=bias)
+    if isinstance(layer, SameConv2d):
+        layer.whatever_the_size = pad == "even"
     nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu")
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
     return layer
+
+
+class SameConv2d(nn.Conv2d):
+    """TensorFlow's padding "SAME": stride s makes n pixels ceil(n / s), the odd zero is at the bottom and right.
+
+    Attributes:
+        whatever_the_size: whether the padding is that of sizes which the stride divides.
+    """
+
+    whatever_the_size = False
+
+    # PyTorch calls the map "input", which is a builtin.
+    def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (top, bottom), (left, right) = (
+            self._sides(size, k, s) for size, k, s in zip(x.shape[2:], self.kernel_size, self.stride, strict=True)
+        )
+        return super().forward(nn.functional.pad(x, (left, right, top, bottom)))
+
+    def _sides(self, size: int, kernel: int, stride: int) -> tuple[int, int]:
+        over = 0 if self.whatever_the_size or size % stride == 0 else stride - size % stride
+        total = max(kernel - stride + over, 0)
+        return total // 2, total - total // 2
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, padding={'even' if self.whatever_the_size else 'same'}"
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -65,17 +110,35 @@ class HardSigmoid(nn.Module):
         return nn.functional.relu6(x + 3) / 6
 
 
-def max_pool(stride: int, pad: int, after: int = 0) -> nn.Module:
-    """The largest in windows of 3x3; ``after`` is that much more padding at the end of each axis."""
-    # Sizes round up, as Caffe's: the last window may hang over the edge. Padding is -inf: it never wins.
-    pool = nn.MaxPool2d(3, stride, pad, ceil_mode=True)
+class HardSwish(HardSigmoid):
+    """x min(max(x + 3, 0), 6) / 6."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * super().forward(x)
+
+
+ACTIVATIONS: Mapping[Activation, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "sigmoid": nn.Sigmoid,
+    "swish": nn.SiLU,
+    "tanh": nn.Tanh,
+    "hard-sigmoid": HardSigmoid,
+    "hard-swish": HardSwish,
+}
+
+
+def max_pool(stride: int, pad: int, after: int = 0, *, kernel: int = 3, rounds_up: bool = True) -> nn.Module:
+    """The largest in windows; ``after`` is that much more padding at the end of each axis."""
+    # Caffe's sizes round up: the last window may hang over the edge. Padding is -inf: it never wins.
+    pool = nn.MaxPool2d(kernel, stride, pad, ceil_mode=rounds_up)
     return nn.Sequential(nn.ConstantPad2d((0, after, 0, after), -math.inf), pool) if after else pool
 
 
-def avg_pool(stride: int, pad: int) -> nn.AvgPool2d:
+def avg_pool(stride: int, pad: int, *, rounds_up: bool = True, counted: bool = True) -> nn.AvgPool2d:
     """The means of windows of 3x3."""
     # Caffe divides by the size of the window with its padding, but without what hangs over the edge.
-    return nn.AvgPool2d(3, stride, pad, ceil_mode=True, count_include_pad=True)
+    return nn.AvgPool2d(3, stride, pad, ceil_mode=rounds_up, count_include_pad=counted)
 
 
 class GlobalAvgPool(nn.Module):

@@ -5,17 +5,11 @@ from typing import Self
 
 from torch import Tensor, nn
 
-from se_torch.layers import GlobalAvgPool, GlobalMaxPool, HardSigmoid, linear
+from se_torch.layers import ACTIVATIONS, GlobalAvgPool, GlobalMaxPool, linear
 from weights import SE
-from weights.networks.se import Excitation, Gate, Rounding, Squeeze
+from weights.networks.se import Excitation, Gate, Inner, Rounding, Squeeze
 
 SQUEEZES: Mapping[Squeeze, Callable[[], nn.Module]] = {"avg": GlobalAvgPool, "max": GlobalMaxPool, "none": nn.Identity}
-GATES: Mapping[Gate, Callable[[], nn.Module]] = {
-    "sigmoid": nn.Sigmoid,
-    "tanh": nn.Tanh,
-    "relu": nn.ReLU,
-    "hard-sigmoid": HardSigmoid,
-}
 
 
 class SEBlock(nn.Module):
@@ -31,6 +25,7 @@ class SEBlock(nn.Module):
         rounding: of channels / reduction: "down" to a whole number, or "to 8", to a multiple of 8.
         squeeze: "avg" or "max" over the map; "none": the two matrices work on every pixel, and each pixel has its gate.
         gate: "sigmoid", "tanh", "relu" or "hard-sigmoid", min(max(x + 3, 0), 6) / 6.
+        inner: the activation of the hidden layer, "relu" or "swish".
         bias: whether the two matrices have biases b1 and b2; the equations of the paper have none.
 
     Shape:
@@ -49,16 +44,25 @@ class SEBlock(nn.Module):
         rounding: Rounding = "down",
         squeeze: Squeeze = "avg",
         gate: Gate = "sigmoid",
+        inner: Inner = "relu",
         bias: bool = True,
     ) -> None:
         super().__init__()
-        se = SE(reduction=reduction, width=width, rounding=rounding, squeeze=squeeze, gate=gate, bias=bias)
+        se = SE(
+            reduction=reduction,
+            width=width,
+            rounding=rounding,
+            squeeze=squeeze,
+            gate=gate,
+            inner=inner,
+            bias=bias,
+        )
         hidden = se.hidden(channels)
         self.pool = SQUEEZES[squeeze]()
         self.fc1 = linear(channels, hidden, bias)
-        self.relu = nn.ReLU()
+        self.relu = ACTIVATIONS[inner]()
         self.fc2 = linear(hidden, channels, bias)
-        self.gate = GATES[gate]()
+        self.gate = ACTIVATIONS[gate]()
 
     def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W)
         s = self.pool(x)  # (N, C), or without a squeeze (N, C, H, W)
@@ -69,4 +73,11 @@ class SEBlock(nn.Module):
     @classmethod
     def of(cls, e: Excitation) -> Self:
         """The block of a record."""
-        return cls(e.channels, width=e.hidden, squeeze=e.squeeze, gate=e.gate, bias=e.bias)
+        return cls(
+            e.channels,
+            width=e.hidden,
+            squeeze=e.squeeze,
+            gate=e.gate,
+            inner=e.inner,
+            bias=e.bias,
+        )

@@ -12,15 +12,21 @@ from weights.networks.operations import (
     Act,
     Activation,
     Add,
+    AppendZeros,
     BatchNorm,
     Concat,
     Conv,
     Dropout,
+    Flatten,
     GlobalPool,
     Linear,
+    Mix,
     Pool,
     Pooling,
     Scale,
+    Shift,
+    Shuffle,
+    Times,
 )
 from weights.networks.spec import Spec
 
@@ -57,9 +63,9 @@ def gradients(
             return np.asarray(params[f"{module}.{leaf}"], x.dtype)
 
         match node.op:
-            case Conv(_, kernel, stride, pad, groups, bias):
-                dx, found[f"{m}.weight"] = _conv(g, a, p("weight"), kernel, stride, pad, groups)
-                found |= {f"{m}.bias": g.sum((0, 2, 3))} if bias else {}
+            case Conv() as op:
+                dx, found[f"{m}.weight"] = _conv(g, a, p("weight"), op)
+                found |= {f"{m}.bias": g.sum((0, 2, 3))} if op.bias else {}
                 flows = [dx]
             case BatchNorm(eps):
                 mean, var = reference.statistics(a) if training else (p("running_mean"), p("running_var"))
@@ -77,8 +83,8 @@ def gradients(
                 flows = [np.moveaxis(np.moveaxis(g, 1, -1) @ p("weight"), -1, 1)]
             case Act(function):
                 flows = [g * slope(function, a, y)]
-            case Pool(what, kernel, stride, pad):
-                flows = [_pool(what, g, a, y, kernel, stride, pad)]
+            case Pool() as op:
+                flows = [_pool(op, g, a, y)]
             case GlobalPool(what):
                 flows = [_global_pool(what, g, a)]
             case Scale():
@@ -88,6 +94,18 @@ def gradients(
                 flows = [g, g]
             case Concat():
                 flows = np.split(g, np.cumsum([v.shape[1] for v in (a, *rest)])[:-1], 1)
+            case Mix():
+                flows = [g / 2, g / 2]
+            case Times(factor):
+                flows = [factor * g]
+            case AppendZeros():
+                flows = [g[:, : a.shape[1]]]
+            case Shift():
+                flows = [np.pad(g, ((0, 0), (0, 0), (0, 1), (0, 1)))[:, :, 1:, 1:]]
+            case Shuffle(groups):
+                flows = [reference.shuffle(g, g.shape[1] // groups)]
+            case Flatten():
+                flows = [g.reshape(a.shape)]
             case Dropout():
                 flows = [g]
             case _:
@@ -107,28 +125,35 @@ def slope(function: Activation, x: np.ndarray, y: np.ndarray) -> np.ndarray:
             return y * (1 - y)
         case "tanh":
             return 1 - y * y
+        case "relu6":
+            return (x > 0) & (x < 6)
+        case "swish":
+            s = reference.sigmoid(x)
+            return s + y * (1 - s)
         case "hard-sigmoid":
             return np.where((x > -3) & (x < 3), 1 / 6, 0).astype(x.dtype)
+        case "hard-swish":
+            return np.where(x < -3, 0, np.where(x > 3, 1, (2 * x + 3) / 6)).astype(x.dtype)
         case _:
             assert_never(function)
 
 
-def _conv(
-    g: np.ndarray, x: np.ndarray, weight: np.ndarray, kernel: int, stride: int, pad: int, groups: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _conv(g: np.ndarray, x: np.ndarray, weight: np.ndarray, op: Conv) -> tuple[np.ndarray, np.ndarray]:
     """Gradients with respect to the input and to the weight."""
     n, c, height, width = x.shape
     h, w = g.shape[2:]
-    x = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
+    sides = op.sides(height, width)
+    x = np.pad(x, ((0, 0), (0, 0), *sides))
     dx, dw = np.zeros_like(x), np.empty_like(weight)
-    g = g.reshape(n, groups, -1, h * w)  # (N, groups, O / groups, h w)
-    weight = weight.reshape(groups, -1, c // groups, kernel, kernel)
-    for i, j in np.ndindex(kernel, kernel):
-        at = _window(i, j, stride, h, w)
-        columns = x[at].reshape(n, groups, -1, h * w)
+    g = g.reshape(n, op.groups, -1, h * w)  # (N, groups, O / groups, h w)
+    weight = weight.reshape(op.groups, -1, c // op.groups, *op.window)
+    for i, j in np.ndindex(op.window):
+        at = _window(i, j, op.stride, h, w)
+        columns = x[at].reshape(n, op.groups, -1, h * w)
         dw[:, :, i, j] = (g @ columns.swapaxes(2, 3)).sum(0).reshape(dw.shape[:2])
         dx[at] += (weight[..., i, j].swapaxes(1, 2) @ g).reshape(n, c, h, w)
-    return dx[:, :, pad : pad + height, pad : pad + width], dw
+    (top, _), (left, _) = sides
+    return dx[:, :, top : top + height, left : left + width], dw
 
 
 def _max_pool(g: np.ndarray, x: np.ndarray, y: np.ndarray, kernel: int, stride: int, pad: int) -> np.ndarray:
@@ -145,14 +170,14 @@ def _max_pool(g: np.ndarray, x: np.ndarray, y: np.ndarray, kernel: int, stride: 
     return dx[:, :, pad : pad + height, pad : pad + width]
 
 
-def _pool(what: Pooling, g: np.ndarray, x: np.ndarray, y: np.ndarray, kernel: int, stride: int, pad: int) -> np.ndarray:
-    match what:
+def _pool(op: Pool, g: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    match op.what:
         case "max":
-            return _max_pool(g, x, y, kernel, stride, pad)
+            return _max_pool(g, x, y, op.kernel, op.stride, op.pad)
         case "avg":
-            return _avg_pool(g, x, kernel, stride, pad)
+            return _avg_pool(op, g, x)
         case _:
-            assert_never(what)
+            assert_never(op.what)
 
 
 def _global_pool(what: Pooling, g: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -167,19 +192,22 @@ def _global_pool(what: Pooling, g: np.ndarray, x: np.ndarray) -> np.ndarray:
             assert_never(what)
 
 
-def _avg_pool(g: np.ndarray, x: np.ndarray, kernel: int, stride: int, pad: int) -> np.ndarray:
+def _avg_pool(op: Pool, g: np.ndarray, x: np.ndarray) -> np.ndarray:
+    pad, kernel, stride = op.pad, op.kernel, op.stride
     height, width = x.shape[2:]
     h, w = g.shape[2:]
-    rows, columns = (
-        # The length of each window: the padding counts, what hangs over its edge does not.
-        np.minimum(kernel, size + 2 * pad - stride * np.arange(out))
-        for out, size in ((h, height), (w, width))
-    )
-    share = g / (rows[:, None] * columns).astype(g.dtype)
+    share = g / _lengths(op, h, height)[:, None] / _lengths(op, w, width)
     dx = np.pad(np.zeros_like(x), _sides(x, kernel, stride, pad, h, w))
     for i, j in np.ndindex(kernel, kernel):
         dx[_window(i, j, stride, h, w)] += share
     return dx[:, :, pad : pad + height, pad : pad + width]
+
+
+def _lengths(op: Pool, out: int, size: int) -> np.ndarray:
+    """Of each window along an axis: what hangs over the edge never counts, the padding where it is said so."""
+    first = op.stride * np.arange(out) - op.pad
+    edge = op.pad if op.counted else 0
+    return np.minimum(first + op.kernel, size + edge) - np.maximum(first, -edge)
 
 
 def _window(i: int, j: int, stride: int, h: int, w: int) -> tuple[EllipsisType, slice, slice]:

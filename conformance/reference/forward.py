@@ -1,6 +1,7 @@
 """Runs a graph in NumPy: plain, and the arbiter, checked against the original Caffe at every layer."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import assert_never
 
 import numpy as np
@@ -10,15 +11,21 @@ from weights.networks.operations import (
     Act,
     Activation,
     Add,
+    AppendZeros,
     BatchNorm,
     Concat,
     Conv,
     Dropout,
+    Flatten,
     GlobalPool,
     Linear,
+    Mix,
     Pool,
     Pooling,
     Scale,
+    Shift,
+    Shuffle,
+    Times,
 )
 from weights.networks.spec import Spec
 
@@ -48,9 +55,9 @@ def execute(
             return np.asarray(params[f"{module}.{leaf}"], x.dtype)
 
         match node.op:
-            case Conv(_, kernel, stride, pad, groups, bias):
-                y = conv(a, p("weight"), kernel, stride, pad, groups)
-                y = y + _chw(p("bias")) if bias else y
+            case Conv() as op:
+                y = conv(a, p("weight"), op)
+                y = y + _chw(p("bias")) if op.bias else y
             case BatchNorm(eps):
                 mean, var = statistics(a) if training else (p("running_mean"), p("running_var"))
                 y = a - _chw(mean)
@@ -61,8 +68,8 @@ def execute(
                 y = np.moveaxis(y + p("bias") if bias else y, -1, 1)
             case Act(function):
                 y = ACTIVATIONS[function](a)
-            case Pool(what, kernel, stride, pad, after):
-                y = pool(what, a, kernel, stride, pad, after)
+            case Pool() as op:
+                y = pool(op, a)
             case GlobalPool(what):
                 y = GLOBAL_POOLS[what](a)
             case Scale():
@@ -71,6 +78,18 @@ def execute(
                 y = a + rest[0]
             case Concat():
                 y = np.concatenate([a, *rest], 1)
+            case Mix():
+                y = 0.5 * a + 0.5 * rest[0]
+            case Times(factor):
+                y = factor * a
+            case AppendZeros(channels):
+                y = np.pad(a, ((0, 0), (0, channels), (0, 0), (0, 0)))
+            case Shift():
+                y = np.pad(a, ((0, 0), (0, 0), (1, 0), (1, 0)))[:, :, :-1, :-1]
+            case Shuffle(groups):
+                y = shuffle(a, groups)
+            case Flatten():
+                y = a.reshape(len(a), -1)
             case Dropout():
                 y = a
             case _:
@@ -85,20 +104,26 @@ def statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return x.mean((0, 2, 3)), x.var((0, 2, 3))
 
 
-def conv(x: np.ndarray, weight: np.ndarray, kernel: int, stride: int, pad: int, groups: int) -> np.ndarray:
-    """Cross-correlation of (N, C, H, W) with (O, C / groups, k, k): a matrix product over unrolled windows."""
+def conv(x: np.ndarray, weight: np.ndarray, op: Conv) -> np.ndarray:
+    """Cross-correlation of (N, C, H, W) with (O, C / groups, h, w): a matrix product over unrolled windows."""
     n, c, height, width = x.shape
-    h, w = ((size + 2 * pad - kernel) // stride + 1 for size in (height, width))
-    if kernel == 1:
-        columns = np.ascontiguousarray(x[:, :, ::stride, ::stride])
+    _, h, w = op.shape((c, height, width))
+    x = np.pad(x, ((0, 0), (0, 0), *op.sides(height, width)))
+    if op.window == (1, 1):
+        columns = np.ascontiguousarray(x[:, :, :: op.stride, :: op.stride])
     else:
-        x = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
-        columns = np.empty((n, c, kernel**2, h, w), x.dtype)
-        for i, window in enumerate(_windows(x, kernel, stride, h, w)):
+        columns = np.empty((n, c, op.window[0] * op.window[1], h, w), x.dtype)
+        for i, window in enumerate(_windows(x, op.window, op.stride, h, w)):
             columns[:, :, i] = window
     out = len(weight)
-    y = weight.reshape(groups, out // groups, -1) @ columns.reshape(n, groups, -1, h * w)
+    y = weight.reshape(op.groups, out // op.groups, -1) @ columns.reshape(n, op.groups, -1, h * w)
     return y.reshape(n, out, h, w)
+
+
+def shuffle(x: np.ndarray, groups: int) -> np.ndarray:
+    """Channels (groups, C / groups) in the order (C / groups, groups)."""
+    n, c, h, w = x.shape
+    return x.reshape(n, groups, c // groups, h, w).swapaxes(1, 2).reshape(x.shape)
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -114,9 +139,12 @@ def hard_sigmoid(x: np.ndarray) -> np.ndarray:
 
 ACTIVATIONS: Mapping[Activation, Callable[[np.ndarray], np.ndarray]] = {
     "relu": lambda x: np.maximum(x, 0),
+    "relu6": lambda x: np.clip(x, 0, 6),
     "sigmoid": sigmoid,
+    "swish": lambda x: x * sigmoid(x),
     "tanh": np.tanh,
     "hard-sigmoid": hard_sigmoid,
+    "hard-swish": lambda x: x * hard_sigmoid(x),
 }
 
 GLOBAL_POOLS: Mapping[Pooling, Callable[[np.ndarray], np.ndarray]] = {
@@ -125,54 +153,46 @@ GLOBAL_POOLS: Mapping[Pooling, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def pool(what: Pooling, x: np.ndarray, kernel: int, stride: int, pad: int, after: int) -> np.ndarray:
-    """Maxima or means of windows whose number rounds up."""
-    match what:
+def pool(op: Pool, x: np.ndarray) -> np.ndarray:
+    """Maxima or means of windows."""
+    match op.what:
         case "max":
-            return _pool(x, kernel, stride, pad, np.maximum, -np.inf, after=after)
+            return _pool(op, x, np.maximum, -np.inf)
         case "avg":
-            return avg_pool(x, kernel, stride, pad)
+            return avg_pool(op, x)
         case _:
-            assert_never(what)
+            assert_never(op.what)
 
 
-def avg_pool(x: np.ndarray, kernel: int, stride: int, pad: int) -> np.ndarray:
-    """Means of windows; the padding counts, what hangs over its edge does not."""
+def avg_pool(op: Pool, x: np.ndarray) -> np.ndarray:
+    """Means of windows; the padding counts, if so stated, what hangs over its edge does not."""
+    pad = op.pad if op.counted else 0
     n = np.pad(np.ones((1, 1, *x.shape[2:]), x.dtype), ((0, 0), (0, 0), (pad, pad), (pad, pad)), constant_values=1)
-    return _pool(x, kernel, stride, pad, np.add, 0) / _pool(n, kernel, stride, 0, np.add, 0, clip=pad)
+    return _pool(op, x, np.add, 0) / _pool(replace(op, pad=op.pad - pad), n, np.add, 0, clip=pad)
 
 
-def _pool(
-    x: np.ndarray,
-    kernel: int,
-    stride: int,
-    pad: int,
-    reduce: Callable[..., np.ndarray],
-    fill: float,
-    clip: int = 0,
-    after: int = 0,
-) -> np.ndarray:
-    sizes = [size + 2 * pad + after for size in x.shape[2:]]
+def _pool(op: Pool, x: np.ndarray, reduce: Callable[..., np.ndarray], fill: float, clip: int = 0) -> np.ndarray:
+    pad, kernel, stride = op.pad, op.kernel, op.stride
+    sizes = [size + 2 * pad + op.after for size in x.shape[2:]]
     out = []
     for size in sizes:
-        n = -(-(size - kernel) // stride) + 1
+        n = (size - kernel) // stride + 1 if op.rounding == "down" else -(-(size - kernel) // stride) + 1
         # With padding Caffe drops a last window that would lie wholly in it; without, it never does.
         p = pad or clip
         out.append(n - 1 if p and (n - 1) * stride >= size - p else n)
     edge = [max(0, (n - 1) * stride + kernel - size) for n, size in zip(out, sizes, strict=True)]
-    x = np.pad(x, ((0, 0), (0, 0), *((pad, pad + after + e) for e in edge)), constant_values=fill)
-    windows = _windows(x, kernel, stride, *out)
+    x = np.pad(x, ((0, 0), (0, 0), *((pad, pad + op.after + e) for e in edge)), constant_values=fill)
+    windows = _windows(x, (kernel, kernel), stride, *out)
     y = next(windows).copy()
     for window in windows:
         reduce(y, window, out=y)
     return y
 
 
-def _windows(x: np.ndarray, kernel: int, stride: int, h: int, w: int) -> Iterator[np.ndarray]:
+def _windows(x: np.ndarray, kernel: tuple[int, int], stride: int, h: int, w: int) -> Iterator[np.ndarray]:
     """For each place in the kernel, row by row, what all h x w windows have there: views (N, C, h, w)."""
-    for i in range(kernel):
-        for j in range(kernel):
-            yield x[:, :, i : i + stride * (h - 1) + 1 : stride, j : j + stride * (w - 1) + 1 : stride]
+    for i, j in np.ndindex(kernel):
+        yield x[:, :, i : i + stride * (h - 1) + 1 : stride, j : j + stride * (w - 1) + 1 : stride]
 
 
 def _chw(v: np.ndarray) -> np.ndarray:

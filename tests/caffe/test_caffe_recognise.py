@@ -237,7 +237,12 @@ MISFITS: dict[str, tuple[str, Callable[[Layers], Layers], str, str]] = {
     "stride in the stem": (RESNET, param("conv1/7x7_s2", CONV, stride=[4]), "conv1/7x7_s2", "stride 2, found stride 4"),
     "padding of the stem": (RESNET, param("conv1/7x7_s2", CONV, pad=[2]), "conv1/7x7_s2", "pad 3"),
     "even kernel": (RESNET, param("conv1/7x7_s2", CONV, kernel_size=[6]), "conv1/7x7_s2", "kernel 7, found kernel 6"),
-    "oblong kernel": (RESNET, param("conv2_1_3x3", CONV, kernel_size=[3, 5]), "conv2_1_3x3", "square"),
+    "oblong kernel": (
+        RESNET,
+        param("conv2_1_3x3", CONV, kernel_size=[3, 5]),
+        "conv2_1_3x3",
+        "kernel 3, found kernel (3, 5)",
+    ),
     "padded pooling": (RESNET, param("pool1/3x3_s2", POOL, pad=1), "pool1/3x3_s2", "pad 0, found pad 1"),
     "pooling rounds down": (RESNET, param("pool1/3x3_s2", POOL, round_mode="FLOOR"), "pool1/3x3_s2", "round_mode CEIL"),
     "average pooling": (RESNET, param("pool1/3x3_s2", POOL, pool="AVE"), "pool1/3x3_s2", "pool MAX"),
@@ -371,7 +376,7 @@ MISFITS: dict[str, tuple[str, Callable[[Layers], Layers], str, str]] = {
             replace(x, bottoms=("conv5_1",)) if x.name == "classifier" else x for x in left_out("pool5")(found)
         ],
         "classifier",
-        "the last pooling",
+        "an average pooling over the whole map",
     ),
 }
 

@@ -1,6 +1,7 @@
 """Bugs in the code of the NumPy reference."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,21 +9,18 @@ import numpy as np
 from conformance.reference import forward
 from conformance.reference.forward import avg_pool, pool, run
 from weights.networks.network import Network
-from weights.networks.operations import Pooling
+from weights.networks.operations import Pool
 from weights.networks.spec import Spec
 
 from .mutant import Substitute, Substitutes
 
 
-def rounds_down(what: Pooling, x: np.ndarray, kernel: int, *geometry: int) -> np.ndarray:
-    stride = geometry[0]
-    h, w = (size - (size - kernel) % stride for size in x.shape[2:])
-    return pool(what, x[:, :, :h, :w], kernel, *geometry)
+def rounds_down(op: Pool, x: np.ndarray) -> np.ndarray:
+    return pool(replace(op, rounding="down"), x)
 
 
-def divides_by_the_pixels_inside(x: np.ndarray, *geometry: int) -> np.ndarray:
-    ones = np.ones((1, 1, *x.shape[2:]), x.dtype)
-    return avg_pool(x, *geometry) / avg_pool(ones, *geometry)
+def divides_by_the_pixels_inside(op: Pool, x: np.ndarray) -> np.ndarray:
+    return avg_pool(replace(op, counted=False), x)
 
 
 def with_batch_statistics(of: Network | Spec, params: Mapping[str, np.ndarray], x: np.ndarray) -> dict[str, Any]:

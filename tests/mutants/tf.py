@@ -7,7 +7,7 @@ import keras
 from keras import ops
 from keras.layers import Add, Concatenate, Conv2D, Dropout, Identity, Subtract, ZeroPadding2D
 
-from se_tf import inception, layers, resnet, se_block
+from se_tf import inception, layers, resnet
 from se_tf.inception import unit
 from se_tf.layers import CHANNELS, AvgPool, BatchNorm, MaxPool, layer_name, relu
 from se_tf.resnet import shortcut
@@ -214,6 +214,6 @@ SUBSTITUTES: Substitutes = {
     "maximum-over-the-batch": (Substitute(layers.GlobalMaxPooling2D, "call", takes_the_maxima_of_the_batch),),
     "gate-before-the-bias": (Substitute(SEBlock, "call", gates_before_the_bias),),
     "full-map-gate-averaged": (Substitute(SEBlock, "call", averages_the_gates),),
-    "hard-sigmoid-by-fifths": (Substitute(se_block.GATES, "hard-sigmoid", slopes_by_fifths),),
+    "hard-sigmoid-by-fifths": (Substitute(layers.ACTIVATIONS, "hard-sigmoid", slopes_by_fifths),),
     "se-before-the-fork": (Substitute(resnet, "bottleneck", excites_before_the_fork),),
 }

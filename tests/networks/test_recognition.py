@@ -128,7 +128,7 @@ def strip(path: Path, spec: Spec) -> None:
 
 
 def test_fields_that_shapes_tell_are_not_assumed():
-    everything = {"stride_on_3x3", "se.squeeze", "se.gate", "se.position", "dropout", "eps"}
+    everything = {"stride_on_3x3", "se.squeeze", "se.gate", "se.inner", "se.position", "dropout", "eps"}
     assert set(untold(SENET)) == everything
     assert set(untold(changed(SENET, classes=0))) == everything - {"dropout"}  # it stands before the classifier
     assert set(untold(changed(SENET, se=None))) == {"stride_on_3x3", "dropout", "eps"}

@@ -12,15 +12,21 @@ from weights.networks.network import Network, Node, as_network
 from weights.networks.operations import (
     Act,
     Add,
+    AppendZeros,
     BatchNorm,
     Concat,
     Conv,
     Dropout,
+    Flatten,
     GlobalPool,
     Linear,
+    Mix,
     Pool,
     Scale,
     Shape,
+    Shift,
+    Shuffle,
+    Times,
 )
 from weights.networks.parameters import STATISTICS, schema
 from weights.networks.sizes import shapes
@@ -104,6 +110,8 @@ def blobs(of: Network | Spec, params: Mapping[str, np.ndarray], info: Info) -> d
                 found[m, "Scale"] = learned(m, "weight", "bias")
             case Act() | Pool() | GlobalPool() | Scale() | Add() | Concat() | Dropout():
                 pass
+            case Mix() | Times() | AppendZeros() | Shift() | Shuffle() | Flatten():
+                pass
             case _:
                 assert_never(node.op)
     return found
@@ -143,6 +151,8 @@ class _Reader:
                 if bias:
                     self.arrays[f"{node.module}.bias"] = self.bias(layer, weight)
             case Act() | Pool() | GlobalPool() | Scale() | Add() | Concat() | Dropout():
+                pass
+            case Mix() | Times() | AppendZeros() | Shift() | Shuffle() | Flatten():
                 pass
             case _:
                 assert_never(node.op)

@@ -10,7 +10,7 @@ from weights.caffe.settings import TYPES, Reading, param, read_layer, reshaped
 from weights.caffe.steps import Step, steps_of
 from weights.errors import InputError
 from weights.networks.network import Network, Node
-from weights.networks.operations import Act, BatchNorm, Conv, Dropout, GlobalPool, Op, Scale, Shape
+from weights.networks.operations import Act, BatchNorm, Conv, Dropout, Flatten, GlobalPool, Op, Scale, Shape
 from weights.networks.spec import EPS
 
 
@@ -173,12 +173,14 @@ class _Import:
             self.nodes[names[0]] = replace(self.nodes[names[0]], layers=(*self.nodes[names[0]].layers, layer))
             self._pass(step)
             self._refuse(names[0], read_layer(layer, (self.sizes[names[0]],), (4,)))
-        elif layer.type == "Eltwise" and (found := self._hard_sigmoid(step, names)):
-            x, layers = found
-            self._add(step, Reading(Act("hard-sigmoid")), (x,), layers)
+        elif layer.type == "Eltwise" and (found := self._composed(step, names)):
+            act, x, layers = found
+            self._add(step, Reading(act), (x,), layers)
         elif layer.type == "Dropout" and param(layer, "dropout_param")["dropout_ratio"] == 0:
             self._pass(step)
         else:
+            if layer.type == "InnerProduct" and len(self.sizes[names[0]]) > 1:
+                names = (self._node(f"{layer.name}.flatten", Reading(Flatten()), names[:1], (layer,)), *names[1:])
             reading = read_layer(layer, tuple(self.sizes[n] for n in names), tuple(self.axes[v] for v in values))
             if layer.type == "Axpy" and len(names) == 3:
                 scaled = self._node(f"{layer.name}.scale", Reading(Scale()), (names[1], names[0]), (layer,))
@@ -203,20 +205,41 @@ class _Import:
         if node and isinstance(node.op, Conv) and self.reads[value] == 1:
             self.nodes[name] = replace(node, op=replace(node.op, bias=False))
 
-    def _hard_sigmoid(self, step: Step, names: tuple[str, ...]) -> tuple[str, tuple[Layer, ...]] | None:
-        """min(max(x + 3, 0), 6) * 6^-1, by Power, Clip, Power and Eltwise: x, and the four layers."""
-        if param(step.layer, "eltwise_param")["operation"] != "PROD" or len(names) != 2:
+    def _composed(self, step: Step, names: tuple[str, ...]) -> tuple[Act, str, tuple[Layer, ...]] | None:
+        """An activation that is a product: the activation, what it is of, and its layers."""
+        if param(step.layer, "eltwise_param")["operation"] != "PROD":
             return None
+        match names:
+            case (x, y):
+                return self._swish(step, x, y) or self._swish(step, y, x) or self._hard_sigmoid(step, names)
+            case (x, *_) if len(names) == 3:
+                found = self._hard_sigmoid(step, names[1:])
+                return (Act("hard-swish"), *found[1:]) if found and found[1] == x else None
+            case _:
+                return None
+
+    def _swish(self, step: Step, x: str, gate: str) -> tuple[Act, str, tuple[Layer, ...]] | None:
+        """X sigmoid(x), by Sigmoid and Eltwise."""
+        sigmoid = self.nodes.get(gate)
+        value = next(v for v in step.inputs if v is not None and self.made[v] == gate)
+        if sigmoid is None or sigmoid.op != Act("sigmoid") or sigmoid.inputs != (x,) or self.reads[value] > 1:
+            return None
+        del self.nodes[gate]
+        return Act("swish"), x, (sigmoid.layer, step.layer)
+
+    def _hard_sigmoid(self, step: Step, names: tuple[str, ...]) -> tuple[Act, str, tuple[Layer, ...]] | None:
+        """min(max(x + 3, 0), 6) * 6^-1, by Power, Clip, Power and Eltwise."""
+        read = {self.made[v]: self.reads[v] for v in step.inputs if v is not None}
         for clip, sixth in (names, names[::-1]):
             chain = [self.nodes.get(clip), None, self.nodes.get(sixth)]
             if chain[0] and len(chain[0].inputs) == 1:
                 chain[1] = self.nodes.get(chain[0].inputs[0])
             if all(node and _says(node.layer, i) for i, node in enumerate(chain)):
                 clipped, plus, power = (node for node in chain if node)
-                if plus.inputs == power.inputs and all(self.reads[v] == 1 for v in step.inputs if v is not None):
+                if plus.inputs == power.inputs and read[clip] == read[sixth] == 1:
                     for node in (clipped, plus, power):
                         del self.nodes[node.name]
-                    return plus.inputs[0], (plus.layer, clipped.layer, power.layer, step.layer)
+                    return Act("hard-sigmoid"), plus.inputs[0], (plus.layer, clipped.layer, power.layer, step.layer)
         return None
 
     def _add(self, step: Step, reading: Reading, inputs: tuple[str, ...], layers: tuple[Layer, ...] = ()) -> None:

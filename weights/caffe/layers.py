@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, assert_never
 from weights.caffe.blobs import matrix_type
 from weights.caffe.net import Layer
 from weights.caffe.schema import float32
+from weights.caffe.wording import noun
+from weights.errors import InputError
 from weights.names.caffe import layer_names
 from weights.networks.models import MODELS
 from weights.networks.network import Network, Node, as_network
@@ -15,15 +17,21 @@ from weights.networks.operations import (
     Act,
     Activation,
     Add,
+    AppendZeros,
     BatchNorm,
     Concat,
     Conv,
     Dropout,
+    Flatten,
     GlobalPool,
     Linear,
+    Mix,
     Pool,
     Pooling,
     Scale,
+    Shift,
+    Shuffle,
+    Times,
 )
 from weights.networks.sizes import shapes
 from weights.networks.spec import EPS, Spec
@@ -135,8 +143,25 @@ class _Draft:
                 stored = {"use_global_stats": True} | ({} if eps == EPS else {"eps": float32(eps)})
                 y = self.emit("BatchNorm", name, bottoms, {"batch_norm_param": stored}, node, place, tap=False)
                 top = self.emit("Scale", f"{name}/scale", [y], {"scale_param": {"bias_term": True}}, node, y)
+            case Act("relu6"):
+                limits = {"clip_param": {"min": 0.0, "max": 6.0}}
+                top = self.emit("Clip", name, bottoms, limits, node)
+            case Act("swish"):
+                gate = self.emit("Sigmoid", f"{name}/sigmoid", [x])
+                top = self.emit("Eltwise", name, [x, gate], {"eltwise_param": {"operation": "PROD"}}, node)
             case Act("hard-sigmoid"):
                 top = self._hard_sigmoid(node, name, x)
+            case Act("hard-swish"):
+                top = self._hard_sigmoid(node, name, x, x)
+            case Mix():
+                halves = {"eltwise_param": {"operation": "SUM", "coeff": [0.5, 0.5]}}
+                top = self.emit("Eltwise", name, bottoms, halves, node)
+            case Times(factor):
+                top = self.emit("Power", name, bottoms, {"power_param": {"scale": float32(factor)}}, node)
+            case Flatten():
+                top = x  # a fully connected layer reads maps
+            case AppendZeros() | Shift() | Shuffle():
+                raise InputError(f"{self.network.name}: {node.name}: Caffe has no layer for {noun(node.op)}")
             case Act(function):
                 top = self.emit(_ACTIVATIONS[function], name, bottoms, {}, node, place)
             case Dropout(rate):
@@ -157,10 +182,18 @@ class _Draft:
         self.blobs[node.name] = top
 
     def _conv(self, op: Conv) -> dict[str, Any]:
+        if isinstance(op.pad, str):
+            raise InputError(
+                f"{self.network.name}: Caffe pads opposite sides alike, and TensorFlow's padding does not: "
+                'a network of symmetric padding (padding="symmetric") computes something else'
+            )
         param: dict[str, Any] = {"num_output": op.out} | ({} if op.bias else {"bias_term": False})
-        if op.pad:
-            param["pad"] = [op.pad]
-        param["kernel_size"] = [op.kernel]
+        pads = (op.pad, op.pad) if isinstance(op.pad, int) else op.pad
+        square = op.window[0] == op.window[1] and pads[0] == pads[1]
+        if any(pads):
+            param |= {"pad": [pads[0]]} if square else {"pad_h": pads[0], "pad_w": pads[1]}
+        h, w = op.window
+        param |= {"kernel_size": [h]} if square else {"kernel_h": h, "kernel_w": w}
         if op.groups > 1:
             param["group"] = op.groups
         if op.stride > 1 or self.names.states_stride:
@@ -173,18 +206,21 @@ class _Draft:
             return "InnerProduct", name, bottoms, {"inner_product_param": param}, node
         return "Convolution", name, bottoms, {"convolution_param": param | {"kernel_size": [1], "stride": [1]}}, node
 
-    def _hard_sigmoid(self, node: Node, name: str, x: str) -> str:
-        """min(max(x + 3, 0), 6) * 6^-1: all of its constants are float32 numbers, which 1/6 is not."""
+    def _hard_sigmoid(self, node: Node, name: str, x: str, *factors: str) -> str:
+        """min(max(x + 3, 0), 6) * 6^-1 times the factors: all constants are float32 numbers, which 1/6 is not."""
         plus = self.emit("Power", f"{name}/plus3", [x], {"power_param": {"shift": 3.0}})
         clip = self.emit("Clip", f"{name}/clip", [plus], {"clip_param": {"min": 0.0, "max": 6.0}})
         power = {"power": -1.0, "scale": 0.0, "shift": 6.0}
         sixth = self.emit("Power", f"{name}/sixth", [x], {"power_param": power})
-        return self.emit("Eltwise", name, [clip, sixth], {"eltwise_param": {"operation": "PROD"}}, node)
+        return self.emit("Eltwise", name, [*factors, clip, sixth], {"eltwise_param": {"operation": "PROD"}}, node)
 
     def _pool(self, node: Node) -> dict[str, Any]:
         match node.op:
-            case Pool(what, kernel, stride, pad):
-                return {"pool": _POOLS[what], "kernel_size": kernel, "stride": stride} | ({"pad": pad} if pad else {})
+            case Pool(counted=False, pad=pad) if pad:
+                raise InputError(f"{self.network.name}: {node.name}: Caffe's averages count the padding, not this one")
+            case Pool(what, kernel, stride, pad, rounding=rounding):
+                param = {"pool": _POOLS[what], "kernel_size": kernel, "stride": stride} | ({"pad": pad} if pad else {})
+                return param | ({"round_mode": "FLOOR"} if rounding == "down" and stride > 1 else {})
             case GlobalPool(what) if node is self.window and self.sizes[node.inputs[0]][1:] == (7, 7):
                 return {"pool": _POOLS[what], "kernel_size": 7, "stride": 1}
             case GlobalPool(what):

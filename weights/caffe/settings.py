@@ -1,7 +1,7 @@
 """The settings of one Caffe layer as an operation of a network, or why they are not one."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import prod
 from typing import Any
@@ -18,11 +18,13 @@ from weights.networks.operations import (
     Dropout,
     GlobalPool,
     Linear,
+    Mix,
     Op,
     Pool,
     Pooling,
     Scale,
     Shape,
+    Times,
 )
 from weights.networks.spec import EPS
 
@@ -108,9 +110,9 @@ def _convolution(layer: Layer, shapes: tuple[Shape, ...], axes: tuple[int, ...])
         }
         wanted = {"kernel": 1, "stride": 1, "pad": 0, "dilation": 1, "group": 1}
         return _held(Linear(out, bias), "a 1x1 convolution of pooled features", found, wanted)
-    op = Conv(out, _largest(kernel), max(_largest(stride), 1), _largest(pad), max(groups, 1), bias)
-    if not isinstance(kernel, int) or not kernel:
-        return Reading(op, "a convolution with a square kernel", f"kernel {kernel}")
+    op = Conv(out, _two(kernel), max(_largest(stride), 1), _two(pad), max(groups, 1), bias)
+    if min(op.window) < 1 or len(op.window) != 2:
+        return Reading(replace(op, kernel=1), "a convolution with a kernel", f"kernel {kernel}")
     if groups < 1 or out % groups or shapes[0][0] % groups:
         return Reading(op, "a convolution whose group divides its channels", f"group {groups}, num_output {out}")
     found = {"stride": stride, "pad": pad, "dilation": dilation, "axis": p["axis"]}
@@ -118,11 +120,9 @@ def _convolution(layer: Layer, shapes: tuple[Shape, ...], axes: tuple[int, ...])
 
 
 def _inner_product(layer: Layer, shapes: tuple[Shape, ...], axes: tuple[int, ...]) -> Reading:
-    del axes
+    del shapes, axes
     p = param(layer, "inner_product_param")
     op = Linear(p["num_output"], p["bias_term"])
-    if len(shapes[0]) > 1:
-        return Reading(op, "the last pooling, over the whole map, before it", f"a map of {_by(shapes[0])}")
     if op.out < 1:
         return Reading(None, "at least one output", "num_output 0")
     return _held(op, "a fully connected layer", p, {"axis": 1})
@@ -142,7 +142,8 @@ def _pooling(layer: Layer, shapes: tuple[Shape, ...], axes: tuple[int, ...]) -> 
     # A 3x3 window of stride 2 that covers the map belongs to the stem or to a module, on a small image.
     if stated[0] in ((h, w), h if h == w else None) and not pad and (kernel, stride) != (3, 2):
         return Reading(GlobalPool(what))
-    op = Pool(what, kernel, max(stride, 1), pad)
+    rounding = "down" if p["round_mode"] == "FLOOR" and stride > 1 else "up"
+    op = Pool(what, kernel, max(stride, 1), pad, rounding=rounding)
     if not all(isinstance(number, int) for number in stated) or not kernel or not stride:
         named = dict(zip(("kernel", "stride", "pad"), stated, strict=True))
         found = ", ".join(f"{key} {value}" for key, value in named.items())
@@ -151,8 +152,7 @@ def _pooling(layer: Layer, shapes: tuple[Shape, ...], axes: tuple[int, ...]) -> 
         return Reading(
             op, "a kernel of at least stride and pad together", f"kernel {kernel}, stride {stride}, pad {pad}"
         )
-    found = {"round_mode": p["round_mode"] if stride > 1 else "CEIL"}
-    return _held(op, "a pooling", found, {"round_mode": "CEIL"})
+    return Reading(op)
 
 
 def _activation(layer: Layer, shapes: tuple[Shape, ...], axes: tuple[int, ...]) -> Reading:
@@ -161,6 +161,17 @@ def _activation(layer: Layer, shapes: tuple[Shape, ...], axes: tuple[int, ...]) 
     if layer.type != "ReLU":
         return Reading(op)
     return _held(op, "a ReLU", param(layer, "relu_param"), {"negative_slope": 0.0})
+
+
+def _clip(layer: Layer, shapes: tuple[Shape, ...], axes: tuple[int, ...]) -> Reading:
+    del shapes, axes
+    return Reading(Act("relu6") if param(layer, "clip_param") == {"min": 0.0, "max": 6.0} else None)
+
+
+def _power(layer: Layer, shapes: tuple[Shape, ...], axes: tuple[int, ...]) -> Reading:
+    del shapes, axes
+    p = param(layer, "power_param")
+    return Reading(Times(p["scale"]) if (p["power"], p["shift"]) == (1.0, 0.0) else None)
 
 
 def _batch_norm(layer: Layer, shapes: tuple[Shape, ...], axes: tuple[int, ...]) -> Reading:
@@ -192,6 +203,8 @@ def _eltwise(layer: Layer, shapes: tuple[Shape, ...], axes: tuple[int, ...]) -> 
     match p["operation"]:
         case "SUM":
             unequal = set(p.get("coeff", [1.0])) - {1.0}
+            if p.get("coeff") == [0.5, 0.5]:
+                return Reading(Mix())
             return Reading(Add(), *(("a sum without coefficients", f"coeff {p['coeff']}") if unequal else ()))
         case "PROD" if len(shapes[0]) == 1:
             return Reading(None, "a product of maps", "one of pooled features")
@@ -223,6 +236,8 @@ _READERS: Mapping[str, Callable[[Layer, tuple[Shape, ...], tuple[int, ...]], Rea
     "InnerProduct": _inner_product,
     "Pooling": _pooling,
     **dict.fromkeys(ACTIVATIONS, _activation),
+    "Clip": _clip,
+    "Power": _power,
     "BatchNorm": _batch_norm,
     "Scale": _scale,
     "Eltwise": _eltwise,
@@ -265,6 +280,11 @@ def _pair(p: Mapping[str, Any], name: str, stem: str, default: int) -> int | tup
     if not values:
         return default
     return values[0] if len(set(values)) == 1 else values
+
+
+def _two(numbers: int | tuple[int, ...]) -> int | tuple[int, int]:
+    """One number for both axes, or one for each; of any other count the largest."""
+    return numbers if isinstance(numbers, int) else numbers if len(numbers) == 2 else max(numbers)
 
 
 def _largest(number: int | tuple[int, ...]) -> int:

@@ -57,7 +57,7 @@ def _layers(spec: Spec) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
             continue
         if node.block:
             layer, sources = node.block, sources[:1]
-        elif isinstance(node.op, Conv) and node.op.kernel > 1:
+        elif isinstance(node.op, Conv) and node.op.pad not in (0, (0, 0), "same"):
             inputs[f"{layer}.pad"] = sources
             sources = (f"{layer}.pad",)
         inputs[layer] = sources

@@ -10,7 +10,7 @@ from weights.errors import InputError
 from weights.files import metadata
 from weights.files.onnx_operators import operator, window
 from weights.networks.network import Network, as_network
-from weights.networks.operations import Act, GlobalPool, Linear, Scale
+from weights.networks.operations import Act, AppendZeros, GlobalPool, Linear, Scale, Shift, Shuffle, Times
 from weights.networks.parameters import check, schema
 from weights.networks.sizes import shapes
 from weights.networks.spec import Spec
@@ -72,12 +72,23 @@ def model(of: Network | Spec, params: Mapping[str, np.ndarray], taps: tuple[str,
         tape.op("Unsqueeze", [value, axes], name=name, output=result)
         return result
 
+    def constant(array: Any, name: str) -> Any:
+        tensor = ir.tensor(np.asarray(array))
+        result = ir.val(name, dtype=tensor.dtype)
+        tape.op("Constant", [], {"value": tensor}, name=name, output=result)
+        return result
+
+    def number(value: float, name: str) -> Any:
+        return constant(np.array(value, dtype), name)
+
+    def made(operator: str, inputs: list[Any], name: str, attributes: Mapping[str, Any]) -> Any:
+        result = ir.val(name, dtype=kind)
+        tape.op(operator, inputs, attributes, name=name, output=result)
+        return result
+
     def sixth(value: Any, name: str) -> Any:
         # Attributes are floats: the 1/6 of ONNX's HardSigmoid would be off by 1e-8 in a model of float64.
-        six, result = (ir.val(f"{name}.{what}", dtype=kind) for what in ("six", "sixth"))
-        tape.op("Constant", [], {"value": ir.tensor(np.array(6, dtype))}, name=f"{name}.six", output=six)
-        tape.op("Div", [value, six], name=f"{name}.sixth", output=result)
-        return result
+        return made("Div", [value, number(6, f"{name}.six")], f"{name}.sixth", {})
 
     values = {"data": ir.val("data", dtype=kind, shape=("batch", network.in_channels, "height", "width"))}
     for node in network.nodes:
@@ -87,6 +98,22 @@ def model(of: Network | Spec, params: Mapping[str, np.ndarray], taps: tuple[str,
         match node.op:
             case Act("hard-sigmoid"):
                 inputs = [sixth(inputs[0], node.name)]
+            case Act("relu6"):
+                inputs += [number(value, f"{node.name}.{end}") for end, value in (("lowest", 0), ("highest", 6))]
+            case Act("swish"):
+                inputs.append(made("Sigmoid", inputs, f"{node.name}.sigmoid", {}))
+            case Act("hard-swish"):
+                gate, settings = operator(Act("hard-sigmoid"))
+                inputs.append(made(gate, [sixth(inputs[0], node.name)], f"{node.name}.gate", settings))
+            case Times(factor):
+                inputs.append(number(factor, f"{node.name}.factor"))
+            case AppendZeros(channels):
+                inputs.append(constant([0, 0, 0, 0, 0, channels, 0, 0], f"{node.name}.pads"))
+            case Shift():
+                inputs.append(constant([0, 0, 1, 1, 0, 0, -1, -1], f"{node.name}.pads"))
+            case Shuffle(groups):
+                order = np.arange(sizes[node.inputs[0]][0]).reshape(groups, -1).T.ravel()
+                inputs.append(constant(order, f"{node.name}.order"))
             case GlobalPool():
                 inputs.append(axes)
             case Scale() if len(sizes[node.inputs[1]]) == 1:

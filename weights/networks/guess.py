@@ -39,7 +39,7 @@ def block_at(network: Network, scale: Node) -> FoundBlock | None:
 
 
 def _is_pointwise(node: Node) -> bool:
-    return isinstance(node.op, Conv) and (node.op.kernel, node.op.stride, node.op.groups) == (1, 1, 1)
+    return isinstance(node.op, Conv) and (node.op.window, node.op.stride, node.op.groups) == ((1, 1), 1, 1)
 
 
 def _excitation(path: list[Node]) -> Excitation:
@@ -52,6 +52,7 @@ def _excitation(path: list[Node]) -> Excitation:
         channels=matrices[0].out if matrices else 1,
         hidden=matrices[-1].out if matrices else 1,
         squeeze=squeezes[0] if squeezes else "none",
+        inner="swish" if Act("swish") in ops else "relu",
         gate=gates[0] if gates else "sigmoid",
         bias=any(op.bias for op in matrices),
     )
@@ -65,7 +66,7 @@ def se_record(blocks: Sequence[Excitation], position: Position, stages: tuple[in
 
     def variant(**width: Any) -> SE:
         bias = any(block.bias for block in blocks)
-        choices = {"squeeze": first.squeeze, "gate": first.gate, "bias": bias}
+        choices = {"squeeze": first.squeeze, "gate": first.gate, "inner": first.inner, "bias": bias}
         return SE(**choices, position=position, stages=stages, **width)
 
     def explains(se: SE) -> bool:
@@ -108,7 +109,7 @@ def stem(network: Network, poolings: int) -> tuple[tuple[tuple[int, int], ...], 
         name = readers[0].name
         op = readers[0].op
         if isinstance(op, Conv):
-            found.append((op.out, op.kernel | 1))  # kernels are of odd size
+            found.append((op.out, max(op.window) | 1))  # kernels are of odd size
         poolings -= isinstance(op, Pool | GlobalPool)
     return tuple(found), name
 

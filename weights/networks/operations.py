@@ -5,14 +5,23 @@ Geometry is explicit and is Caffe's. Shapes are those of one image, without the 
 
 from dataclasses import dataclass
 from math import prod
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, assert_never
 
 Shape = tuple[int, ...]
 
-Activation = Literal["relu", "sigmoid", "tanh", "hard-sigmoid"]
-"""relu: max(x, 0); sigmoid: 1 / (1 + exp(-x)); hard-sigmoid: min(max(x + 3, 0), 6) / 6."""
+Activation = Literal["relu", "relu6", "sigmoid", "swish", "tanh", "hard-sigmoid", "hard-swish"]
+"""relu: max(x, 0); relu6: min(max(x, 0), 6); sigmoid: 1 / (1 + exp(-x)); swish: x sigmoid(x); hard-sigmoid:
+min(max(x + 3, 0), 6) / 6; hard-swish: x times that."""
 
 Pooling = Literal["max", "avg"]
+
+Padding = int | tuple[int, int] | Literal["same", "even"]
+"""Zeros around a map: so many on all four sides; so many above and below, and left and right; or TensorFlow's "SAME",
+with which stride s makes n pixels ceil(n / s), the odd zero at the bottom and right; or, whatever the size, the zeros
+that "SAME" has at sizes that the stride divides."""
+
+Sides = tuple[tuple[int, int], tuple[int, int]]
+"""Zeros above and below, and left and right."""
 
 Kind = Literal["", "conv", "linear", "bn"]
 """Of an operation's parameters: what dialects tell apart."""
@@ -46,26 +55,51 @@ class _Operation:
 
 @dataclass(frozen=True, slots=True)
 class Conv(_Operation):
-    """Cross-correlation; square kernel, the same padding on all four sides; sizes round down."""
+    """Cross-correlation; sizes round down."""
 
     kind: ClassVar[Kind] = "conv"
     out: int
-    kernel: int
+    kernel: int | tuple[int, int]  # of a square; or height and width
     stride: int = 1
-    pad: int = 0
+    pad: Padding = 0
     groups: int = 1
     bias: bool = False
 
+    @property
+    def window(self) -> tuple[int, int]:
+        """Height and width of the kernel."""
+        return (self.kernel, self.kernel) if isinstance(self.kernel, int) else self.kernel
+
+    def sides(self, height: int, width: int) -> Sides:
+        """The padding of a map of that size."""
+        match self.pad:
+            case "same" | "even":
+                totals = [
+                    # At least none: a stride beyond the kernel passes pixels over.
+                    max(0, k - self.stride if self.pad == "even" else (-(-n // self.stride) - 1) * self.stride + k - n)
+                    for n, k in zip((height, width), self.window, strict=True)
+                ]
+            case int(pad):
+                return (pad, pad), (pad, pad)
+            case (vertical, horizontal):
+                return (vertical, vertical), (horizontal, horizontal)
+            case _:
+                assert_never(self.pad)
+        top, left = (total // 2 for total in totals)
+        return (top, totals[0] - top), (left, totals[1] - left)
+
     def shape(self, x: Shape, *others: Shape) -> Shape:
         del others
-        return self.out, *((n + 2 * self.pad - self.kernel) // self.stride + 1 for n in x[1:])
+        sides = self.sides(*x[1:])
+        sizes = zip(x[1:], self.window, sides, strict=True)
+        return self.out, *((n + sum(side) - k) // self.stride + 1 for n, k, side in sizes)
 
     def leaves(self, channels: int) -> dict[str, Shape]:
-        weight = {"weight": (self.out, channels // self.groups, self.kernel, self.kernel)}
+        weight = {"weight": (self.out, channels // self.groups, *self.window)}
         return {**weight, "bias": (self.out,)} if self.bias else {**weight}
 
     def macs(self, x: Shape, y: Shape) -> int:
-        return prod(y) * (x[0] // self.groups) * self.kernel**2
+        return prod(y) * (x[0] // self.groups) * prod(self.window)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +122,7 @@ class Act(_Operation):
 
 @dataclass(frozen=True, slots=True)
 class Pool(_Operation):
-    """Windows whose number rounds up: the last one may hang over the edge.
+    """Windows whose number rounds up: the last one may hang over the edge. Or down, as elsewhere than in Caffe.
 
     Maxima: padding never wins. Means: divided by the window's size with its padding, without what hangs over.
     """
@@ -98,10 +132,13 @@ class Pool(_Operation):
     stride: int
     pad: int = 0
     after: int = 0  # of maxima: that much more padding at the end of each axis
+    rounding: Literal["up", "down"] = "up"
+    counted: bool = True  # of means: whether padding counts in the window's size
 
     def shape(self, x: Shape, *others: Shape) -> Shape:
         del others
-        return x[0], *(-(-(n + 2 * self.pad + self.after - self.kernel) // self.stride) + 1 for n in x[1:])
+        spare = self.stride - 1 if self.rounding == "up" else 0
+        return x[0], *((n + 2 * self.pad + self.after - self.kernel + spare) // self.stride + 1 for n in x[1:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +193,20 @@ class Add(_Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class Mix(_Operation):
+    """Half of each of two inputs; in training random shares, which shake-shake networks draw for every image."""
+
+    shape = Add.shape
+
+
+@dataclass(frozen=True, slots=True)
+class Times(_Operation):
+    """The input times a constant."""
+
+    factor: float
+
+
+@dataclass(frozen=True, slots=True)
 class Concat(_Operation):
     """Along the channels."""
 
@@ -167,11 +218,52 @@ class Concat(_Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class AppendZeros(_Operation):
+    """So many channels of zeros behind the input's."""
+
+    channels: int
+
+    def shape(self, x: Shape, *others: Shape) -> Shape:
+        del others
+        return x[0] + self.channels, *x[1:]
+
+
+@dataclass(frozen=True, slots=True)
+class Shift(_Operation):
+    """The map moved by one pixel to the right and down; zeros enter above and left, the last row and column leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shuffle(_Operation):
+    """Channels (groups, C / groups) in the order (C / groups, groups), ShuffleNet's."""
+
+    groups: int
+
+    def shape(self, x: Shape, *others: Shape) -> Shape:
+        del others
+        if x[0] % self.groups:
+            raise ValueError(f"{x[0]} channels in {self.groups} groups")
+        return x
+
+
+@dataclass(frozen=True, slots=True)
+class Flatten(_Operation):
+    """(N, C, H, W) to (N, C H W), in this order."""
+
+    def shape(self, x: Shape, *others: Shape) -> Shape:
+        del others
+        return (prod(x),)
+
+
+@dataclass(frozen=True, slots=True)
 class Dropout(_Operation):
     """Drops with probability ``rate`` in training, copies in inference."""
 
     rate: float
 
 
-Op = Conv | BatchNorm | Act | Pool | GlobalPool | Linear | Scale | Add | Concat | Dropout
+Map = Mix | Times | AppendZeros | Shift | Shuffle | Flatten
+"""Those without parameters that rearrange, mix or rescale maps, and that only some families have."""
+
+Op = Conv | BatchNorm | Act | Pool | GlobalPool | Linear | Scale | Add | Concat | Dropout | Map
 """All of them. A ``match`` over an ``Op`` ends with ``assert_never``, so that none is ever passed over."""

@@ -202,7 +202,7 @@ def guess(network: Network) -> ResNetSpec | None:
         out_channels=tuple(head.convs[2].out for head in heads),
         groups=heads[0].convs[1].groups,
         stride_on_3x3=later is not None and later.convs[0].stride == 1 and later.convs[1].stride == 2,
-        shortcut=later.projection.kernel | 1 if later and later.projection else 1,
+        shortcut=max(later.projection.window) | 1 if later and later.projection else 1,
         se=se_record([block.excitation for block in blocks], position, within) if stages else None,
         **common(network),
     )

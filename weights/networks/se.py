@@ -17,6 +17,9 @@ Squeeze = Literal["avg", "max", "none"]
 
 Gate = Literal["sigmoid", "tanh", "relu", "hard-sigmoid"]
 
+Inner = Literal["relu", "swish"]
+"""The activation of the hidden layer; swish, x sigmoid(x), in EfficientNet."""
+
 Rounding = Literal["down", "to 8"]
 """Of the hidden width: down to a whole number, or to a multiple of 8 as in MobileNetV3 (the nearest, at least 8, and up
 where the nearest would lose more than a tenth)."""
@@ -43,6 +46,7 @@ class SE:
     rounding: Rounding = "down"  # of channels / reduction
     squeeze: Squeeze = "avg"
     gate: Gate = "sigmoid"
+    inner: Inner = "relu"  # the activation of the hidden layer
     bias: bool = True  # of both fully connected layers; equations 2 and 3 of the paper have none
     position: Position = "standard"
     stages: tuple[int, ...] | None = None  # the stages that have blocks, counted from 1; None: all
@@ -78,8 +82,17 @@ class SE:
         """The block for so many channels of a stage, every width resolved; None where the stage has none."""
         if self.stages is not None and stage not in self.stages:
             return None
+        return self.excitation(channels, self.hidden(channels))
+
+    def excitation(self, channels: int, hidden: int) -> "Excitation":
+        """The block for so many channels with so many hidden units, whatever the reduction says."""
         return Excitation(
-            channels=channels, hidden=self.hidden(channels), squeeze=self.squeeze, gate=self.gate, bias=self.bias
+            channels=channels,
+            hidden=hidden,
+            squeeze=self.squeeze,
+            gate=self.gate,
+            inner=self.inner,
+            bias=self.bias,
         )
 
 
@@ -91,6 +104,7 @@ class Excitation:
     hidden: int
     squeeze: Squeeze
     gate: Gate
+    inner: Inner = "relu"
     bias: bool
 
 
@@ -106,6 +120,8 @@ GATES: Mapping[Gate, Act] = {
 def excite(g: Builder, x: str, name: str, e: Excitation, output: str = "") -> str:
     """The nodes of an SE block: gate(W2 relu(W1 squeeze(x) + b1) + b2) times x, equations 2 to 4 of the paper.
 
+    The node of the hidden layer's activation is called "relu", whichever it is.
+
     Args:
         g: takes the nodes.
         x: the map (N, C, H, W).
@@ -116,7 +132,7 @@ def excite(g: Builder, x: str, name: str, e: Excitation, output: str = "") -> st
     squeeze = SQUEEZES[e.squeeze]
     s = g(f"{name}.pool", squeeze, x, block=name) if squeeze else x
     s = g(f"{name}.fc1", Linear(e.hidden, e.bias), s, block=name)
-    s = g(f"{name}.relu", Act("relu"), s, block=name)
+    s = g(f"{name}.relu", Act(e.inner), s, block=name)
     s = g(f"{name}.fc2", Linear(e.channels, e.bias), s, block=name)
     s = g(f"{name}.gate", GATES[e.gate], s, block=name)
     return g(output or name, Scale(), x, s, block=name)
