@@ -135,7 +135,7 @@ def test_fields_that_shapes_tell_are_not_assumed():
     assert set(untold(changed(SENET, depths=(1,), reduce=(4,), width=(8,), out_channels=(8,)))) == everything - {
         "stride_on_3x3"  # the only stage has stride 1
     }
-    assert set(untold(INCEPTION)) == {"modules.pool", "se.squeeze", "se.gate", "dropout", "eps"}
+    assert set(untold(INCEPTION)) == {"modules.pool", "se.squeeze", "se.gate", "se.inner", "dropout", "eps"}
 
 
 @pytest.mark.parametrize(
