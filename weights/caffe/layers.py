@@ -10,7 +10,7 @@ from weights.caffe.net import Layer
 from weights.caffe.schema import float32
 from weights.caffe.wording import noun
 from weights.errors import InputError
-from weights.names.caffe import layer_names
+from weights.names.caffe import NET_NAMES, layer_names
 from weights.networks.models import MODELS
 from weights.networks.network import Network, Node, as_network
 from weights.networks.operations import (
@@ -72,12 +72,12 @@ def layers(
 def usual_pooling(of: Network | Spec) -> LastPooling:
     """How the last pooling of a network is stated, unless its source stated it otherwise.
 
-    The published definitions have a window of 7x7, which Caffe takes at one size of the input alone. The networks of
-    ``MODELS`` keep it, under any name. All others, and those with other classes are others, get a global pooling,
-    which computes the same and takes every size.
+    The published definitions have a window of 7x7, which Caffe takes at one size of the input alone. The released
+    networks and their plain counterparts keep it, under any name. All others, and those with other classes are others,
+    get a global pooling, which computes the same and takes every size.
     """
     spec = as_network(of).spec
-    published = spec and any(spec == replace(model, name=spec.name) for model in MODELS.values())
+    published = spec and any(spec == replace(MODELS[name], name=spec.name) for name in NET_NAMES)
     return "window" if published else "global"
 
 

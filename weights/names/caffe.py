@@ -4,17 +4,17 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from weights.networks.models import MODELS
 from weights.networks.network import Network
 from weights.networks.operations import Conv, Pool, Scale
 
-NET_NAMES: Mapping[str, str] = {name: name.replace("se-", "SE-", 1).replace("resnet", "ResNet") for name in MODELS} | {
+NET_NAMES: dict[str, str] = {
+    **{f"{se}resnet-{n}": f"{se.upper()}ResNet-{n}" for se in ("se-", "") for n in (50, 101, 152)},
+    **{f"{se}resnext-{n}": f"{se.upper()}ResNeXt-{n} (32 x 4d)" for se in ("se-", "") for n in (50, 101)},
     "senet-154": "SENet",
     "se-bn-inception": "SE-BN-Inception",
     "bn-inception": "BN-Inception",
-    **{f"{se}resnext-{n}": f"{se.upper()}ResNeXt-{n} (32 x 4d)" for se in ("se-", "") for n in (50, 101)},
 }
-"""What the published files call the networks of ``MODELS`` (the plain ones in the same manner)."""
+"""What the published files call the released networks, and their plain counterparts in the same manner."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
