@@ -54,7 +54,7 @@ def test_every_node_is_tapped_but_the_sums_that_are_no_module(name, framework):
     assert [node.name for node in graph(spec) if node.name not in sums] == list(taps)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
 def test_se_resnet_50_agrees_in_every_framework(dtype):
     spec = MODELS["se-resnet-50"]
     comparison = conformance.compare(spec, cases.seeded(spec, 1001), cases.image(2001), dtype=dtype)
