@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 from conftest import golden_params, golden_spec
+from published import ORIGINAL
 
 import weights
 from conformance import cases
@@ -512,7 +513,7 @@ def test_genuine_prototxts_of_other_networks_are_refused_in_one_line(name, golde
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", ORIGINAL)
 def test_full_size_networks_come_back_bit_for_bit(model, tmp_path):
     params = cases.seeded(MODELS[model], 1)
     weights.write(tmp_path / "x.caffemodel", MODELS[model], params)

@@ -1,4 +1,4 @@
-"""Residual networks: SE-ResNet, SE-ResNeXt, SENet-154 and their plain counterparts, in Caffe's geometry or torchvision's."""
+"""Residual networks: SE-ResNet, SE-ResNeXt, SENet-154, plain ones, and those of torchvision's geometry."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
