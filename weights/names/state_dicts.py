@@ -11,9 +11,11 @@ from weights.names.frameworks import TORCH
 from weights.networks.operations import Shape
 from weights.networks.spec import Spec
 
-PROJECTS: Mapping[str, tuple[Dialect, ...]] = {"resnet": (resnet.TIMM, resnet.CADENE)}
-"""The family's name -> the dialects that other projects have for its networks with SE blocks. Where two have the same
-names, the first is what a file of unknown origin is taken for."""
+PROJECTS: Mapping[str, tuple[Dialect, ...]] = {
+    "resnet": (resnet.TIMM, resnet.CADENE, resnet.TIMM_RESNET, resnet.TORCHVISION),
+}
+"""The family's name -> the dialects that other projects have for its networks. Where two have the same names, the first
+is what a file of unknown origin is taken for."""
 
 DIALECTS: tuple[str, ...] = tuple(dict.fromkeys(d.name for d in (TORCH, *sum(PROJECTS.values(), ()))))
 """The names of the dialects: the choices of ``--dialect``."""
@@ -37,11 +39,11 @@ def dialect_for(name: str, spec: Spec) -> Dialect:
         InputError: there is none, or it has no names for such a network.
     """
     for dialect in named(name):
-        if dialect is TORCH or (spec.se and dialect in PROJECTS.get(spec.family, ())):
+        if dialect is TORCH or (dialect in PROJECTS.get(spec.family, ()) and dialect.fits(spec)):
             return dialect
     raise InputError(
-        f"the dialect {name!r} has no names for {spec.name}: it knows SE-ResNet, SE-ResNeXt and SENet-154 only; "
-        "use the dialect 'torch'"
+        f"the dialect {name!r} has no names for {spec.name}: timm and cadene know SE-ResNet, SE-ResNeXt and "
+        "SENet-154 of the published geometry, timm and torchvision ResNets of torchvision's; use the dialect 'torch'"
     )
 
 
@@ -69,4 +71,9 @@ def as_spelled(names: Dialect, shapes: Mapping[str, Shape]) -> Dialect:
 
 def told_apart() -> tuple[Dialect, ...]:
     """The dialects that a file is tried in when nobody says which: no two of them have the same names."""
-    return TORCH, *(dialects[0] for dialects in PROJECTS.values())
+    distinct: list[Dialect] = [TORCH]
+    for dialects in PROJECTS.values():
+        for dialect in dialects:
+            if not any(dialect.paths == other.paths for other in distinct):
+                distinct.append(dialect)
+    return tuple(distinct)
