@@ -231,3 +231,30 @@ class Concat(nnx.Module):
 
     def __call__(self, maps: Sequence[Array]) -> Array:
         return jnp.concatenate(tuple(maps), -1)
+
+
+class Subsample(nnx.Module):
+    """The first of every ``stride`` pixels along both axes."""
+
+    def __init__(self, stride: int) -> None:
+        self.stride = stride
+
+    def __call__(self, x: Array) -> Array:
+        return x[:, :: self.stride, :: self.stride]
+
+
+class AppendZeros(nnx.Module):
+    """So many channels of zeros behind the map's."""
+
+    def __init__(self, channels: int) -> None:
+        self.channels = channels
+
+    def __call__(self, x: Array) -> Array:
+        return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, self.channels)))
+
+
+class Shift(nnx.Module):
+    """The map moved by one pixel to the right and down; zeros enter above and left, the last row and column leave."""
+
+    def __call__(self, x: Array) -> Array:
+        return jnp.pad(x, ((0, 0), (1, 0), (1, 0), (0, 0)))[:, :-1, :-1]

@@ -219,3 +219,26 @@ class AvgPool(layers.Layer):
     def get_config(self) -> dict[str, Any]:
         own = {"stride": self.stride, "pad": self.pad, "rounds_up": self.rounds_up, "counted": self.counted}
         return {**super().get_config(), **own}
+
+
+@keras.saving.register_keras_serializable("senet")
+class AppendZeros(layers.Layer):
+    """So many channels of zeros behind the map's."""
+
+    def __init__(self, channels: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.channels = channels
+
+    def call(self, x: Any) -> Any:
+        return ops.pad(x, ((0, 0), (0, 0), (0, 0), (0, self.channels)))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "channels": self.channels}
+
+
+@keras.saving.register_keras_serializable("senet")
+class Shift(layers.Layer):
+    """The map moved by one pixel to the right and down; zeros enter above and left, the last row and column leave."""
+
+    def call(self, x: Any) -> Any:
+        return ops.pad(x, ((0, 0), (1, 0), (1, 0), (0, 0)))[:, :-1, :-1]

@@ -161,3 +161,24 @@ class Concat(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         return torch.cat(tuple(maps), 1)
+
+
+class AppendZeros(nn.Module):
+    """So many channels of zeros behind the map's."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.pad(x, (0, 0, 0, 0, 0, self.channels))
+
+    def extra_repr(self) -> str:
+        return str(self.channels)
+
+
+class Shift(nn.Module):
+    """The map moved by one pixel to the right and down; zeros enter above and left, the last row and column leave."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.pad(x, (1, -1, 1, -1))

@@ -7,6 +7,7 @@ from weights.networks.inception import InceptionSpec
 from weights.networks.models import FAMILIES, MODELS
 from weights.networks.network import Network, Node, feature_nodes, graph
 from weights.networks.parameters import Param, schema
+from weights.networks.preact import PreActSpec
 from weights.networks.resnet import ResNetSpec
 from weights.networks.se import SE
 from weights.networks.sizes import shapes
@@ -28,6 +29,7 @@ __all__ = [
     "Node",
     "Param",
     "Params",
+    "PreActSpec",
     "Preprocessing",
     "ResNetSpec",
     "Spec",
