@@ -42,9 +42,13 @@ from se_jax.models import (
     se_resnet164_cifar100,
     se_resnext50,
     se_resnext101,
+    se_shake_even29_2x4x64d_cifar100,
+    se_shake_shake26_2x96d_cifar10,
     se_wrn16_8_cifar10,
     se_wrn16_8_cifar100,
     senet154,
+    shake_even29_2x4x64d_cifar100,
+    shake_shake26_2x96d_cifar10,
     wrn16_8_cifar10,
     wrn16_8_cifar100,
 )
@@ -53,12 +57,14 @@ from se_jax.preact import PreAct
 from se_jax.resnet import ResNet
 from se_jax.running_statistics import set_statistics_rule
 from se_jax.se_block import SEBlock
+from se_jax.shake import Shake
 
 __all__ = [
     "Inception",
     "PreAct",
     "ResNet",
     "SEBlock",
+    "Shake",
     "bn_inception",
     "build",
     "checkpoint",
@@ -87,10 +93,14 @@ __all__ = [
     "se_resnet164_cifar100",
     "se_resnext50",
     "se_resnext101",
+    "se_shake_even29_2x4x64d_cifar100",
+    "se_shake_shake26_2x96d_cifar10",
     "se_wrn16_8_cifar10",
     "se_wrn16_8_cifar100",
     "senet154",
     "set_statistics_rule",
+    "shake_even29_2x4x64d_cifar100",
+    "shake_shake26_2x96d_cifar10",
     "wrn16_8_cifar10",
     "wrn16_8_cifar100",
 ]

@@ -41,9 +41,13 @@ from se_torch.models import (
     se_resnet164_cifar100,
     se_resnext50,
     se_resnext101,
+    se_shake_even29_2x4x64d_cifar100,
+    se_shake_shake26_2x96d_cifar10,
     se_wrn16_8_cifar10,
     se_wrn16_8_cifar100,
     senet154,
+    shake_even29_2x4x64d_cifar100,
+    shake_shake26_2x96d_cifar10,
     wrn16_8_cifar10,
     wrn16_8_cifar100,
 )
@@ -52,12 +56,14 @@ from se_torch.preact import PreAct
 from se_torch.resnet import ResNet
 from se_torch.running_statistics import set_statistics_rule
 from se_torch.se_block import SEBlock
+from se_torch.shake import Shake
 
 __all__ = [
     "Inception",
     "PreAct",
     "ResNet",
     "SEBlock",
+    "Shake",
     "bn_inception",
     "build",
     "checkpoint",
@@ -86,10 +92,14 @@ __all__ = [
     "se_resnet164_cifar100",
     "se_resnext50",
     "se_resnext101",
+    "se_shake_even29_2x4x64d_cifar100",
+    "se_shake_shake26_2x96d_cifar10",
     "se_wrn16_8_cifar10",
     "se_wrn16_8_cifar100",
     "senet154",
     "set_statistics_rule",
+    "shake_even29_2x4x64d_cifar100",
+    "shake_shake26_2x96d_cifar10",
     "wrn16_8_cifar10",
     "wrn16_8_cifar100",
 ]

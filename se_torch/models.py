@@ -10,9 +10,11 @@ from se_torch.inception import Inception
 from se_torch.network import Network
 from se_torch.preact import PreAct
 from se_torch.resnet import ResNet
+from se_torch.shake import Shake
 from weights import InceptionSpec, InputError, ResNetSpec, Spec
 from weights.networks.models import MODELS, as_spec, find
 from weights.networks.preact import PreActSpec
+from weights.networks.shake import ShakeSpec
 
 N = TypeVar("N", bound=Network)
 N_co = TypeVar("N_co", bound=Network, covariant=True)
@@ -22,6 +24,7 @@ DTYPES = {name: getattr(torch, name) for name in ("float64", "float32", "bfloat1
 NETWORKS: dict[str, Callable[..., Network]] = {
     ResNetSpec.family: ResNet,
     InceptionSpec.family: Inception,
+    ShakeSpec.family: Shake,
     PreActSpec.family: PreAct,
 }
 """The network of each family by the family's name."""
@@ -94,3 +97,13 @@ se_wrn16_8_cifar100 = _constructor(PreAct, "se-wrn-16-8-cifar-100", "SE-WRN-16-8
 resnet110_cifar100 = _constructor(PreAct, "resnet-110-cifar-100", "ResNet-110, pre-activation, for CIFAR-100")
 resnet164_cifar100 = _constructor(PreAct, "resnet-164-cifar-100", "ResNet-164, pre-activation, for CIFAR-100")
 wrn16_8_cifar100 = _constructor(PreAct, "wrn-16-8-cifar-100", "WRN-16-8, for CIFAR-100")
+se_shake_shake26_2x96d_cifar10 = _constructor(
+    Shake, "se-shake-shake-26-2x96d-cifar-10", "SE-Shake-Shake 26 2x96d, for CIFAR-10"
+)
+shake_shake26_2x96d_cifar10 = _constructor(Shake, "shake-shake-26-2x96d-cifar-10", "Shake-Shake 26 2x96d, for CIFAR-10")
+se_shake_even29_2x4x64d_cifar100 = _constructor(
+    Shake, "se-shake-even-29-2x4x64d-cifar-100", "SE-Shake-Even 29 2x4x64d, for CIFAR-100"
+)
+shake_even29_2x4x64d_cifar100 = _constructor(
+    Shake, "shake-even-29-2x4x64d-cifar-100", "Shake-Even 29 2x4x64d, for CIFAR-100"
+)

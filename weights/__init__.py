@@ -10,6 +10,7 @@ from weights.networks.parameters import Param, schema
 from weights.networks.preact import PreActSpec
 from weights.networks.resnet import ResNetSpec
 from weights.networks.se import SE
+from weights.networks.shake import ShakeSpec
 from weights.networks.sizes import shapes
 from weights.networks.spec import EPS, Spec
 from weights.params import CAFFE, Checkpoint, Info, Params, Preprocessing
@@ -32,6 +33,7 @@ __all__ = [
     "PreActSpec",
     "Preprocessing",
     "ResNetSpec",
+    "ShakeSpec",
     "Spec",
     "cost",
     "feature_nodes",
