@@ -8,9 +8,13 @@ import keras
 
 from se_tf.inception import Inception
 from se_tf.network import Network
+from se_tf.preact import PreAct
 from se_tf.resnet import ResNet
+from se_tf.shake import Shake
 from weights import InceptionSpec, InputError, ResNetSpec, Spec
-from weights.networks.models import as_spec, find
+from weights.networks.models import MODELS, as_spec, find
+from weights.networks.preact import PreActSpec
+from weights.networks.shake import ShakeSpec
 
 N = TypeVar("N", bound=Network)
 N_co = TypeVar("N_co", bound=Network, covariant=True)
@@ -20,6 +24,8 @@ DTYPES = ("float64", "float32", "bfloat16", "float16", "or a dtype policy of Ker
 NETWORKS: dict[str, Callable[..., Network]] = {
     ResNetSpec.family: ResNet,
     InceptionSpec.family: Inception,
+    ShakeSpec.family: Shake,
+    PreActSpec.family: PreAct,
 }
 """The network of each family by the family's name."""
 
@@ -75,12 +81,12 @@ class Constructor(Protocol[N_co]):
 
 
 def _constructor(network: Callable[..., N], name: str, title: str) -> Constructor[N]:
-    def construct(classes: int = 1000, *, dtype: str | None = None, **changes: object) -> N:
+    def construct(classes: int = MODELS[name].classes, *, dtype: str | None = None, **changes: object) -> N:
         return _made(network, find(name, classes=classes, **changes), dtype)
 
     construct.__doc__ = f"{title}: ``build({name!r}, classes=classes, ...)``."
     construct.__annotations__["return"] = network
-    construct.__name__ = construct.__qualname__ = re.sub(r"-(\d)", r"\1", name).replace("-", "_")
+    construct.__name__ = construct.__qualname__ = re.sub(r"(?<!\d)-(\d)", r"\1", name).replace("-", "_")
     return construct
 
 
@@ -119,3 +125,25 @@ se_resnext101_torchvision = _constructor(
 resnext101_torchvision = _constructor(ResNet, "resnext-101-torchvision", "torchvision's ResNeXt-101 (32x4d)")
 se_bn_inception = _constructor(Inception, "se-bn-inception", "SE-BN-Inception")
 bn_inception = _constructor(Inception, "bn-inception", "SE-BN-Inception without its SE blocks")
+se_resnet110_cifar10 = _constructor(PreAct, "se-resnet-110-cifar-10", "SE-ResNet-110, pre-activation, for CIFAR-10")
+se_resnet164_cifar10 = _constructor(PreAct, "se-resnet-164-cifar-10", "SE-ResNet-164, pre-activation, for CIFAR-10")
+se_wrn16_8_cifar10 = _constructor(PreAct, "se-wrn-16-8-cifar-10", "SE-WRN-16-8, for CIFAR-10")
+resnet110_cifar10 = _constructor(PreAct, "resnet-110-cifar-10", "ResNet-110, pre-activation, for CIFAR-10")
+resnet164_cifar10 = _constructor(PreAct, "resnet-164-cifar-10", "ResNet-164, pre-activation, for CIFAR-10")
+wrn16_8_cifar10 = _constructor(PreAct, "wrn-16-8-cifar-10", "WRN-16-8, for CIFAR-10")
+se_resnet110_cifar100 = _constructor(PreAct, "se-resnet-110-cifar-100", "SE-ResNet-110, pre-activation, for CIFAR-100")
+se_resnet164_cifar100 = _constructor(PreAct, "se-resnet-164-cifar-100", "SE-ResNet-164, pre-activation, for CIFAR-100")
+se_wrn16_8_cifar100 = _constructor(PreAct, "se-wrn-16-8-cifar-100", "SE-WRN-16-8, for CIFAR-100")
+resnet110_cifar100 = _constructor(PreAct, "resnet-110-cifar-100", "ResNet-110, pre-activation, for CIFAR-100")
+resnet164_cifar100 = _constructor(PreAct, "resnet-164-cifar-100", "ResNet-164, pre-activation, for CIFAR-100")
+wrn16_8_cifar100 = _constructor(PreAct, "wrn-16-8-cifar-100", "WRN-16-8, for CIFAR-100")
+se_shake_shake26_2x96d_cifar10 = _constructor(
+    Shake, "se-shake-shake-26-2x96d-cifar-10", "SE-Shake-Shake 26 2x96d, for CIFAR-10"
+)
+shake_shake26_2x96d_cifar10 = _constructor(Shake, "shake-shake-26-2x96d-cifar-10", "Shake-Shake 26 2x96d, for CIFAR-10")
+se_shake_even29_2x4x64d_cifar100 = _constructor(
+    Shake, "se-shake-even-29-2x4x64d-cifar-100", "SE-Shake-Even 29 2x4x64d, for CIFAR-100"
+)
+shake_even29_2x4x64d_cifar100 = _constructor(
+    Shake, "shake-even-29-2x4x64d-cifar-100", "Shake-Even 29 2x4x64d, for CIFAR-100"
+)

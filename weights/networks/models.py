@@ -8,17 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from weights.errors import InputError
-from weights.networks import inception, resnet
+from weights.networks import inception, preact, resnet, shake
 from weights.networks.check import decode
 from weights.networks.inception import InceptionSpec
+from weights.networks.preact import PreActSpec
 from weights.networks.resnet import ResNetSpec
 from weights.networks.se import SE
+from weights.networks.shake import ShakeSpec
 from weights.networks.spec import Spec, field_names
 from weights.storage.whole import reading
 
 _ROWS: tuple[tuple[type[Spec], tuple[Spec, ...]], ...] = (
     (ResNetSpec, resnet.PUBLISHED),
     (InceptionSpec, inception.PUBLISHED),
+    (PreActSpec, preact.PUBLISHED),
+    (ShakeSpec, shake.PUBLISHED),
 )
 """Every family: its record and its networks. A new family is one more row."""
 
