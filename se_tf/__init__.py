@@ -22,21 +22,34 @@ except KeyError:
 
 from se_tf.excitations import gates
 from se_tf.inception import Inception
+from se_tf.mobile import Mobile
 from se_tf.models import (
     bn_inception,
     build,
+    efficientnet_b0,
+    efficientnet_b0_plain,
+    mobilenet_v1,
+    mobilenet_v2,
+    mobilenet_v3_large,
+    mobilenet_v3_small,
     resnet50,
     resnet101,
     resnet152,
     resnext50,
     resnext101,
     se_bn_inception,
+    se_mobilenet_v1,
     se_resnet50,
     se_resnet101,
     se_resnet152,
     se_resnext50,
     se_resnext101,
     senet154,
+    tf_efficientnet_b0,
+    tf_mobilenet_v1,
+    tf_mobilenet_v2,
+    tf_mobilenet_v3_large,
+    tf_mobilenet_v3_small,
 )
 from se_tf.params import checkpoint, dump, from_pretrained, load, restore, save
 from se_tf.resnet import ResNet
@@ -45,15 +58,22 @@ from se_tf.se_block import SEBlock
 
 __all__ = [
     "Inception",
+    "Mobile",
     "ResNet",
     "SEBlock",
     "bn_inception",
     "build",
     "checkpoint",
     "dump",
+    "efficientnet_b0",
+    "efficientnet_b0_plain",
     "from_pretrained",
     "gates",
     "load",
+    "mobilenet_v1",
+    "mobilenet_v2",
+    "mobilenet_v3_large",
+    "mobilenet_v3_small",
     "resnet50",
     "resnet101",
     "resnet152",
@@ -62,6 +82,7 @@ __all__ = [
     "restore",
     "save",
     "se_bn_inception",
+    "se_mobilenet_v1",
     "se_resnet50",
     "se_resnet101",
     "se_resnet152",
@@ -69,4 +90,9 @@ __all__ = [
     "se_resnext101",
     "senet154",
     "set_statistics_rule",
+    "tf_efficientnet_b0",
+    "tf_mobilenet_v1",
+    "tf_mobilenet_v2",
+    "tf_mobilenet_v3_large",
+    "tf_mobilenet_v3_small",
 ]

@@ -7,9 +7,10 @@ from typing import Protocol, TypeVar
 import torch
 
 from se_torch.inception import Inception
+from se_torch.mobile import Mobile
 from se_torch.network import Network
 from se_torch.resnet import ResNet
-from weights import InceptionSpec, InputError, ResNetSpec, Spec
+from weights import InceptionSpec, InputError, MobileSpec, ResNetSpec, Spec
 from weights.networks.models import as_spec, find
 
 N = TypeVar("N", bound=Network)
@@ -20,6 +21,7 @@ DTYPES = {name: getattr(torch, name) for name in ("float64", "float32", "bfloat1
 NETWORKS: dict[str, Callable[..., Network]] = {
     ResNetSpec.family: ResNet,
     InceptionSpec.family: Inception,
+    MobileSpec.family: Mobile,
 }
 """The network of each family by the family's name."""
 
@@ -79,3 +81,15 @@ resnext50 = _constructor(ResNet, "resnext-50", "SE-ResNeXt-50 without its SE blo
 resnext101 = _constructor(ResNet, "resnext-101", "SE-ResNeXt-101 without its SE blocks")
 se_bn_inception = _constructor(Inception, "se-bn-inception", "SE-BN-Inception")
 bn_inception = _constructor(Inception, "bn-inception", "SE-BN-Inception without its SE blocks")
+mobilenet_v1 = _constructor(Mobile, "mobilenet-v1", "MobileNet V1")
+se_mobilenet_v1 = _constructor(Mobile, "se-mobilenet-v1", "SE-MobileNet V1")
+mobilenet_v2 = _constructor(Mobile, "mobilenet-v2", "MobileNet V2")
+mobilenet_v3_large = _constructor(Mobile, "mobilenet-v3-large", "MobileNet V3 Large")
+mobilenet_v3_small = _constructor(Mobile, "mobilenet-v3-small", "MobileNet V3 Small")
+efficientnet_b0 = _constructor(Mobile, "efficientnet-b0", "EfficientNet-B0")
+efficientnet_b0_plain = _constructor(Mobile, "efficientnet-b0-plain", "EfficientNet-B0 without its SE blocks")
+tf_mobilenet_v1 = _constructor(Mobile, "tf-mobilenet-v1", "MobileNet V1 as Keras pads it")
+tf_mobilenet_v2 = _constructor(Mobile, "tf-mobilenet-v2", "MobileNet V2 as TensorFlow pads it")
+tf_mobilenet_v3_large = _constructor(Mobile, "tf-mobilenet-v3-large", "MobileNet V3 Large as TensorFlow pads it")
+tf_mobilenet_v3_small = _constructor(Mobile, "tf-mobilenet-v3-small", "MobileNet V3 Small as TensorFlow pads it")
+tf_efficientnet_b0 = _constructor(Mobile, "tf-efficientnet-b0", "EfficientNet-B0 as TensorFlow pads it")
