@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,11 +13,11 @@ from weights.errors import InputError
 from weights.files.weight_sets import choose, first_convolutions
 from weights.names.dialect import Dialect
 from weights.names.frameworks import TORCH
-from weights.names.state_dicts import PROJECTS, as_spelled, dialect_for, named, told_apart
+from weights.names.state_dicts import APPLICATIONS, PROJECTS, as_spelled, dialect_for, named, told_apart
 from weights.networks.models import FAMILIES, MODELS
 from weights.networks.operations import Shape
 from weights.networks.parameters import check, differences, schema
-from weights.networks.recognition import same_tensors, untold
+from weights.networks.recognition import computing_otherwise, same_tensors, untold
 from weights.networks.spec import Spec
 from weights.params import Checkpoint, Info, Params, Preprocessing
 
@@ -82,7 +83,8 @@ def from_state(
             order = "sorted" if found.classes == 1000 else None
             expects = ("preprocessing", "labels") if order else ("preprocessing",)
             info = replace(info, format=names.name, preprocessing=IMAGENET, labels=order, assumed=(*expects, *assumed))
-            found = found if spec else replace(found, eps=1e-5)  # PyTorch's, a double; Caffe's is a float
+            if not spec and "eps" not in names.computes:
+                found = replace(found, eps=1e-5)  # PyTorch's, a double; Caffe's is a float
     return Checkpoint(found, decode(path, found, tensors, names, replace(info, history=history)))
 
 
@@ -120,18 +122,15 @@ def identify(
         InputError: none has; the message compares with the nearest.
     """
     nearest: tuple[int, Dialect, Spec] | None = None
-    for names in (as_spelled(names, shapes) for names in dialects):
-        for known in [spec] if spec else _candidates(names, shapes):
-            wanted = _wanted(names, known)
-            if wanted == shapes:
-                if spec:
-                    return Identified(names, spec, ())
-                published = next((m for m in _published(known) if same_tensors(m, known)), None)
-                told = published is not None and _of_a_project(names, known)
-                return Identified(names, published or known, () if told else untold(published or known))
-            score = len(wanted.items() & shapes.items())
-            if nearest is None or score > nearest[0]:
-                nearest = (score, names, known)
+    spelled = [as_spelled(names, shapes) for names in dialects]
+    candidates = [(names, spec) for names in spelled] if spec else _candidates(spelled, shapes)
+    for names, known in candidates:
+        wanted = _wanted(names, known)
+        if wanted == shapes:
+            return Identified(names, spec, ()) if spec else _assuming(names, known)
+        score = len(wanted.items() & shapes.items())
+        if nearest is None or score > nearest[0]:
+            nearest = (score, names, known)
     assert nearest is not None  # there are published networks
     score, names, known = nearest
     if spec or 2 * score > len(shapes):
@@ -146,22 +145,37 @@ def identify(
 
 def _of_a_project(names: Dialect, spec: Spec) -> bool:
     """Whether the names are another project's for networks of this family."""
-    return any(names.name == theirs.name for theirs in PROJECTS.get(spec.family, ()))
+    theirs = (*PROJECTS.get(spec.family, ()), *APPLICATIONS.get(spec.family, ()))
+    return any(names.name == dialect.name for dialect in theirs)
 
 
-def _candidates(names: Dialect, shapes: Mapping[str, Shape]) -> Iterator[Spec]:
+def _assuming(names: Dialect, spec: Spec) -> Identified:
+    """A network that has the tensors of a file, where others may have them too: what was taken for granted is said."""
+    published = [model for model in _published(spec) if same_tensors(model, spec)]
+    if not _of_a_project(names, spec):
+        found = published[0] if published else spec
+        return Identified(names, found, untold(found))
+    found = replace(published[0] if published else spec, **dict(names.computes))
+    found = next((model for model in published if not computing_otherwise(model, found)), found)
+    others = [path for model in published for path in computing_otherwise(model, found)]
+    alone = not published or (names.several and not others)
+    assumed = (path for path in untold(found) if (path in others or alone) and path not in names.computes)
+    return Identified(names, found, tuple(assumed))
+
+
+def _candidates(dialects: Iterable[Dialect], shapes: Mapping[str, Shape]) -> Iterator[tuple[Dialect, Spec]]:
     """What the families guess and, for the message where that is not it, the published networks."""
-    for family in FAMILIES.values():
+    for names, family in product(dialects, FAMILIES.values()):
         try:
             guess = family.from_shapes(partial(names.find, shapes))
         except InputError:  # shapes that no network can have
             continue
         if guess:
-            yield guess
-    for model in MODELS.values():
+            yield names, guess
+    for names, model in product(dialects, MODELS.values()):
         classifier = model.network().classifier
         weight = names.find(shapes, classifier.module, "linear") if classifier else None
-        yield replace(model, classes=weight[0] if weight else 0)
+        yield names, replace(model, classes=weight[0] if weight else 0)
 
 
 def _published(spec: Spec) -> Iterator[Spec]:

@@ -15,6 +15,7 @@ TIMM = Dialect(
         (r"fc", r"last_linear"),
     ),
     as_conv=r"stage.*\.se\.fc\d",
+    only_se=True,  # plain networks are other ones there
 )
 """timm's ``legacy_seresnet*``, ``legacy_seresnext*`` and ``legacy_senet154``: the geometry is Caffe's, eps is 1e-5."""
 
