@@ -20,9 +20,16 @@ except KeyError:
 
 from se_jax.excitations import gates
 from se_jax.inception import Inception
+from se_jax.mobile import Mobile
 from se_jax.models import (
     bn_inception,
     build,
+    efficientnet_b0,
+    efficientnet_b0_plain,
+    mobilenet_v1,
+    mobilenet_v2,
+    mobilenet_v3_large,
+    mobilenet_v3_small,
     resnet18,
     resnet18_torchvision,
     resnet34,
@@ -42,6 +49,7 @@ from se_jax.models import (
     resnext101,
     resnext101_torchvision,
     se_bn_inception,
+    se_mobilenet_v1,
     se_resnet18,
     se_resnet18_legacy,
     se_resnet18_torchvision,
@@ -69,6 +77,11 @@ from se_jax.models import (
     senet154,
     shake_even29_2x4x64d_cifar100,
     shake_shake26_2x96d_cifar10,
+    tf_efficientnet_b0,
+    tf_mobilenet_v1,
+    tf_mobilenet_v2,
+    tf_mobilenet_v3_large,
+    tf_mobilenet_v3_small,
     wrn16_8_cifar10,
     wrn16_8_cifar100,
 )
@@ -81,6 +94,7 @@ from se_jax.shake import Shake
 
 __all__ = [
     "Inception",
+    "Mobile",
     "PreAct",
     "ResNet",
     "SEBlock",
@@ -89,9 +103,15 @@ __all__ = [
     "build",
     "checkpoint",
     "dump",
+    "efficientnet_b0",
+    "efficientnet_b0_plain",
     "from_pretrained",
     "gates",
     "load",
+    "mobilenet_v1",
+    "mobilenet_v2",
+    "mobilenet_v3_large",
+    "mobilenet_v3_small",
     "resnet18",
     "resnet18_torchvision",
     "resnet34",
@@ -113,6 +133,7 @@ __all__ = [
     "restore",
     "save",
     "se_bn_inception",
+    "se_mobilenet_v1",
     "se_resnet18",
     "se_resnet18_legacy",
     "se_resnet18_torchvision",
@@ -141,6 +162,11 @@ __all__ = [
     "set_statistics_rule",
     "shake_even29_2x4x64d_cifar100",
     "shake_shake26_2x96d_cifar10",
+    "tf_efficientnet_b0",
+    "tf_mobilenet_v1",
+    "tf_mobilenet_v2",
+    "tf_mobilenet_v3_large",
+    "tf_mobilenet_v3_small",
     "wrn16_8_cifar10",
     "wrn16_8_cifar100",
 ]

@@ -22,9 +22,16 @@ except KeyError:
 
 from se_tf.excitations import gates
 from se_tf.inception import Inception
+from se_tf.mobile import Mobile
 from se_tf.models import (
     bn_inception,
     build,
+    efficientnet_b0,
+    efficientnet_b0_plain,
+    mobilenet_v1,
+    mobilenet_v2,
+    mobilenet_v3_large,
+    mobilenet_v3_small,
     resnet18,
     resnet18_torchvision,
     resnet34,
@@ -44,6 +51,7 @@ from se_tf.models import (
     resnext101,
     resnext101_torchvision,
     se_bn_inception,
+    se_mobilenet_v1,
     se_resnet18,
     se_resnet18_legacy,
     se_resnet18_torchvision,
@@ -71,6 +79,11 @@ from se_tf.models import (
     senet154,
     shake_even29_2x4x64d_cifar100,
     shake_shake26_2x96d_cifar10,
+    tf_efficientnet_b0,
+    tf_mobilenet_v1,
+    tf_mobilenet_v2,
+    tf_mobilenet_v3_large,
+    tf_mobilenet_v3_small,
     wrn16_8_cifar10,
     wrn16_8_cifar100,
 )
@@ -83,6 +96,7 @@ from se_tf.shake import Shake
 
 __all__ = [
     "Inception",
+    "Mobile",
     "PreAct",
     "ResNet",
     "SEBlock",
@@ -91,9 +105,15 @@ __all__ = [
     "build",
     "checkpoint",
     "dump",
+    "efficientnet_b0",
+    "efficientnet_b0_plain",
     "from_pretrained",
     "gates",
     "load",
+    "mobilenet_v1",
+    "mobilenet_v2",
+    "mobilenet_v3_large",
+    "mobilenet_v3_small",
     "resnet18",
     "resnet18_torchvision",
     "resnet34",
@@ -115,6 +135,7 @@ __all__ = [
     "restore",
     "save",
     "se_bn_inception",
+    "se_mobilenet_v1",
     "se_resnet18",
     "se_resnet18_legacy",
     "se_resnet18_torchvision",
@@ -143,6 +164,11 @@ __all__ = [
     "set_statistics_rule",
     "shake_even29_2x4x64d_cifar100",
     "shake_shake26_2x96d_cifar10",
+    "tf_efficientnet_b0",
+    "tf_mobilenet_v1",
+    "tf_mobilenet_v2",
+    "tf_mobilenet_v3_large",
+    "tf_mobilenet_v3_small",
     "wrn16_8_cifar10",
     "wrn16_8_cifar100",
 ]

@@ -44,7 +44,7 @@ def conv(
         sides = 0 if pad == "same" else pad
     if sides not in (0, (0, 0)):
         x = layers.ZeroPadding2D(sides, CHANNELS, name=layer_name(f"{name}.pad"), dtype=dtype)(x)
-    return layers.Conv2D(
+    return Conv2D(
         out,
         (h, w),
         stride,
@@ -92,6 +92,21 @@ def _count(x: Any, axes: tuple[int, ...]) -> Any:
     """How many values a sum over these axes takes in."""
     size: Any = ops.shape(x)
     return ops.cast(prod(size[i] for i in axes), x.dtype)
+
+
+@keras.saving.register_keras_serializable("senet")
+class Conv2D(layers.Conv2D):
+    """Keras' layer; one with a group for each channel is computed as Keras' DepthwiseConv2D does.
+
+    On CPUs TensorFlow compiles grouped convolutions for want of an operation, and their gradients are slow. The kernel
+    is that of all convolutions here, (h, w, C / groups, C), so that files do not differ.
+    """
+
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        if not 1 < self.groups == self.filters == inputs.shape[-1]:
+            return super().convolution_op(inputs, kernel)
+        kernel = ops.transpose(kernel, (0, 1, 3, 2))  # (h, w, C, 1)
+        return ops.depthwise_conv(inputs, kernel, self.strides, self.padding, CHANNELS)
 
 
 @keras.saving.register_keras_serializable("senet")

@@ -7,11 +7,12 @@ from typing import Protocol, TypeVar
 import keras
 
 from se_tf.inception import Inception
+from se_tf.mobile import Mobile
 from se_tf.network import Network
 from se_tf.preact import PreAct
 from se_tf.resnet import ResNet
 from se_tf.shake import Shake
-from weights import InceptionSpec, InputError, ResNetSpec, Spec
+from weights import InceptionSpec, InputError, MobileSpec, ResNetSpec, Spec
 from weights.networks.models import MODELS, as_spec, find
 from weights.networks.preact import PreActSpec
 from weights.networks.shake import ShakeSpec
@@ -26,6 +27,7 @@ NETWORKS: dict[str, Callable[..., Network]] = {
     InceptionSpec.family: Inception,
     ShakeSpec.family: Shake,
     PreActSpec.family: PreAct,
+    MobileSpec.family: Mobile,
 }
 """The network of each family by the family's name."""
 
@@ -147,3 +149,15 @@ se_shake_even29_2x4x64d_cifar100 = _constructor(
 shake_even29_2x4x64d_cifar100 = _constructor(
     Shake, "shake-even-29-2x4x64d-cifar-100", "Shake-Even 29 2x4x64d, for CIFAR-100"
 )
+mobilenet_v1 = _constructor(Mobile, "mobilenet-v1", "MobileNet V1")
+se_mobilenet_v1 = _constructor(Mobile, "se-mobilenet-v1", "SE-MobileNet V1")
+mobilenet_v2 = _constructor(Mobile, "mobilenet-v2", "MobileNet V2")
+mobilenet_v3_large = _constructor(Mobile, "mobilenet-v3-large", "MobileNet V3 Large")
+mobilenet_v3_small = _constructor(Mobile, "mobilenet-v3-small", "MobileNet V3 Small")
+efficientnet_b0 = _constructor(Mobile, "efficientnet-b0", "EfficientNet-B0")
+efficientnet_b0_plain = _constructor(Mobile, "efficientnet-b0-plain", "EfficientNet-B0 without its SE blocks")
+tf_mobilenet_v1 = _constructor(Mobile, "tf-mobilenet-v1", "MobileNet V1 as Keras pads it")
+tf_mobilenet_v2 = _constructor(Mobile, "tf-mobilenet-v2", "MobileNet V2 as TensorFlow pads it")
+tf_mobilenet_v3_large = _constructor(Mobile, "tf-mobilenet-v3-large", "MobileNet V3 Large as TensorFlow pads it")
+tf_mobilenet_v3_small = _constructor(Mobile, "tf-mobilenet-v3-small", "MobileNet V3 Small as TensorFlow pads it")
+tf_efficientnet_b0 = _constructor(Mobile, "tf-efficientnet-b0", "EfficientNet-B0 as TensorFlow pads it")

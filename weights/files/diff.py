@@ -113,7 +113,9 @@ class _Side:
         self.schema: dict[str, Param] = {p.name: p for p in schema(self.spec)}
         self._dialect = {"keras": KERAS, "orbax": FLAX}.get(self.format, TORCH)
         if self.format in ("pytorch", "safetensors") and self.info.format in DIALECTS:
-            self._dialect = named(self.info.format)[0]
+            dialects = named(self.info.format)
+            knowing = (d for d in dialects if d.knows(self.spec))
+            self._dialect = next(knowing, dialects[0])
 
     def stored(self, name: str) -> Stored | None:
         """A tensor as the file has it; None where the network has none of that name."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,16 +13,25 @@ from weights.errors import InputError
 from weights.files.weight_sets import choose, first_convolutions
 from weights.names.dialect import Dialect
 from weights.names.frameworks import TORCH
-from weights.names.state_dicts import PROJECTS, as_spelled, dialect_for, named, told_apart
+from weights.names.state_dicts import as_spelled, dialect_for, named, told_apart
 from weights.networks.models import FAMILIES, MODELS
 from weights.networks.operations import Shape
 from weights.networks.parameters import check, differences, schema
-from weights.networks.recognition import same_tensors, untold
-from weights.networks.spec import Spec
+from weights.networks.recognition import computing_otherwise, same_tensors, untold
+from weights.networks.spec import EPS, Spec
 from weights.params import Checkpoint, Info, Params, Preprocessing
 
 IMAGENET = Preprocessing(channels="rgb", range=1, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 """What Cadene's and timm's conversions of the released networks expect."""
+
+
+EXPECTED: Mapping[str, Preprocessing] = {
+    "inception-resnet": Preprocessing(
+        channels="rgb", range=1, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), resize=333, crop=299
+    )
+}
+"""What other projects' networks of a family expect, where that is not ``IMAGENET``. timm's crop is 0.8975 of the short
+side here."""
 
 
 class Identified(NamedTuple):
@@ -80,8 +90,10 @@ def from_state(
         if _of_a_project(names, found):
             order = "sorted" if found.classes == 1000 else None
             expects = ("preprocessing", "labels") if order else ("preprocessing",)
-            info = replace(info, format=names.name, preprocessing=IMAGENET, labels=order, assumed=(*expects, *assumed))
-            found = found if spec else replace(found, eps=1e-5)  # PyTorch's, a double; Caffe's is a float
+            expected = EXPECTED.get(found.family, IMAGENET)
+            info = replace(info, format=names.name, preprocessing=expected, labels=order, assumed=(*expects, *assumed))
+            # PyTorch's is a double, Caffe's a float. A family of another project has its own.
+            found = replace(found, eps=1e-5) if found.eps == EPS and not spec else found
     if told := [] if spec else _told(names, found):
         history = (*history, f"the names tell: {', '.join(told)}")
     return Checkpoint(found, decode(path, found, tensors, names, replace(info, history=history)))
@@ -121,21 +133,17 @@ def identify(
         InputError: none has; the message compares with the nearest.
     """
     nearest: tuple[int, Dialect, Spec] | None = None
-    for names in (as_spelled(names, shapes) for names in dialects):
-        for known in [spec] if spec else _candidates(names, shapes):
-            wanted = _wanted(names, known)
-            if wanted == shapes:
-                if spec:
-                    _refuse_another(path, names, spec)
-                    return Identified(names, spec, ())
-                published = next((m for m in _published(known) if _means(names, m) and same_tensors(m, known)), None)
-                if published and _of_a_project(names, known):
-                    return Identified(names, published, ())
-                found = published or known
-                return Identified(names, found, tuple(f for f in untold(found) if f not in names.tells))
-            score = len(wanted.items() & shapes.items())
-            if nearest is None or score > nearest[0]:
-                nearest = (score, names, known)
+    spelled = [as_spelled(names, shapes) for names in dialects]
+    for names, known in [(names, spec) for names in spelled] if spec else _candidates(spelled, shapes):
+        wanted = _wanted(names, known)
+        if wanted == shapes:
+            if spec:
+                _refuse_another(path, names, spec)
+                return Identified(names, spec, ())
+            return _assuming(names, known)
+        score = len(wanted.items() & shapes.items())
+        if nearest is None or score > nearest[0]:
+            nearest = (score, names, known)
     assert nearest is not None  # there are published networks
     score, names, known = nearest
     if spec or 2 * score > len(shapes):
@@ -150,24 +158,38 @@ def identify(
 
 def _of_a_project(names: Dialect, spec: Spec) -> bool:
     """Whether the names are another project's for networks of this family."""
-    return any(names.name == theirs.name for theirs in PROJECTS.get(spec.family, ()))
+    return names.family == spec.family
 
 
-def _candidates(names: Dialect, shapes: Mapping[str, Shape]) -> Iterator[Spec]:
+def _assuming(names: Dialect, spec: Spec) -> Identified:
+    """A network that has the tensors of a file, where others may have them too: what was taken for granted is said."""
+    published = [model for model in _published(spec) if same_tensors(model, spec)]
+    if not _of_a_project(names, spec):
+        found = published[0] if published else spec
+        return Identified(names, found, untold(found))
+    # A project's names may be for none of our networks as they are, but for one that differs in what they tell.
+    published = [m for m in published if _means(names, m)] or [names.meant(model) for model in published]
+    found = published[0] if published else names.meant(spec)
+    others = [path for model in published for path in computing_otherwise(model, found)]
+    alone = not published or (names.several and not others)
+    assumed = (path for path in untold(found) if (path in others or alone) and path not in names.tells)
+    return Identified(names, found, tuple(assumed))
+
+
+def _candidates(dialects: Iterable[Dialect], shapes: Mapping[str, Shape]) -> Iterator[tuple[Dialect, Spec]]:
     """What the families guess and, for the message where that is not it, the published networks."""
-    for family in FAMILIES.values():
+    for names, family in product(dialects, FAMILIES.values()):
         try:
             guess = family.from_shapes(partial(names.find, shapes))
         except InputError:  # shapes that no network can have
             continue
         if guess and _is_for(names, guess):
-            yield names.meant(guess)
-    for model in MODELS.values():
-        if not _means(names, model):
-            continue
-        classifier = model.network().classifier
-        weight = names.find(shapes, classifier.module, "linear") if classifier else None
-        yield replace(model, classes=weight[0] if weight else 0)
+            yield names, names.meant(guess)
+    for names, model in product(dialects, MODELS.values()):
+        if _means(names, model):
+            classifier = model.network().classifier
+            weight = names.find(shapes, classifier.module, "linear") if classifier else None
+            yield names, replace(model, classes=weight[0] if weight else 0)
 
 
 def _published(spec: Spec) -> Iterator[Spec]:
@@ -180,13 +202,8 @@ def _wanted(names: Dialect, spec: Spec) -> dict[str, Shape]:
 
 
 def _is_for(names: Dialect, spec: Spec) -> bool:
-    """Whether a dialect, as a file may spell it, is no other family's, nor for networks without SE blocks alone."""
-    owners = [
-        family
-        for family, dialects in PROJECTS.items()
-        if any(names.name == d.name and names.paths[-len(d.paths) :] == d.paths for d in dialects)
-    ]
-    return (not owners or spec.family in owners) and (names.excited or not spec.se)
+    """Whether a dialect is no other family's, nor for networks without SE blocks alone."""
+    return names.family in ("", spec.family) and (names.excited or not spec.se)
 
 
 def _means(names: Dialect, spec: Spec) -> bool:
@@ -196,7 +213,7 @@ def _means(names: Dialect, spec: Spec) -> bool:
 
 def _told(names: Dialect, spec: Spec) -> list[str]:
     """What of a record the names tell, where it is not as usual."""
-    usual = {field.name: field.default for field in fields(spec)}
+    usual = {field.name: field.default for field in fields(spec)} | {"eps": 1e-5}
     return [f"{name} {getattr(spec, name)}" for name in names.tells if getattr(spec, name) != usual[name]]
 
 

@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
-from weights.names.dialect import Dialect
+from weights.names.dialect import Dialect, always, instead
 
 TIMM = Dialect(
     "timm",
+    "resnet",
     paths=(
         (r"stem\.(\w+)", r"layer0.\1"),
         (r"stage(\d+)\.(\d+)\.shortcut\.conv", r"layer\1.\2.downsample.0"),
@@ -15,7 +16,7 @@ TIMM = Dialect(
         (r"fc", r"last_linear"),
     ),
     as_conv=r"stage.*\.se\.fc\d",
-    tells={"stem_pool": {"torchvision": "caffe"}, "unit": {"basic": "basic-relu"}},
+    tells={"stem_pool": always("caffe"), "unit": instead({"basic": "basic-relu"})},
 )
 """timm's ``legacy_seresnet*``, ``legacy_seresnext*`` and ``legacy_senet154``: the geometry is Caffe's, eps is 1e-5.
 
@@ -27,6 +28,7 @@ CADENE = replace(TIMM, name="cadene")
 
 TIMM_RESNET = Dialect(
     "timm",
+    "resnet",
     paths=(
         (r"stem\.(conv1|bn1)", r"\1"),
         (r"stage(\d+)\.(\d+)\.shortcut\.conv", r"layer\1.\2.downsample.0"),
@@ -37,9 +39,9 @@ TIMM_RESNET = Dialect(
     as_conv=r"stage.*\.se\.fc\d",
     plain=True,
     tells={
-        "stem_pool": {"caffe": "torchvision"},
-        "unit": {"basic-relu": "basic"},
-        "stride_on_3x3": {False: True},
+        "stem_pool": always("torchvision"),
+        "unit": instead({"basic-relu": "basic"}),
+        "stride_on_3x3": always(value=True),
     },
     anchor="layer1.0.conv1.weight",
 )

@@ -5,19 +5,23 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from weights.errors import InputError
-from weights.names import resnet
+from weights.names import mobile, resnet
 from weights.names.dialect import Dialect
 from weights.names.frameworks import TORCH
 from weights.networks.operations import Shape
 from weights.networks.spec import Spec
 
-PROJECTS: Mapping[str, tuple[Dialect, ...]] = {
-    "resnet": (resnet.TIMM, resnet.CADENE, resnet.TIMM_RESNET, resnet.TORCHVISION),
-}
-"""The family's name -> the dialects that other projects have for its networks. Where two have the same names, the first
-is what a file of unknown origin is taken for."""
+PROJECTS: tuple[Dialect, ...] = (
+    *(resnet.TIMM, resnet.CADENE, resnet.TIMM_RESNET, resnet.TORCHVISION),
+    *mobile.STATE_DICTS,
+)
+"""The dialects that other projects have for networks of a family. Where two have the same names, the first is what a
+file of unknown origin is taken for; of one project's the first that knows all modules of a network is meant."""
 
-DIALECTS: tuple[str, ...] = tuple(dict.fromkeys(d.name for d in (TORCH, *sum(PROJECTS.values(), ()))))
+APPLICATIONS: tuple[Dialect, ...] = mobile.KERAS_APPLICATIONS
+"""What the variables of ``keras.applications``' models are called."""
+
+DIALECTS: tuple[str, ...] = tuple(dict.fromkeys(d.name for d in (TORCH, *PROJECTS)))
 """The names of the dialects: the choices of ``--dialect``."""
 
 
@@ -29,7 +33,7 @@ def named(name: str) -> tuple[Dialect, ...]:
     """
     if name not in DIALECTS:
         raise InputError(f"unknown dialect {name!r}; known are {', '.join(DIALECTS)}")
-    return tuple(d for d in (TORCH, *sum(PROJECTS.values(), ())) if d.name == name)
+    return tuple(d for d in (TORCH, *PROJECTS) if d.name == name)
 
 
 def dialect_for(name: str, spec: Spec) -> Dialect:
@@ -39,12 +43,20 @@ def dialect_for(name: str, spec: Spec) -> Dialect:
         InputError: there is none, or it has no names for such a network.
     """
     for dialect in named(name):
-        if dialect is TORCH or (dialect in PROJECTS.get(spec.family, ()) and dialect.fits(spec)):
+        if dialect is TORCH or (dialect.family == spec.family and dialect.fits(spec)):
             return dialect
     raise InputError(
-        f"the dialect {name!r} has no names for {spec.name}: timm and cadene know SE-ResNet, SE-ResNeXt and "
-        "SENet-154 of the published geometry, timm and torchvision ResNets of torchvision's; use the dialect 'torch'"
+        f"the dialect {name!r} has no names for {spec.name}: it knows {_KNOWN[name]} only; use the dialect 'torch'"
     )
+
+
+_KNOWN: Mapping[str, str] = {
+    "timm": "SE-ResNet, SE-ResNeXt and SENet-154 of the published geometry, ResNets of torchvision's, MobileNets and "
+    "EfficientNet",
+    "cadene": "SE-ResNet, SE-ResNeXt and SENet-154 of the published geometry",
+    "torchvision": "ResNets of its geometry, MobileNet V2 and V3 and EfficientNet, without our own choices",
+}
+"""What the projects have, in words."""
 
 
 _CLASSIFIERS = ("fc", "last_linear")
@@ -62,7 +74,8 @@ def as_spelled(names: Dialect, shapes: Mapping[str, Shape]) -> Dialect:
     if f"{names.module(usual)}.weight" not in shapes:
         for other in _CLASSIFIERS:
             if f"{other}.weight" in shapes:
-                names = replace(names, paths=((usual, other), *names.paths))
+                modules = {**names.modules, usual: other} if names.modules else {}
+                names = replace(names, paths=((usual, other), *names.paths), modules=modules)
     ranks = {len(shape) for name, shape in shapes.items() if re.search(r"\.se(_module)?\.fc\d\.weight$", name)}
     if ranks == {4} and not names.as_conv:
         return replace(names, as_conv=r".*\.se\.fc\d")
@@ -71,9 +84,9 @@ def as_spelled(names: Dialect, shapes: Mapping[str, Shape]) -> Dialect:
 
 def told_apart() -> tuple[Dialect, ...]:
     """The dialects that a file is tried in when nobody says which: no two of them have the same names."""
-    distinct: list[Dialect] = [TORCH]
-    for dialects in PROJECTS.values():
-        for dialect in dialects:
-            if not any(dialect.paths == other.paths for other in distinct):
-                distinct.append(dialect)
-    return tuple(distinct)
+    found = [TORCH]
+    for dialect in PROJECTS:
+        names = dialect.family, dialect.modules, dialect.paths
+        if not any(names == (other.family, other.modules, other.paths) for other in found):
+            found.append(dialect)
+    return tuple(found)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from weights.errors import InputError
-from weights.networks import inception, preact, resnet, shake
+from weights.networks import inception, mobile, preact, resnet, shake
 from weights.networks.check import decode
 from weights.networks.inception import InceptionSpec
+from weights.networks.mobile import MobileSpec
 from weights.networks.preact import PreActSpec
 from weights.networks.resnet import ResNetSpec
 from weights.networks.se import SE
@@ -23,6 +24,7 @@ _ROWS: tuple[tuple[type[Spec], tuple[Spec, ...]], ...] = (
     (InceptionSpec, inception.PUBLISHED),
     (PreActSpec, preact.PUBLISHED),
     (ShakeSpec, shake.PUBLISHED),
+    (MobileSpec, mobile.PUBLISHED),
 )
 """Every family: its record and its networks. A new family is one more row."""
 

@@ -105,8 +105,8 @@ def _others(value: object, hint: object) -> Iterator[tuple[str, object]]:
                 yield path, (*value[:i], other, *value[i + 1 :])
     elif isinstance(value, tuple):  # whole numbers, which count or measure tensors: all of them at once will do
         yield "", _doubled(value)
-    elif get_origin(hint) is Literal:
-        yield from (("", other) for other in get_args(hint) if other != value)
+    elif choices := [c for kind in (hint, *get_args(hint)) if get_origin(kind) is Literal for c in get_args(kind)]:
+        yield from (("", other) for other in choices if other != value)
     elif isinstance(value, bool):
         yield "", not value
     elif isinstance(value, int):
