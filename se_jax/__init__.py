@@ -34,14 +34,19 @@ from se_jax.models import (
     se_resnet152,
     se_resnext50,
     se_resnext101,
+    se_vgg16_bn,
     senet154,
+    vgg16,
+    vgg16_bn,
 )
 from se_jax.params import checkpoint, dump, from_pretrained, load, restore, save
 from se_jax.resnet import ResNet
 from se_jax.running_statistics import set_statistics_rule
 from se_jax.se_block import SEBlock
+from se_jax.vgg import VGG
 
 __all__ = [
+    "VGG",
     "Inception",
     "ResNet",
     "SEBlock",
@@ -65,6 +70,9 @@ __all__ = [
     "se_resnet152",
     "se_resnext50",
     "se_resnext101",
+    "se_vgg16_bn",
     "senet154",
     "set_statistics_rule",
+    "vgg16",
+    "vgg16_bn",
 ]

@@ -36,14 +36,19 @@ from se_tf.models import (
     se_resnet152,
     se_resnext50,
     se_resnext101,
+    se_vgg16_bn,
     senet154,
+    vgg16,
+    vgg16_bn,
 )
 from se_tf.params import checkpoint, dump, from_pretrained, load, restore, save
 from se_tf.resnet import ResNet
 from se_tf.running_statistics import set_statistics_rule
 from se_tf.se_block import SEBlock
+from se_tf.vgg import VGG
 
 __all__ = [
+    "VGG",
     "Inception",
     "ResNet",
     "SEBlock",
@@ -67,6 +72,9 @@ __all__ = [
     "se_resnet152",
     "se_resnext50",
     "se_resnext101",
+    "se_vgg16_bn",
     "senet154",
     "set_statistics_rule",
+    "vgg16",
+    "vgg16_bn",
 ]

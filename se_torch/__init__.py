@@ -33,14 +33,19 @@ from se_torch.models import (
     se_resnet152,
     se_resnext50,
     se_resnext101,
+    se_vgg16_bn,
     senet154,
+    vgg16,
+    vgg16_bn,
 )
 from se_torch.params import checkpoint, dump, from_pretrained, load, restore, save
 from se_torch.resnet import ResNet
 from se_torch.running_statistics import set_statistics_rule
 from se_torch.se_block import SEBlock
+from se_torch.vgg import VGG
 
 __all__ = [
+    "VGG",
     "Inception",
     "ResNet",
     "SEBlock",
@@ -64,6 +69,9 @@ __all__ = [
     "se_resnet152",
     "se_resnext50",
     "se_resnext101",
+    "se_vgg16_bn",
     "senet154",
     "set_statistics_rule",
+    "vgg16",
+    "vgg16_bn",
 ]

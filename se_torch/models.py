@@ -9,7 +9,8 @@ import torch
 from se_torch.inception import Inception
 from se_torch.network import Network
 from se_torch.resnet import ResNet
-from weights import InceptionSpec, InputError, ResNetSpec, Spec
+from se_torch.vgg import VGG
+from weights import InceptionSpec, InputError, ResNetSpec, Spec, VGGSpec
 from weights.networks.models import as_spec, find
 
 N = TypeVar("N", bound=Network)
@@ -20,6 +21,7 @@ DTYPES = {name: getattr(torch, name) for name in ("float64", "float32", "bfloat1
 NETWORKS: dict[str, Callable[..., Network]] = {
     ResNetSpec.family: ResNet,
     InceptionSpec.family: Inception,
+    VGGSpec.family: VGG,
 }
 """The network of each family by the family's name."""
 
@@ -79,3 +81,6 @@ resnext50 = _constructor(ResNet, "resnext-50", "SE-ResNeXt-50 without its SE blo
 resnext101 = _constructor(ResNet, "resnext-101", "SE-ResNeXt-101 without its SE blocks")
 se_bn_inception = _constructor(Inception, "se-bn-inception", "SE-BN-Inception")
 bn_inception = _constructor(Inception, "bn-inception", "SE-BN-Inception without its SE blocks")
+se_vgg16_bn = _constructor(VGG, "se-vgg-16-bn", "VGG-16 with BatchNorm and SE blocks")
+vgg16_bn = _constructor(VGG, "vgg-16-bn", "VGG-16 with BatchNorm")
+vgg16 = _constructor(VGG, "vgg-16", "VGG-16 as published, without BatchNorm")

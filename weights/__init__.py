@@ -11,6 +11,7 @@ from weights.networks.resnet import ResNetSpec
 from weights.networks.se import SE
 from weights.networks.sizes import shapes
 from weights.networks.spec import EPS, Spec
+from weights.networks.vgg import VGGSpec
 from weights.params import CAFFE, Checkpoint, Info, Params, Preprocessing
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Preprocessing",
     "ResNetSpec",
     "Spec",
+    "VGGSpec",
     "cost",
     "feature_nodes",
     "graph",
