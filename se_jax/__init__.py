@@ -20,15 +20,18 @@ except KeyError:
 
 from se_jax.excitations import gates
 from se_jax.inception import Inception
+from se_jax.inception_resnet import InceptionResNet
 from se_jax.models import (
     bn_inception,
     build,
+    inception_resnet_v2,
     resnet50,
     resnet101,
     resnet152,
     resnext50,
     resnext101,
     se_bn_inception,
+    se_inception_resnet_v2,
     se_resnet50,
     se_resnet101,
     se_resnet152,
@@ -48,6 +51,7 @@ from se_jax.vgg import VGG
 __all__ = [
     "VGG",
     "Inception",
+    "InceptionResNet",
     "ResNet",
     "SEBlock",
     "bn_inception",
@@ -56,6 +60,7 @@ __all__ = [
     "dump",
     "from_pretrained",
     "gates",
+    "inception_resnet_v2",
     "load",
     "resnet50",
     "resnet101",
@@ -65,6 +70,7 @@ __all__ = [
     "restore",
     "save",
     "se_bn_inception",
+    "se_inception_resnet_v2",
     "se_resnet50",
     "se_resnet101",
     "se_resnet152",

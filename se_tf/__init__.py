@@ -22,15 +22,18 @@ except KeyError:
 
 from se_tf.excitations import gates
 from se_tf.inception import Inception
+from se_tf.inception_resnet import InceptionResNet
 from se_tf.models import (
     bn_inception,
     build,
+    inception_resnet_v2,
     resnet50,
     resnet101,
     resnet152,
     resnext50,
     resnext101,
     se_bn_inception,
+    se_inception_resnet_v2,
     se_resnet50,
     se_resnet101,
     se_resnet152,
@@ -50,6 +53,7 @@ from se_tf.vgg import VGG
 __all__ = [
     "VGG",
     "Inception",
+    "InceptionResNet",
     "ResNet",
     "SEBlock",
     "bn_inception",
@@ -58,6 +62,7 @@ __all__ = [
     "dump",
     "from_pretrained",
     "gates",
+    "inception_resnet_v2",
     "load",
     "resnet50",
     "resnet101",
@@ -67,6 +72,7 @@ __all__ = [
     "restore",
     "save",
     "se_bn_inception",
+    "se_inception_resnet_v2",
     "se_resnet50",
     "se_resnet101",
     "se_resnet152",

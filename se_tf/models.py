@@ -7,10 +7,11 @@ from typing import Protocol, TypeVar
 import keras
 
 from se_tf.inception import Inception
+from se_tf.inception_resnet import InceptionResNet
 from se_tf.network import Network
 from se_tf.resnet import ResNet
 from se_tf.vgg import VGG
-from weights import InceptionSpec, InputError, ResNetSpec, Spec, VGGSpec
+from weights import InceptionResNetSpec, InceptionSpec, InputError, ResNetSpec, Spec, VGGSpec
 from weights.networks.models import as_spec, find
 
 N = TypeVar("N", bound=Network)
@@ -22,6 +23,7 @@ NETWORKS: dict[str, Callable[..., Network]] = {
     ResNetSpec.family: ResNet,
     InceptionSpec.family: Inception,
     VGGSpec.family: VGG,
+    InceptionResNetSpec.family: InceptionResNet,
 }
 """The network of each family by the family's name."""
 
@@ -102,3 +104,7 @@ bn_inception = _constructor(Inception, "bn-inception", "SE-BN-Inception without 
 se_vgg16_bn = _constructor(VGG, "se-vgg-16-bn", "VGG-16 with BatchNorm and SE blocks")
 vgg16_bn = _constructor(VGG, "vgg-16-bn", "VGG-16 with BatchNorm")
 vgg16 = _constructor(VGG, "vgg-16", "VGG-16 as published, without BatchNorm")
+se_inception_resnet_v2 = _constructor(InceptionResNet, "se-inception-resnet-v2", "SE-Inception-ResNet-v2")
+inception_resnet_v2 = _constructor(
+    InceptionResNet, "inception-resnet-v2", "SE-Inception-ResNet-v2 without its SE blocks"
+)

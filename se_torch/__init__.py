@@ -19,15 +19,18 @@ except KeyError:
 
 from se_torch.excitations import gates
 from se_torch.inception import Inception
+from se_torch.inception_resnet import InceptionResNet
 from se_torch.models import (
     bn_inception,
     build,
+    inception_resnet_v2,
     resnet50,
     resnet101,
     resnet152,
     resnext50,
     resnext101,
     se_bn_inception,
+    se_inception_resnet_v2,
     se_resnet50,
     se_resnet101,
     se_resnet152,
@@ -47,6 +50,7 @@ from se_torch.vgg import VGG
 __all__ = [
     "VGG",
     "Inception",
+    "InceptionResNet",
     "ResNet",
     "SEBlock",
     "bn_inception",
@@ -55,6 +59,7 @@ __all__ = [
     "dump",
     "from_pretrained",
     "gates",
+    "inception_resnet_v2",
     "load",
     "resnet50",
     "resnet101",
@@ -64,6 +69,7 @@ __all__ = [
     "restore",
     "save",
     "se_bn_inception",
+    "se_inception_resnet_v2",
     "se_resnet50",
     "se_resnet101",
     "se_resnet152",

@@ -4,6 +4,7 @@ from weights.errors import InputError
 from weights.files import read, write
 from weights.networks.cost import Cost, cost
 from weights.networks.inception import InceptionSpec
+from weights.networks.inception_resnet import InceptionResNetSpec
 from weights.networks.models import FAMILIES, MODELS
 from weights.networks.network import Network, Node, feature_nodes, graph
 from weights.networks.parameters import Param, schema
@@ -22,6 +23,7 @@ __all__ = [
     "SE",
     "Checkpoint",
     "Cost",
+    "InceptionResNetSpec",
     "InceptionSpec",
     "Info",
     "InputError",

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from weights.errors import InputError
-from weights.networks import inception, resnet, vgg
+from weights.networks import inception, inception_resnet, resnet, vgg
 from weights.networks.check import decode
 from weights.networks.inception import InceptionSpec
+from weights.networks.inception_resnet import InceptionResNetSpec
 from weights.networks.resnet import ResNetSpec
 from weights.networks.se import SE
 from weights.networks.spec import Spec, field_names
@@ -21,6 +22,7 @@ _ROWS: tuple[tuple[type[Spec], tuple[Spec, ...]], ...] = (
     (ResNetSpec, resnet.PUBLISHED),
     (InceptionSpec, inception.PUBLISHED),
     (VGGSpec, vgg.PUBLISHED),
+    (InceptionResNetSpec, inception_resnet.PUBLISHED),
 )
 """Every family: its record and its networks. A new family is one more row."""
 
