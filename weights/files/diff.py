@@ -9,7 +9,7 @@ import numpy as np
 
 from weights.files import format_of, read
 from weights.names.frameworks import FLAX, KERAS, TORCH
-from weights.names.state_dicts import DIALECTS, named
+from weights.names.state_dicts import DIALECTS, dialect_for
 from weights.networks.models import to_dict
 from weights.networks.parameters import Param, schema
 from weights.params import Info
@@ -113,7 +113,7 @@ class _Side:
         self.schema: dict[str, Param] = {p.name: p for p in schema(self.spec)}
         self._dialect = {"keras": KERAS, "orbax": FLAX}.get(self.format, TORCH)
         if self.format in ("pytorch", "safetensors") and self.info.format in DIALECTS:
-            self._dialect = named(self.info.format)[0]
+            self._dialect = dialect_for(self.info.format, self.spec)
 
     def stored(self, name: str) -> Stored | None:
         """A tensor as the file has it; None where the network has none of that name."""
@@ -123,7 +123,7 @@ class _Side:
         shape = self._dialect.shape(p)
         layout = {4: "OIHW", 2: "OI", 1: "C"}[len(p.shape)]
         if len(shape) > len(p.shape):
-            layout += "11"  # a matrix kept as a 1x1 convolution
+            layout = "OI11" if shape[2:] == (1, 1) else "OIHW"  # a matrix kept as a convolution
         elif len(shape) > 1 and (axes := self._dialect.axes.get(p.kind)):
             layout = "".join(layout[axis] for axis in axes)
         return Stored(str(self.params[name].dtype), shape, layout)

@@ -17,11 +17,19 @@ from weights.networks.models import FAMILIES, MODELS
 from weights.networks.operations import Shape
 from weights.networks.parameters import check, differences, schema
 from weights.networks.recognition import same_tensors, untold
-from weights.networks.spec import Spec
+from weights.networks.spec import EPS, Spec
 from weights.params import Checkpoint, Info, Params, Preprocessing
 
 IMAGENET = Preprocessing(channels="rgb", range=1, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 """What Cadene's and timm's conversions of the released networks expect."""
+
+EXPECTED: Mapping[str, Preprocessing] = {
+    "inception-resnet": Preprocessing(
+        channels="rgb", range=1, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), resize=333, crop=299
+    )
+}
+"""What other projects' networks of a family expect, where that is not ``IMAGENET``. timm's share of the centre is 0.8975
+of the short side here."""
 
 
 class Identified(NamedTuple):
@@ -81,8 +89,10 @@ def from_state(
         if _of_a_project(names, found):
             order = "sorted" if found.classes == 1000 else None
             expects = ("preprocessing", "labels") if order else ("preprocessing",)
-            info = replace(info, format=names.name, preprocessing=IMAGENET, labels=order, assumed=(*expects, *assumed))
-            found = found if spec else replace(found, eps=1e-5)  # PyTorch's, a double; Caffe's is a float
+            expected = EXPECTED.get(found.family, IMAGENET)
+            info = replace(info, format=names.name, preprocessing=expected, labels=order, assumed=(*expects, *assumed))
+            # PyTorch's is a double, Caffe's a float. A family of another project has its own.
+            found = replace(found, eps=1e-5) if found.eps == EPS and not spec else found
     return Checkpoint(found, decode(path, found, tensors, names, replace(info, history=history)))
 
 

@@ -5,15 +5,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from weights.errors import InputError
-from weights.names import resnet
+from weights.names import inception_resnet, resnet, vgg
 from weights.names.dialect import Dialect
 from weights.names.frameworks import TORCH
 from weights.networks.operations import Shape
 from weights.networks.spec import Spec
 
-PROJECTS: Mapping[str, tuple[Dialect, ...]] = {"resnet": (resnet.TIMM, resnet.CADENE)}
-"""The family's name -> the dialects that other projects have for its networks with SE blocks. Where two have the same
-names, the first is what a file of unknown origin is taken for."""
+PROJECTS: Mapping[str, tuple[Dialect, ...]] = {
+    "resnet": (resnet.TIMM, resnet.CADENE),
+    "vgg": (vgg.TORCHVISION_BN, vgg.TORCHVISION, vgg.TIMM_BN, vgg.TIMM, vgg.PYTORCHCV_BN),
+    "inception-resnet": (inception_resnet.TIMM, inception_resnet.PYTORCHCV),
+}
+"""The family's name -> the dialects that other projects have for its networks: patterns are for those with SE blocks,
+a table of modules is for networks of just these. Where two have the same names, the first is what a file of unknown
+origin is taken for."""
 
 DIALECTS: tuple[str, ...] = tuple(dict.fromkeys(d.name for d in (TORCH, *sum(PROJECTS.values(), ()))))
 """The names of the dialects: the choices of ``--dialect``."""
@@ -37,12 +42,28 @@ def dialect_for(name: str, spec: Spec) -> Dialect:
         InputError: there is none, or it has no names for such a network.
     """
     for dialect in named(name):
-        if dialect is TORCH or (spec.se and dialect in PROJECTS.get(spec.family, ())):
+        if dialect is TORCH or (dialect in PROJECTS.get(spec.family, ()) and _knows(dialect, spec)):
             return dialect
+    known = ", ".join(_NETWORKS[family] for family, dialects in PROJECTS.items() if name in [d.name for d in dialects])
     raise InputError(
-        f"the dialect {name!r} has no names for {spec.name}: it knows SE-ResNet, SE-ResNeXt and SENet-154 only; "
-        "use the dialect 'torch'"
+        f"the dialect {name!r} has no names for {spec.name}: it knows {known} only; use the dialect 'torch'"
     )
+
+
+_NETWORKS: Mapping[str, str] = {
+    "resnet": "SE-ResNet, SE-ResNeXt and SENet-154",
+    "vgg": "VGG-16 without SE blocks",
+    "inception-resnet": "Inception-ResNet-v2 without SE blocks",
+}
+"""What the dialects of a family have names for."""
+
+
+def _knows(dialect: Dialect, spec: Spec) -> bool:
+    """Whether a dialect of a family has names for a network of the family."""
+    if not dialect.modules:
+        return spec.se is not None
+    with_classifier = replace(spec, classes=spec.classes or 1).network()
+    return {node.module for node in with_classifier.nodes if node.op.kind} == dialect.modules.keys()
 
 
 _CLASSIFIERS = ("fc", "last_linear")
@@ -60,7 +81,8 @@ def as_spelled(names: Dialect, shapes: Mapping[str, Shape]) -> Dialect:
     if f"{names.module(usual)}.weight" not in shapes:
         for other in _CLASSIFIERS:
             if f"{other}.weight" in shapes:
-                names = replace(names, paths=((usual, other), *names.paths))
+                modules = {**names.modules, usual: other} if names.modules else {}
+                names = replace(names, paths=((usual, other), *names.paths), modules=modules)
     ranks = {len(shape) for name, shape in shapes.items() if re.search(r"\.se(_module)?\.fc\d\.weight$", name)}
     if ranks == {4} and not names.as_conv:
         return replace(names, as_conv=r".*\.se\.fc\d")
@@ -69,4 +91,7 @@ def as_spelled(names: Dialect, shapes: Mapping[str, Shape]) -> Dialect:
 
 def told_apart() -> tuple[Dialect, ...]:
     """The dialects that a file is tried in when nobody says which: no two of them have the same names."""
-    return TORCH, *(dialects[0] for dialects in PROJECTS.values())
+    found = [TORCH]
+    for dialects in PROJECTS.values():
+        found += [d for i, d in enumerate(dialects) if all(d != replace(other, name=d.name) for other in dialects[:i])]
+    return tuple(found)
