@@ -102,7 +102,8 @@ class _Walk:
         if isinstance(op, Linear) and isinstance(other, Linear):
             return op.out == other.out and op.bias >= other.bias
         if isinstance(op, Conv) and isinstance(other, Conv):
-            return op == other or (self._may_be_biased(node, found) and op == replace(other, bias=False))
+            kept = found.biased and op == replace(other, bias=True)
+            return op == other or kept or (self._may_be_biased(node, found) and op == replace(other, bias=False))
         if isinstance(op, Pool):
             op = replace(op, after=0)  # what only sizes need that Caffe refuses
         return op == other

@@ -1,16 +1,18 @@
 """Inception-ResNet-v2 (Szegedy et al., https://arxiv.org/abs/1602.07261) as TF-slim has it, plain or with SE blocks."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import count
+from dataclasses import dataclass, replace
+from itertools import count, takewhile
 from typing import ClassVar, Literal
 
 from weights.errors import InputError
 from weights.networks.check import check_fields
-from weights.networks.network import Builder
-from weights.networks.operations import Act, Add, Concat, Conv, Pool, Times
+from weights.networks.guess import FoundBlock, block_at, common, convolutions, se_record, trail
+from weights.networks.network import Builder, Network, Node
+from weights.networks.operations import Act, Add, BatchNorm, Concat, Conv, Pool, Scale, Times
+from weights.networks.recognition import consecutive, excitation
 from weights.networks.se import Excitation, excite
-from weights.networks.spec import Spec, misfit
+from weights.networks.spec import ShapeOf, Spec, misfit
 
 Chain = tuple[tuple[int, int, int], ...]
 """Convolutions one after the other: out channels, height and width of the kernel of each."""
@@ -260,6 +262,61 @@ class InceptionResNetSpec(Spec):
                     x = unit(g, x, block)
         return self.ends
 
+    @classmethod
+    def from_shapes(cls, shape: ShapeOf) -> "InceptionResNetSpec | None":
+        """Stem, modules and units by counting and measuring; strides, paddings and factors as in the published one."""
+        stem = tuple(consecutive(shape, "stem{}.conv", 1))
+        stages = tuple(takewhile(bool, (_stage(shape, number) for number in count(1))))
+        if not stem or not stages:
+            return None
+        fc, end = shape("fc", "linear"), shape("end.conv", "conv")
+        usual = _STEM if len(stem) == len(_STEM) else ()
+        plain = cls(
+            name=cls.family,
+            stem=tuple(
+                replace(usual[i] if usual else StemLayer(out=1, kernel=1, stride=1 + (i == 0)), out=w[0], kernel=w[2])
+                for i, w in enumerate(stem)
+            ),
+            stages=tuple(stage for stage in stages if stage),
+            end=end[0] if end else None,
+            se=None,
+            classes=fc[0] if fc else 0,
+            in_channels=stem[0][1],
+        )
+        units = [b for b in plain.blocks() if isinstance(b, UnitSpec)]
+        found = [(int(b.name[5 : b.name.index(".")]), e) for b in units if (e := excitation(shape, f"{b.name}.se"))]
+        if not found:
+            return plain
+        within = tuple(dict.fromkeys(number for number, _ in found))
+        on_modules = any(shape(f"module{number}.se.fc1", "linear") for number in within)
+        se = se_record([e for _, e in found], "standard", within if len(within) < len(stages) else None)
+        return replace(plain, name=f"se-{cls.family}", se=se, se_on_modules=on_modules)
+
+    @classmethod
+    def from_network(cls, network: Network) -> "InceptionResNetSpec | None":
+        """Modules and units from the joined branches; None where no joined branches are summed."""
+        return guess(network)
+
+
+def _stage(shape: ShapeOf, number: int) -> Stage | None:
+    """The stage of that number, as far as its shapes tell; None where there is none."""
+    units = sum(1 for _ in consecutive(shape, f"stage{number}.{{}}.conv", 0))
+    branches, joined = _chains(shape, f"stage{number}.0"), _chains(shape, f"module{number}")
+    project = shape(f"module{number}.project.conv", "conv")
+    if not units or not branches:
+        return None
+    module = Module(branches=joined, pool="avg" if project else "max", project=project[0] if project else None)
+    scale = _STAGES[min(number, len(_STAGES)) - 1].scale
+    return Stage(module=module if joined else None, units=units, branches=branches, scale=scale)
+
+
+def _chains(shape: ShapeOf, name: str) -> tuple[Chain, ...]:
+    def chain(b: int) -> Chain:
+        found = consecutive(shape, f"{name}.branch{b}.{{}}.conv", 0)
+        return tuple((weight[0], weight[2], weight[3]) for weight in found)
+
+    return tuple(takewhile(bool, map(chain, count())))
+
 
 def conv(g: Builder, x: str, b: ConvSpec) -> str:
     """Convolution, BatchNorm, ReLU; the last has the block's name."""
@@ -278,9 +335,10 @@ def branch(g: Builder, x: str, layers: tuple[ConvSpec, ...]) -> str:
 def module(g: Builder, x: str, m: ModuleSpec) -> str:
     """se(concat(branches(x), project(pool(x))))."""
     branches = [branch(g, x, layers) for layers in m.branches]
-    pad = 1 if m.stride == 1 else 0
-    counted = m.counted or m.pool == "max"
-    y = g(f"{m.name}.pool", Pool(m.pool, 3, m.stride, pad, rounding="down", counted=counted), x)
+    if m.stride == 1:
+        y = g(f"{m.name}.pool", Pool(m.pool, 3, 1, 1, counted=m.counted or m.pool == "max"), x)
+    else:
+        y = g(f"{m.name}.pool", Pool(m.pool, 3, m.stride, rounding="down"), x)
     branches.append(conv(g, y, m.project) if m.project else y)
     if not m.se:
         return g(m.name, Concat(), *branches)
@@ -300,6 +358,153 @@ def unit(g: Builder, x: str, u: UnitSpec) -> str:
         y = excite(g, y, f"{u.name}.se", u.se)
     y = g(f"{u.name}.add" if u.relu else u.name, Add(), y, x)
     return g(u.name, Act("relu"), y) if u.relu else y
+
+
+def guess(network: Network) -> InceptionResNetSpec | None:
+    """The record that a network may have been made from; None where no joined branches are summed."""
+    found = _Walk(network)
+    found.walk()
+    if not any(stage.units for stage in found.stages):
+        return None
+    blocks = [block for stage in found.stages for block in stage.blocks]
+    having = tuple(i for i, stage in enumerate(found.stages, 1) if stage.blocks)
+    within = having if len(having) < len(found.stages) else None
+    return InceptionResNetSpec(
+        name="se-inception-resnet" if blocks else "inception-resnet",
+        stem=tuple(found.stem) or (StemLayer(out=1, kernel=1),),
+        stages=tuple(
+            Stage(
+                module=stage.module,
+                units=max(len(stage.units), 1),
+                branches=stage.units[0].chains if stage.units else (((1, 1, 1),),),
+                scale=next((u.scale for u in stage.units if u.scale is not None and 0 < u.scale < 1), 0.5),
+            )
+            for stage in found.stages
+        ),
+        end=found.end,
+        linear_end=bool(found.stages[-1].units) and found.stages[-1].units[-1].linear,
+        counted=any(isinstance(n.op, Pool) and n.op.what == "avg" and n.op.counted for n in network.nodes),
+        se_after_scaling=any(unit.scaled_first for stage in found.stages for unit in stage.units),
+        se_on_modules=found.on_modules,
+        se=se_record([block.excitation for block in blocks], "standard", within) if blocks else None,
+        **common(network),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _FoundUnit:
+    """A residual unit that was read."""
+
+    chains: tuple[Chain, ...]
+    scale: float | None
+    scaled_first: bool  # before its SE block
+    linear: bool
+
+
+@dataclass(slots=True)
+class _FoundStage:
+    module: Module | None
+    units: list[_FoundUnit]
+    blocks: list[FoundBlock]
+
+
+class _Walk:
+    """From the image to the last pooling, block by block, as far as what is met is a block of this family."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.place = {node.name: i for i, node in enumerate(network.nodes)}
+        self.stem: list[StemLayer] = []
+        self.stages: list[_FoundStage] = []
+        self.end: int | None = None
+        self.on_modules = False
+
+    def walk(self) -> None:
+        x: str | None = "data"
+        while x is not None:
+            x = self._past(x)
+
+    def _past(self, x: str) -> str | None:
+        """The output of the block that reads a value; None where there is none."""
+        readers = self.network.readers[x]
+        if not readers:
+            return None
+        if len(readers) == 1 and isinstance(readers[0].op, Conv | Pool):
+            return self._single(readers[0])
+        add = next((node for node in readers if isinstance(node.op, Add)), None)
+        if add:
+            return self._unit(x, add)
+        at = self.place[readers[0].name]
+        concat = next((node for node in self.network.nodes[at:] if isinstance(node.op, Concat)), None)
+        return self._module(x, concat) if concat and len(readers) > 1 else None
+
+    def _single(self, node: Node) -> str:
+        match node.op:
+            case Conv() as op if self.stages:
+                self.end = op.out
+            case Conv() as op:
+                pads = op.pad not in (0, (0, 0))
+                self.stem.append(StemLayer(out=op.out, kernel=max(op.window) | 1, stride=op.stride, padded=pads))
+                if max(op.window) == 1:  # there is nothing to pad
+                    self.stem[-1] = replace(self.stem[-1], padded=True)
+            case _ if self.stem:
+                self.stem[-1] = replace(self.stem[-1], pooled=True)
+            case _:
+                pass
+        name = node.name
+        while len(after := self.network.readers[name]) == 1 and isinstance(after[0].op, BatchNorm | Act):
+            name = after[0].name
+        return name
+
+    def _unit(self, x: str, add: Node) -> str | None:
+        branch = next((name for name in add.inputs if name != x), x)
+        after = trail(self.network, branch, lambda node: isinstance(node.op, Concat) or node.name == x)
+        concat = self.network.by_name.get(after[0].inputs[0]) if after else None
+        if concat is None or not isinstance(concat.op, Concat):
+            return None
+        times = next((i for i, node in enumerate(after) if isinstance(node.op, Times)), None)
+        scales = [i for i, node in enumerate(after) if isinstance(node.op, Scale)]
+        factor = after[times].op if times is not None else None
+        relu = next((node for node in self.network.readers[add.name] if isinstance(node.op, Act)), None)
+        chains = tuple(self._chain(x, name) for name in concat.inputs)
+        unit = _FoundUnit(
+            chains=chains,
+            scale=factor.factor if isinstance(factor, Times) else None,
+            scaled_first=times is not None and bool(scales) and times < scales[0],
+            linear=relu is None,
+        )
+        stage = self.stages[-1] if self.stages else None
+        if stage is None or (stage.units and stage.units[0].chains != chains):
+            stage = _FoundStage(None, [], [])
+            self.stages.append(stage)
+        stage.units.append(unit)
+        if scales and (block := block_at(self.network, after[scales[0]])):
+            stage.blocks.append(block)
+        return relu.name if relu else add.name
+
+    def _module(self, x: str, concat: Node) -> str:
+        chains: list[Chain] = []
+        pool, project = "max", None
+        for name in concat.inputs:
+            nodes = trail(self.network, name, lambda node: node.name == x)
+            pools = [node.op for node in nodes if isinstance(node.op, Pool)]
+            if pools:
+                pool, project = pools[0].what, next((conv.out for conv in convolutions(nodes)), None)
+            else:
+                chains.append(self._chain(x, name))
+        pool = "max" if project is None else pool
+        module = Module(branches=tuple(chains) or (((1, 1, 1),),), pool=pool, project=project)
+        self.stages.append(_FoundStage(module, [], []))
+        scale = next((node for node in self.network.readers[concat.name] if isinstance(node.op, Scale)), None)
+        if scale and block_at(self.network, scale):
+            self.on_modules = True
+            return scale.name
+        return concat.name
+
+    def _chain(self, x: str, name: str) -> Chain:
+        nodes = trail(self.network, name, lambda node: node.name == x)
+        found = tuple((conv.out, conv.window[0] | 1, conv.window[-1] | 1) for conv in convolutions(nodes))
+        return found or ((1, 1, 1),)
 
 
 _STEM = (
