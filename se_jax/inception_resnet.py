@@ -1,4 +1,4 @@
-"""Inception-ResNet-v2, with SE blocks or plain, in Flax. Compare se_torch/inception_resnet.py and its se_tf mirror."""
+"""Inception-ResNet-v2, with SE blocks or plain, in Flax. Compare inception_resnet.py of se_torch and se_tf."""
 
 from flax import nnx
 from jax import Array

@@ -227,7 +227,7 @@ class Identity(nnx.Module):
 
 
 class Flatten(nnx.Module):
-    """(N, H, W, C) to (N, C H W), in the order of PyTorch and Caffe, so that all frameworks share the matrix after it."""
+    """(N, H, W, C) to (N, C H W), in the order of PyTorch and Caffe: all frameworks share the matrix after it."""
 
     def __call__(self, x: Array) -> Array:
         return x.transpose(0, 3, 1, 2).reshape(len(x), -1)

@@ -1,4 +1,4 @@
-"""Inception-ResNet-v2, with SE blocks or plain, in Keras. Compare se_torch/inception_resnet.py and its se_jax mirror."""
+"""Inception-ResNet-v2, with SE blocks or plain, in Keras. Compare inception_resnet.py of se_torch and se_jax."""
 
 from typing import Any
 

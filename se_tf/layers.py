@@ -223,7 +223,7 @@ class AvgPool(layers.Layer):
 
 @keras.saving.register_keras_serializable("senet")
 class Flatten(layers.Layer):
-    """(N, H, W, C) to (N, C H W), in the order of PyTorch and Caffe, so that all frameworks share the matrix after it."""
+    """(N, H, W, C) to (N, C H W), in the order of PyTorch and Caffe: all frameworks share the matrix after it."""
 
     def call(self, x: Any) -> Any:
         return ops.reshape(ops.transpose(x, (0, 3, 1, 2)), (-1, prod(x.shape[1:])))

@@ -1,4 +1,4 @@
-"""Inception-ResNet-v2, with SE blocks or plain, in PyTorch. Compare se_jax/inception_resnet.py and its se_tf mirror."""
+"""Inception-ResNet-v2, with SE blocks or plain, in PyTorch. Compare inception_resnet.py of se_jax and se_tf."""
 
 import torch
 from torch import Tensor, nn

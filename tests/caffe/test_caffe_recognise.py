@@ -190,7 +190,8 @@ def test_a_network_without_classifier_has_no_classes(tmp_path):
 # --- networks by name
 
 
-@pytest.mark.parametrize("model", MODELS)
+# Caffe has no average pooling that leaves out its padding, which Inception-ResNet-v2 has.
+@pytest.mark.parametrize("model", [name for name in MODELS if "inception-resnet" not in name])
 def test_published_networks_keep_their_names_whatever_the_net_is_called(model):
     found = tuple(as_written(definition.layer for definition in layers(MODELS[model])))
     assert recognise(Net("anything", found)).network.spec == MODELS[model]

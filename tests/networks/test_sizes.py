@@ -12,7 +12,11 @@ from conformance.adapters import adapter
 from weights import MODELS, InputError, shapes
 
 # Inception networks have two poolings without padding in a row.
-SMALLEST = {name: 7 if "inception" in name else 3 for name in cases.TINY | MODELS}
+FAMILIES = ("resnet", "inception")
+SMALLEST = {
+    **{n: 7 if "inception" in n else 3 for n, spec in (cases.TINY | MODELS).items() if spec.family in FAMILIES},
+    **dict.fromkeys(("se-inception-resnet-v2", "inception-resnet-v2"), 75),
+}
 
 
 @pytest.mark.parametrize("framework", ["torch", "jax", "tf"])

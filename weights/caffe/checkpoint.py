@@ -143,8 +143,8 @@ def write(path: Path, of: Network | Spec, params: Mapping[str, np.ndarray]) -> N
     a comment of the .prototxt says that any size of the input fits.
 
     What no Caffe file can state, preprocessing and label order, stands in comments of the .prototxt. So does an eps,
-    a dropout or a factor that Caffe's floats do not hold: the file gets the nearest float, one ``InputWarning`` names both
-    numbers, and the record that is read back has the float's value.
+    a dropout or a factor that Caffe's floats do not hold: the file gets the nearest float, one ``InputWarning`` names
+    both numbers, and the record that is read back has the float's value.
 
     Raises:
         InputError: parameters that do not fit the network, no numbers, or a place that cannot be written.

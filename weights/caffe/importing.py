@@ -24,7 +24,7 @@ class Found:
         inputs: names of others, or "data".
         layers: the layers that it was made from; several operations can come from one layer (Axpy).
         expected, found: how the layer's settings differ from the operation; empty where they do not.
-        biased: of a convolution, whether it has a bias which the BatchNorm after it may take in: the operation has none.
+        biased: of a convolution, whether it has a bias that the BatchNorm after it may take in; the operation has none.
     """
 
     name: str

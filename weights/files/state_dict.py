@@ -28,8 +28,8 @@ EXPECTED: Mapping[str, Preprocessing] = {
         channels="rgb", range=1, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), resize=333, crop=299
     )
 }
-"""What other projects' networks of a family expect, where that is not ``IMAGENET``. timm's share of the centre is 0.8975
-of the short side here."""
+"""What other projects' networks of a family expect, where that is not ``IMAGENET``. timm's crop is 0.8975 of the short
+side here."""
 
 
 class Identified(NamedTuple):

@@ -32,11 +32,13 @@ def shapes(of: Network | Spec, height: int | None = None, width: int | None = No
     The smallest image is 3x3, for Inception networks 7x7. By default the size is ``usual_size``.
 
     Raises:
-        InputError: the image is too small, or its size is not the one of the network, or does not fit (an Inception module of stride 2 with average
-            pooling meets an odd size: convolution and pooling round differently).
+        InputError: the image is too small, or its size is not the one that the network takes, or does not fit (an
+            Inception module of stride 2 with average pooling meets an odd size: convolution and pooling round
+            differently).
     """
     network = as_network(of)
-    height, width = height or usual_size(network)[0], width or usual_size(network)[1]
+    usual = usual_size(network)
+    height, width = usual[0] if height is None else height, usual[1] if width is None else width
     check_size(network, height, width)
     sizes: dict[str, Shape] = {"data": (network.in_channels, height, width)}
     for node in network.nodes:

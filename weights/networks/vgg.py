@@ -10,7 +10,7 @@ from weights.networks.guess import block_at, common, se_record
 from weights.networks.network import Builder, Network
 from weights.networks.operations import Act, BatchNorm, Conv, Dropout, Flatten, Linear, Pool, Scale
 from weights.networks.recognition import consecutive, excitation
-from weights.networks.se import SE, Excitation, excite
+from weights.networks.se import Excitation, excite
 from weights.networks.spec import ShapeOf, Spec, misfit
 
 
@@ -104,7 +104,7 @@ class VGGSpec(Spec):
                 channels = out
 
     def body(self, g: Builder) -> tuple[str, ...]:
-        """Stages and poolings; the feature maps are the last ones before each pooling, from stride 4 on, and the last."""
+        """Stages and poolings; the feature maps are those before each pooling, from stride 4 on, and the last."""
         x, ends = "data", []
         for i, stage in enumerate(self.stages, 1):
             for block in stage:
