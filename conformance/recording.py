@@ -107,7 +107,7 @@ def _with_the_reference(source: Checkpoint, asked: Asked, progress: Progress) ->
     conditions = Conditions(isolated=asked.isolated, progress=progress)
     expected = params.info.preprocessing or CAFFE
     if source.photo is None:
-        x = cases.image(SEED, 1, *(source.size or (expected.crop, expected.crop)), spec.in_channels)
+        x = cases.image(SEED, 1, *(source.size or spec.only_size or (expected.crop, expected.crop)), spec.in_channels)
         seen = Input(what=f"noise of seed {SEED}", shape=x.shape)
     else:
         takes_photographs(spec, source.photo)

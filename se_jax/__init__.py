@@ -20,12 +20,14 @@ except KeyError:
 
 from se_jax.excitations import gates
 from se_jax.inception import Inception
+from se_jax.inception_resnet import InceptionResNet
 from se_jax.mobile import Mobile
 from se_jax.models import (
     bn_inception,
     build,
     efficientnet_b0,
     efficientnet_b0_plain,
+    inception_resnet_v2,
     mobilenet_v1,
     mobilenet_v2,
     mobilenet_v3_large,
@@ -49,6 +51,7 @@ from se_jax.models import (
     resnext101,
     resnext101_torchvision,
     se_bn_inception,
+    se_inception_resnet_v2,
     se_mobilenet_v1,
     se_resnet18,
     se_resnet18_legacy,
@@ -72,6 +75,7 @@ from se_jax.models import (
     se_resnext101_torchvision,
     se_shake_even29_2x4x64d_cifar100,
     se_shake_shake26_2x96d_cifar10,
+    se_vgg16_bn,
     se_wrn16_8_cifar10,
     se_wrn16_8_cifar100,
     senet154,
@@ -82,6 +86,8 @@ from se_jax.models import (
     tf_mobilenet_v2,
     tf_mobilenet_v3_large,
     tf_mobilenet_v3_small,
+    vgg16,
+    vgg16_bn,
     wrn16_8_cifar10,
     wrn16_8_cifar100,
 )
@@ -91,9 +97,12 @@ from se_jax.resnet import ResNet
 from se_jax.running_statistics import set_statistics_rule
 from se_jax.se_block import SEBlock
 from se_jax.shake import Shake
+from se_jax.vgg import VGG
 
 __all__ = [
+    "VGG",
     "Inception",
+    "InceptionResNet",
     "Mobile",
     "PreAct",
     "ResNet",
@@ -107,6 +116,7 @@ __all__ = [
     "efficientnet_b0_plain",
     "from_pretrained",
     "gates",
+    "inception_resnet_v2",
     "load",
     "mobilenet_v1",
     "mobilenet_v2",
@@ -133,6 +143,7 @@ __all__ = [
     "restore",
     "save",
     "se_bn_inception",
+    "se_inception_resnet_v2",
     "se_mobilenet_v1",
     "se_resnet18",
     "se_resnet18_legacy",
@@ -156,6 +167,7 @@ __all__ = [
     "se_resnext101_torchvision",
     "se_shake_even29_2x4x64d_cifar100",
     "se_shake_shake26_2x96d_cifar10",
+    "se_vgg16_bn",
     "se_wrn16_8_cifar10",
     "se_wrn16_8_cifar100",
     "senet154",
@@ -167,6 +179,8 @@ __all__ = [
     "tf_mobilenet_v2",
     "tf_mobilenet_v3_large",
     "tf_mobilenet_v3_small",
+    "vgg16",
+    "vgg16_bn",
     "wrn16_8_cifar10",
     "wrn16_8_cifar100",
 ]

@@ -227,6 +227,23 @@ class Identity(nnx.Module):
         return x
 
 
+class Flatten(nnx.Module):
+    """(N, H, W, C) to (N, C H W), in the order of PyTorch and Caffe: all frameworks share the matrix after it."""
+
+    def __call__(self, x: Array) -> Array:
+        return x.transpose(0, 3, 1, 2).reshape(len(x), -1)
+
+
+class Times(nnx.Module):
+    """The input times a constant."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def __call__(self, x: Array) -> Array:
+        return self.factor * x
+
+
 class Concat(nnx.Module):
     """Joins maps along their channels."""
 

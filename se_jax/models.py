@@ -8,12 +8,14 @@ import jax
 from flax import nnx
 
 from se_jax.inception import Inception
+from se_jax.inception_resnet import InceptionResNet
 from se_jax.mobile import Mobile
 from se_jax.network import Network
 from se_jax.preact import PreAct
 from se_jax.resnet import ResNet
 from se_jax.shake import Shake
-from weights import InceptionSpec, InputError, MobileSpec, ResNetSpec, Spec
+from se_jax.vgg import VGG
+from weights import InceptionResNetSpec, InceptionSpec, InputError, MobileSpec, ResNetSpec, Spec, VGGSpec
 from weights.networks.models import MODELS, as_spec, find
 from weights.networks.preact import PreActSpec
 from weights.networks.shake import ShakeSpec
@@ -26,6 +28,8 @@ DTYPES = ("float64", "float32", "bfloat16", "float16")
 NETWORKS: dict[str, Callable[..., Network]] = {
     ResNetSpec.family: ResNet,
     InceptionSpec.family: Inception,
+    InceptionResNetSpec.family: InceptionResNet,
+    VGGSpec.family: VGG,
     ShakeSpec.family: Shake,
     PreActSpec.family: PreAct,
     MobileSpec.family: Mobile,
@@ -156,3 +160,10 @@ tf_mobilenet_v2 = _constructor(Mobile, "tf-mobilenet-v2", "MobileNet V2 as Tenso
 tf_mobilenet_v3_large = _constructor(Mobile, "tf-mobilenet-v3-large", "MobileNet V3 Large as TensorFlow pads it")
 tf_mobilenet_v3_small = _constructor(Mobile, "tf-mobilenet-v3-small", "MobileNet V3 Small as TensorFlow pads it")
 tf_efficientnet_b0 = _constructor(Mobile, "tf-efficientnet-b0", "EfficientNet-B0 as TensorFlow pads it")
+se_vgg16_bn = _constructor(VGG, "se-vgg-16-bn", "VGG-16 with BatchNorm and SE blocks")
+vgg16_bn = _constructor(VGG, "vgg-16-bn", "VGG-16 with BatchNorm")
+vgg16 = _constructor(VGG, "vgg-16", "VGG-16 as published, without BatchNorm")
+se_inception_resnet_v2 = _constructor(InceptionResNet, "se-inception-resnet-v2", "SE-Inception-ResNet-v2")
+inception_resnet_v2 = _constructor(
+    InceptionResNet, "inception-resnet-v2", "SE-Inception-ResNet-v2 without its SE blocks"
+)

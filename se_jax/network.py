@@ -73,7 +73,7 @@ def _layers(model: nnx.Module) -> dict[str, str]:
     }
 
 
-_SETTINGS = ("kernel_size", "strides", "padding", "feature_group_count", "stride", "pad", "after", "position")
+_SETTINGS = ("kernel_size", "strides", "padding", "feature_group_count", "stride", "pad", "after", "position", "factor")
 """Attributes of layers that say what they compute."""
 
 

@@ -22,12 +22,14 @@ except KeyError:
 
 from se_tf.excitations import gates
 from se_tf.inception import Inception
+from se_tf.inception_resnet import InceptionResNet
 from se_tf.mobile import Mobile
 from se_tf.models import (
     bn_inception,
     build,
     efficientnet_b0,
     efficientnet_b0_plain,
+    inception_resnet_v2,
     mobilenet_v1,
     mobilenet_v2,
     mobilenet_v3_large,
@@ -51,6 +53,7 @@ from se_tf.models import (
     resnext101,
     resnext101_torchvision,
     se_bn_inception,
+    se_inception_resnet_v2,
     se_mobilenet_v1,
     se_resnet18,
     se_resnet18_legacy,
@@ -74,6 +77,7 @@ from se_tf.models import (
     se_resnext101_torchvision,
     se_shake_even29_2x4x64d_cifar100,
     se_shake_shake26_2x96d_cifar10,
+    se_vgg16_bn,
     se_wrn16_8_cifar10,
     se_wrn16_8_cifar100,
     senet154,
@@ -84,6 +88,8 @@ from se_tf.models import (
     tf_mobilenet_v2,
     tf_mobilenet_v3_large,
     tf_mobilenet_v3_small,
+    vgg16,
+    vgg16_bn,
     wrn16_8_cifar10,
     wrn16_8_cifar100,
 )
@@ -93,9 +99,12 @@ from se_tf.resnet import ResNet
 from se_tf.running_statistics import set_statistics_rule
 from se_tf.se_block import SEBlock
 from se_tf.shake import Shake
+from se_tf.vgg import VGG
 
 __all__ = [
+    "VGG",
     "Inception",
+    "InceptionResNet",
     "Mobile",
     "PreAct",
     "ResNet",
@@ -109,6 +118,7 @@ __all__ = [
     "efficientnet_b0_plain",
     "from_pretrained",
     "gates",
+    "inception_resnet_v2",
     "load",
     "mobilenet_v1",
     "mobilenet_v2",
@@ -135,6 +145,7 @@ __all__ = [
     "restore",
     "save",
     "se_bn_inception",
+    "se_inception_resnet_v2",
     "se_mobilenet_v1",
     "se_resnet18",
     "se_resnet18_legacy",
@@ -158,6 +169,7 @@ __all__ = [
     "se_resnext101_torchvision",
     "se_shake_even29_2x4x64d_cifar100",
     "se_shake_shake26_2x96d_cifar10",
+    "se_vgg16_bn",
     "se_wrn16_8_cifar10",
     "se_wrn16_8_cifar100",
     "senet154",
@@ -169,6 +181,8 @@ __all__ = [
     "tf_mobilenet_v2",
     "tf_mobilenet_v3_large",
     "tf_mobilenet_v3_small",
+    "vgg16",
+    "vgg16_bn",
     "wrn16_8_cifar10",
     "wrn16_8_cifar100",
 ]

@@ -293,3 +293,26 @@ class Mix(layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "rule": self.rule, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable("senet")
+class Flatten(layers.Layer):
+    """(N, H, W, C) to (N, C H W), in the order of PyTorch and Caffe: all frameworks share the matrix after it."""
+
+    def call(self, x: Any) -> Any:
+        return ops.reshape(ops.transpose(x, (0, 3, 1, 2)), (-1, prod(x.shape[1:])))
+
+
+@keras.saving.register_keras_serializable("senet")
+class Times(layers.Layer):
+    """The input times a constant."""
+
+    def __init__(self, factor: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def call(self, x: Any) -> Any:
+        return self.factor * x
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "factor": self.factor}

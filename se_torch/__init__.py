@@ -19,12 +19,14 @@ except KeyError:
 
 from se_torch.excitations import gates
 from se_torch.inception import Inception
+from se_torch.inception_resnet import InceptionResNet
 from se_torch.mobile import Mobile
 from se_torch.models import (
     bn_inception,
     build,
     efficientnet_b0,
     efficientnet_b0_plain,
+    inception_resnet_v2,
     mobilenet_v1,
     mobilenet_v2,
     mobilenet_v3_large,
@@ -48,6 +50,7 @@ from se_torch.models import (
     resnext101,
     resnext101_torchvision,
     se_bn_inception,
+    se_inception_resnet_v2,
     se_mobilenet_v1,
     se_resnet18,
     se_resnet18_legacy,
@@ -71,6 +74,7 @@ from se_torch.models import (
     se_resnext101_torchvision,
     se_shake_even29_2x4x64d_cifar100,
     se_shake_shake26_2x96d_cifar10,
+    se_vgg16_bn,
     se_wrn16_8_cifar10,
     se_wrn16_8_cifar100,
     senet154,
@@ -81,6 +85,8 @@ from se_torch.models import (
     tf_mobilenet_v2,
     tf_mobilenet_v3_large,
     tf_mobilenet_v3_small,
+    vgg16,
+    vgg16_bn,
     wrn16_8_cifar10,
     wrn16_8_cifar100,
 )
@@ -90,9 +96,12 @@ from se_torch.resnet import ResNet
 from se_torch.running_statistics import set_statistics_rule
 from se_torch.se_block import SEBlock
 from se_torch.shake import Shake
+from se_torch.vgg import VGG
 
 __all__ = [
+    "VGG",
     "Inception",
+    "InceptionResNet",
     "Mobile",
     "PreAct",
     "ResNet",
@@ -106,6 +115,7 @@ __all__ = [
     "efficientnet_b0_plain",
     "from_pretrained",
     "gates",
+    "inception_resnet_v2",
     "load",
     "mobilenet_v1",
     "mobilenet_v2",
@@ -132,6 +142,7 @@ __all__ = [
     "restore",
     "save",
     "se_bn_inception",
+    "se_inception_resnet_v2",
     "se_mobilenet_v1",
     "se_resnet18",
     "se_resnet18_legacy",
@@ -155,6 +166,7 @@ __all__ = [
     "se_resnext101_torchvision",
     "se_shake_even29_2x4x64d_cifar100",
     "se_shake_shake26_2x96d_cifar10",
+    "se_vgg16_bn",
     "se_wrn16_8_cifar10",
     "se_wrn16_8_cifar100",
     "senet154",
@@ -166,6 +178,8 @@ __all__ = [
     "tf_mobilenet_v2",
     "tf_mobilenet_v3_large",
     "tf_mobilenet_v3_small",
+    "vgg16",
+    "vgg16_bn",
     "wrn16_8_cifar10",
     "wrn16_8_cifar100",
 ]

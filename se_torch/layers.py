@@ -157,6 +157,27 @@ class GlobalMaxPool(nn.Module):
         return nn.functional.adaptive_max_pool2d(x, 1).flatten(1)
 
 
+class Flatten(nn.Module):
+    """(N, C, H, W) to (N, C H W), in this order."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(1)
+
+
+class Times(nn.Module):
+    """The input times a constant."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.factor * x
+
+    def extra_repr(self) -> str:
+        return f"{self.factor}"
+
+
 class Concat(nn.Module):
     """Joins maps along their channels."""
 

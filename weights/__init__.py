@@ -4,6 +4,7 @@ from weights.errors import InputError
 from weights.files import read, write
 from weights.networks.cost import Cost, cost
 from weights.networks.inception import InceptionSpec
+from weights.networks.inception_resnet import InceptionResNetSpec
 from weights.networks.mobile import MobileSpec
 from weights.networks.models import FAMILIES, MODELS
 from weights.networks.network import Network, Node, feature_nodes, graph
@@ -14,6 +15,7 @@ from weights.networks.se import SE
 from weights.networks.shake import ShakeSpec
 from weights.networks.sizes import shapes
 from weights.networks.spec import EPS, Spec
+from weights.networks.vgg import VGGSpec
 from weights.params import CAFFE, Checkpoint, Info, Params, Preprocessing
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "SE",
     "Checkpoint",
     "Cost",
+    "InceptionResNetSpec",
     "InceptionSpec",
     "Info",
     "InputError",
@@ -37,6 +40,7 @@ __all__ = [
     "ResNetSpec",
     "ShakeSpec",
     "Spec",
+    "VGGSpec",
     "cost",
     "feature_nodes",
     "graph",

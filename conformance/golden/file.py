@@ -98,7 +98,7 @@ def freeze(
         spec, params = read_checkpoint(source, **options)
         what, drawn = f"{params.info.source or Path(source).name}, sha256 {params.info.sha256 or 'not known'}", None
     crop = (params.info.preprocessing or CAFFE).crop
-    x = cases.image(seed + 1, batch, *(size or (crop, crop)), spec.in_channels)
+    x = cases.image(seed + 1, batch, *(size or spec.only_size or (crop, crop)), spec.in_channels)
     taps = run("numpy", spec, params, x)
     output = list(taps.values())[-1]
     cotangent = cases.top_diff(seed + 2, batch, output.shape[1])

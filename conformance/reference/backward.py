@@ -28,6 +28,7 @@ from weights.networks.operations import (
     Shuffle,
     Times,
 )
+from weights.networks.sizes import check_size
 from weights.networks.spec import Spec
 
 
@@ -50,6 +51,7 @@ def gradients(
     Returns:
         In the order in which they come about: the last node's first, "data" last; canonical layouts.
     """
+    check_size(of, *x.shape[2:])
     nodes = as_network(of).nodes
     values = {"data": x, **reference.execute(nodes, params, x, training=training)}
     flow = {nodes[-1].name: cotangent.astype(x.dtype)}  # the gradient of each node's output

@@ -27,6 +27,7 @@ from weights.networks.operations import (
     Shuffle,
     Times,
 )
+from weights.networks.sizes import check_size
 from weights.networks.spec import Spec
 
 
@@ -40,7 +41,9 @@ def run(
         x: (N, 3, H, W); its dtype is that of the whole computation.
         training: BatchNorm takes the statistics of the batch. Nothing is dropped out.
     """
-    return execute(as_network(of).nodes, params, x, training=training)
+    network = as_network(of)
+    check_size(network, *x.shape[2:])
+    return execute(network.nodes, params, x, training=training)
 
 
 def execute(

@@ -55,6 +55,10 @@ def digest(name: str, found) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+RELEASED = [name for name, spec in MODELS.items() if spec.family in ("resnet", "inception")]
+"""The released networks and their plain counterparts, whose layers have published names."""
+
+
 def emitted(model: str):
     return [definition.layer for definition in layers(MODELS[model])]
 

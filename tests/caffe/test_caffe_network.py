@@ -214,8 +214,8 @@ REFUSED: dict[str, tuple[Callable[[str], str], str]] = {
         r"layer 'p1' .* at least stride and pad together, found kernel 2, stride 2, pad 1",
     ),
     "weighted sum": (
-        replaced('top: "sum"', 'top: "sum" eltwise_param { coeff: 1 coeff: 0.5 }'),
-        r"layer 'sum' .* without coefficients, found coeff \[1.0, 0.5\]",
+        replaced('top: "sum"', 'top: "sum" eltwise_param { coeff: 0.5 }'),
+        r"layer 'sum' .* without coefficients, found coeff \[0.5\]",
     ),
     "product of pooled features": (
         replaced(

@@ -52,7 +52,7 @@ class Peer:
     def params(self) -> Params:
         """The seeded weights, float64 with the digits of float32."""
         seed, gain = int(self.golden["weights_seed"]), float(self.golden["gain"])
-        depthwise = {p.name for p in schema(self.spec) if p.kind == "conv" and p.shape[1] == 1}
+        depthwise = {p.name for p in schema(self.spec) if p.kind == "conv" and p.shape[1:2] == (1,)}
         found = Params()
         for p in schema(self.spec):
             if not self.owns(p):

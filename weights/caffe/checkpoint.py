@@ -137,14 +137,14 @@ def write(path: Path, of: Network | Spec, params: Mapping[str, np.ndarray]) -> N
     A float net where all learned parameters are float32 or narrower, a double net otherwise. Statistics get the
     factor they came with (1 where none is known); those that float32 does not hold exactly are written as doubles,
     which Caffe reads as well. The input has the size of the preprocessing's crop; where that is not known, the size
-    that the source stated, or 224.
+    that the source stated, or 224; that of the network, where it takes no other.
 
     The last pooling is stated as the source stated it, otherwise as ``layers.usual_pooling`` says; where it is global,
     a comment of the .prototxt says that any size of the input fits.
 
-    What no Caffe file can state, preprocessing and label order, stands in comments of the .prototxt. So does an eps
-    or a dropout that Caffe's floats do not hold: the file gets the nearest float, one ``InputWarning`` names both
-    numbers, and the record that is read back has the float's value.
+    What no Caffe file can state, preprocessing and label order, stands in comments of the .prototxt. So does an eps,
+    a dropout or a factor that Caffe's floats do not hold: the file gets the nearest float, one ``InputWarning`` names
+    both numbers, and the record that is read back has the float's value.
 
     Raises:
         InputError: parameters that do not fit the network, no numbers, or a place that cannot be written.
@@ -155,7 +155,7 @@ def write(path: Path, of: Network | Spec, params: Mapping[str, np.ndarray]) -> N
     check(network, params, str(path))
     info = _with_rounded_settings(path, network, info_of(params))
     crop = (info.preprocessing or CAFFE).crop
-    size = (not info.preprocessing and info.input_size) or (crop, crop)
+    size = network.size or (not info.preprocessing and info.input_size) or (crop, crop)
     definitions = layers(network, size, info.last_pooling)
     held = blobs(network, params, info)
     net = Net(

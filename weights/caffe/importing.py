@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from weights.caffe.net import Layer, Net
-from weights.caffe.settings import TYPES, Reading, param, read_layer, reshaped
+from weights.caffe.settings import TYPES, Reading, coefficients, param, read_layer, reshaped
 from weights.caffe.steps import Step, steps_of
 from weights.errors import InputError
 from weights.networks.network import Network, Node
@@ -37,6 +37,7 @@ class Found:
         inputs: names of others, or "data".
         layers: the layers that it was made from; several operations can come from one layer (Axpy).
         expected, found: how the layer's settings differ from the operation; empty where they do not.
+        biased: of a convolution, whether it has a bias that the BatchNorm after it may take in; the operation has none.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Found:
     layers: tuple[Layer, ...]
     expected: str = ""
     found: str = ""
+    biased: bool = False
 
     @property
     def layer(self) -> Layer:
@@ -81,16 +83,23 @@ class Imported:
                 found[name].append(node)
         return found
 
-    def outline(self) -> Network:
-        """What a family guesses from: every layer as the nearest operation, without the layers that are none."""
+    def outline(self, biases: bool = True) -> Network:
+        """What a family guesses from: every layer as the nearest operation, without the layers that are none.
+
+        Args:
+            biases: whether convolutions keep the biases that a BatchNorm after them may take in.
+        """
         made = {"data": "data"}
         nodes = []
         for node in self.nodes.values():
             inputs = tuple(made[name] for name in node.inputs)
             made[node.name] = node.name if node.op else inputs[0]
             if node.op:
-                nodes.append(Node(node.name, node.op, inputs, node.name))
-        return Network(self.title, tuple(nodes), in_channels=self.sizes["data"][0])
+                op = replace(node.op, bias=True) if biases and node.biased and isinstance(node.op, Conv) else node.op
+                nodes.append(Node(node.name, op, inputs, node.name))
+        channels, *size = self.sizes["data"]
+        bound = any(isinstance(node.op, Flatten) for node in nodes)
+        return Network(self.title, tuple(nodes), in_channels=channels, size=(size[0], size[1]) if bound else None)
 
     def network(self) -> Network:
         """The operations as a network without a record.
@@ -112,7 +121,7 @@ class Imported:
         unread = [node for node in self.nodes.values() if not self.readers[node.name]]
         if len(unread) > 1:
             raise self._unknown(unread[0].layer, "one output of the network", f"also {unread[1].layer.name!r}")
-        return self.outline()
+        return self.outline(biases=False)
 
     def _unknown(self, layer: Layer, expected: str, found: str) -> InputError:
         return InputError(
@@ -198,6 +207,8 @@ class _Import:
         else:
             if layer.type == "InnerProduct" and len(self.sizes[names[0]]) > 1:
                 names = (self._node(f"{layer.name}.flatten", Reading(Flatten()), names[:1], (layer,)), *names[1:])
+            if layer.type == "Eltwise":
+                names = self._weighted(layer, names)
             reading = read_layer(layer, tuple(self.sizes[n] for n in names), tuple(self.axes[v] for v in values))
             if layer.type == "Axpy" and len(names) == 3:
                 scaled = self._node(f"{layer.name}.scale", Reading(Scale()), (names[1], names[0]), (layer,))
@@ -206,6 +217,14 @@ class _Import:
                 self._absorb(values[0], names[0])
                 reading = replace(reading, op=BatchNorm(self.eps)) if layer.type == "Scale" else reading
             self._add(step, reading, names)
+
+    def _weighted(self, layer: Layer, names: tuple[str, ...]) -> tuple[str, ...]:
+        """The inputs of a sum, each times its coefficient where that is not 1."""
+        factors = coefficients(layer)
+        return tuple(
+            name if factor == 1 else self._node(f"{layer.name}.times", Reading(Times(factor)), (name,), (layer,))
+            for name, factor in zip(names, factors or (1.0,) * len(names), strict=True)
+        )
 
     def _is_bare_norm(self, value: int) -> bool:
         """Whether the value is made by a BatchNorm layer whose one reader is the Scale at hand."""
@@ -220,7 +239,7 @@ class _Import:
         """The bias of a convolution that only a BatchNorm reads is a part of that."""
         node = self.nodes.get(name)
         if node and isinstance(node.op, Conv) and self.reads[value] == 1:
-            self.nodes[name] = replace(node, op=replace(node.op, bias=False))
+            self.nodes[name] = replace(node, op=replace(node.op, bias=False), biased=node.op.bias)
 
     def _composed(self, step: Step, names: tuple[str, ...]) -> tuple[Act, str, tuple[Layer, ...]] | None:
         """An activation that is a product: the activation, what it is of, and its layers."""
@@ -273,9 +292,15 @@ class _Import:
     def _moves(self, step: Step, name: str, of_size: str) -> bool:
         """Whether a Crop takes from a 1x1 convolution padded by 1 what the convolution makes of the map moved by 1."""
         p, node, value = param(step.layer, "crop_param"), self.nodes.get(name), step.inputs[0]
-        if node is None or node.op != Conv(self.sizes[name][0], 1, _stride(node.op), 1) or value is None:
+        op = node.op if node else None
+        if (
+            node is None
+            or value is None
+            or not isinstance(op, Conv)
+            or op != Conv(self.sizes[name][0], 1, op.stride, 1)
+        ):
             return False
-        size = replace(node.op, pad=0).shape(self.sizes[node.inputs[0]])[1:]
+        size = replace(op, pad=0).shape(self.sizes[node.inputs[0]])[1:]
         at_start = p["axis"] == 2 and set(p.get("offset", [])) <= {0}
         return at_start and self.reads[value] == 1 and self.sizes[of_size][1:] == size
 
@@ -313,10 +338,6 @@ class _Import:
             return op.shape(*given) if op else given[0]
         except ValueError:  # whose fault it is, the comparison with a family's network finds out
             return given[0]
-
-
-def _stride(op: Op | None) -> int:
-    return op.stride if isinstance(op, Conv) else 1
 
 
 _HARD_SIGMOID = (

@@ -33,7 +33,7 @@ from weights.networks.operations import (
     Shuffle,
     Times,
 )
-from weights.networks.sizes import shapes
+from weights.networks.sizes import shapes, usual_size
 from weights.networks.spec import EPS, Spec
 from weights.params import LastPooling
 
@@ -47,13 +47,13 @@ class Definition(NamedTuple):
 
 
 def layers(
-    of: Network | Spec, size: tuple[int, int] = (224, 224), last_pooling: LastPooling | None = None
+    of: Network | Spec, size: tuple[int, int] | None = None, last_pooling: LastPooling | None = None
 ) -> tuple[Definition, ...]:
     """A network as Caffe layers: deploy form, without Split layers and without blobs.
 
     Args:
         of: the network; one without a record has layers of the names of its nodes.
-        size: height and width of the input.
+        size: height and width of the input; by default 224x224, or the one size that the network takes.
         last_pooling: how the last pooling is stated; None: as usual for the network. The published window has 7x7
             values, so where it does not cover the map of this size the pooling is global whatever was asked for.
 
@@ -66,7 +66,7 @@ def layers(
         InputError: the input size does not fit the network.
     """
     network = as_network(of)
-    return _layers(network, size, last_pooling or usual_pooling(network))
+    return _layers(network, size or usual_size(network), last_pooling or usual_pooling(network))
 
 
 def usual_pooling(of: Network | Spec) -> LastPooling:

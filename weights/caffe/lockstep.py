@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 from weights.caffe.importing import Found, Imported
 from weights.caffe.net import Layer
+from weights.caffe.settings import coefficients
 from weights.caffe.wording import LAYER_TYPES, noun, settings
 from weights.networks.network import Network, Node
 from weights.networks.operations import (
@@ -20,6 +21,7 @@ from weights.networks.operations import (
     Op,
     Pool,
     Scale,
+    Times,
 )
 
 _DEPTH = 8  # of what follows two nodes of one kind: Inception's branches differ after seven
@@ -102,7 +104,8 @@ class _Walk:
         if isinstance(op, Linear) and isinstance(other, Linear):
             return op.out == other.out and op.bias >= other.bias
         if isinstance(op, Conv) and isinstance(other, Conv):
-            return op == other or (self._may_be_biased(node, found) and op == replace(other, bias=False))
+            kept = found.biased and op == replace(other, bias=True)
+            return op == other or kept or (self._may_be_biased(node, found) and op == replace(other, bias=False))
         if isinstance(op, Pool):
             op = replace(op, after=0)  # what only sizes need that Caffe refuses
         return op == other
@@ -178,6 +181,10 @@ class _Walk:
             layer = found.layers[0] if isinstance(found.op, BatchNorm) else found.layer
             raise _DiffersError(layer, f"{expected} with {stated}", ", ".join(f"{key} {have[key]}" for key in wrong))
         if self._fits(node, found):
+            factors = coefficients(found.layer)
+            before = [self.wanted.by_name[name].op for name in node.inputs if name in self.wanted.by_name]
+            if factors and not any(isinstance(op, Times) for op in before):
+                raise _DiffersError(found.layer, "a sum without coefficients", f"coeff {list(factors)}")
             order = " and ".join(self._made(name) for name in inputs)
             if isinstance(node.op, Concat | Scale):
                 order = f"in the order {', '.join(self._made(name) for name in inputs)}" if len(inputs) > 2 else order

@@ -202,9 +202,9 @@ def _eltwise(layer: Layer, shapes: tuple[Shape, ...], axes: tuple[int, ...]) -> 
     p = param(layer, "eltwise_param")
     match p["operation"]:
         case "SUM":
-            unequal = set(p.get("coeff", [1.0])) - {1.0}
             if p.get("coeff") == [0.5, 0.5]:
                 return Reading(Mix())
+            unequal = set(p.get("coeff", [1.0])) - {1.0} and not coefficients(layer)
             return Reading(Add(), *(("a sum without coefficients", f"coeff {p['coeff']}") if unequal else ()))
         case "PROD" if len(shapes[0]) == 1:
             return Reading(None, "a product of maps", "one of pooled features")
@@ -212,6 +212,14 @@ def _eltwise(layer: Layer, shapes: tuple[Shape, ...], axes: tuple[int, ...]) -> 
             return Reading(Scale())
         case other:
             return Reading(None, "a sum or a product", f"operation {other}")
+
+
+def coefficients(layer: Layer) -> tuple[float, ...]:
+    """The two factors of a weighted sum; none of a sum without, of one of halves, and of any other layer."""
+    p = param(layer, "eltwise_param")
+    found = tuple(p.get("coeff", ()))
+    weighs = p["operation"] == "SUM" and len(layer.bottoms) == len(found) == 2 and found != (0.5, 0.5)
+    return found if weighs else ()
 
 
 def _axpy(layer: Layer, shapes: tuple[Shape, ...], axes: tuple[int, ...]) -> Reading:

@@ -131,7 +131,7 @@ def _config(spec: Spec, params: Mapping[str, np.ndarray]) -> dict[str, Any]:
     first = spec.network().first_convolution.module
     dtype = {"name": params[f"{first}.weight"].dtype.name}
     return {
-        "module": f"se_tf.{family.lower()}",
+        "module": f"se_tf.{spec.family.replace('-', '_')}",
         "class_name": family,
         "config": {
             "name": spec.name,

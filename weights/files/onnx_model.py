@@ -90,7 +90,8 @@ def model(of: Network | Spec, params: Mapping[str, np.ndarray], taps: tuple[str,
         # Attributes are floats: the 1/6 of ONNX's HardSigmoid would be off by 1e-8 in a model of float64.
         return made("Div", [value, number(6, f"{name}.six")], f"{name}.sixth", {})
 
-    values = {"data": ir.val("data", dtype=kind, shape=("batch", network.in_channels, "height", "width"))}
+    height, width = network.size or ("height", "width")
+    values = {"data": ir.val("data", dtype=kind, shape=("batch", network.in_channels, height, width))}
     for node in network.nodes:
         inputs = [values[name] for name in node.inputs]
         held = list(leaves.get(node.module, []))

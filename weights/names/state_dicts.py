@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from weights.errors import InputError
-from weights.names import mobile, resnet
+from weights.names import inception_resnet, mobile, resnet, vgg
 from weights.names.dialect import Dialect
 from weights.names.frameworks import TORCH
 from weights.networks.operations import Shape
@@ -14,11 +14,17 @@ from weights.networks.spec import Spec
 PROJECTS: tuple[Dialect, ...] = (
     *(resnet.TIMM, resnet.CADENE, resnet.TIMM_RESNET, resnet.TORCHVISION),
     *mobile.STATE_DICTS,
+    *(vgg.TORCHVISION_BN, vgg.TORCHVISION, vgg.TIMM_BN, vgg.TIMM, vgg.PYTORCHCV_BN),
+    *(inception_resnet.TIMM, inception_resnet.PYTORCHCV),
 )
 """The dialects that other projects have for networks of a family. Where two have the same names, the first is what a
 file of unknown origin is taken for; of one project's the first that knows all modules of a network is meant."""
 
-APPLICATIONS: tuple[Dialect, ...] = mobile.KERAS_APPLICATIONS
+APPLICATIONS: tuple[Dialect, ...] = (
+    *mobile.KERAS_APPLICATIONS,
+    vgg.KERAS_APPLICATIONS,
+    inception_resnet.KERAS_APPLICATIONS,
+)
 """What the variables of ``keras.applications``' models are called."""
 
 DIALECTS: tuple[str, ...] = tuple(dict.fromkeys(d.name for d in (TORCH, *PROJECTS)))
@@ -51,10 +57,11 @@ def dialect_for(name: str, spec: Spec) -> Dialect:
 
 
 _KNOWN: Mapping[str, str] = {
-    "timm": "SE-ResNet, SE-ResNeXt and SENet-154 of the published geometry, ResNets of torchvision's, MobileNets and "
-    "EfficientNet",
+    "timm": "SE-ResNet, SE-ResNeXt and SENet-154 of the published geometry, ResNets of torchvision's, MobileNets, "
+    "EfficientNet, VGG-16 and Inception-ResNet-v2",
     "cadene": "SE-ResNet, SE-ResNeXt and SENet-154 of the published geometry",
-    "torchvision": "ResNets of its geometry, MobileNet V2 and V3 and EfficientNet, without our own choices",
+    "torchvision": "ResNets of its geometry, MobileNet V2 and V3, EfficientNet and VGG-16",
+    "pytorchcv": "VGG-16 and Inception-ResNet-v2 without SE blocks",
 }
 """What the projects have, in words."""
 

@@ -18,8 +18,8 @@ class Cost:
     blobs: int  # in a Caffe file
 
 
-def cost(of: Network | Spec, height: int = 224, width: int = 224) -> Cost:
-    """Costs of one forward pass over one image of the given size."""
+def cost(of: Network | Spec, height: int | None = None, width: int | None = None) -> Cost:
+    """Costs of one forward pass over one image of the given size, by default 224x224 or the network's only one."""
     network = as_network(of)
     params, sizes = schema(network), shapes(network, height, width)
     norms = sum(p.leaf == "running_mean" for p in params)

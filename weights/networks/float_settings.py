@@ -7,23 +7,25 @@ import numpy as np
 
 from weights.errors import InputError
 from weights.networks.network import Network
-from weights.networks.operations import BatchNorm, Dropout
+from weights.networks.operations import BatchNorm, Dropout, Times
 
 
 @dataclass(frozen=True, slots=True)
 class RoundedSetting:
     """A setting that is no float of 32 bits."""
 
-    name: str  # "eps", "dropout"
+    name: str  # "eps", "dropout", "scale"
     value: float
     held: float  # the nearest float of 32 bits
 
 
-def rounded_settings(network: Network, names: Collection[str] = ("eps", "dropout")) -> tuple[RoundedSetting, ...]:
+def rounded_settings(
+    network: Network, names: Collection[str] = ("eps", "dropout", "scale")
+) -> tuple[RoundedSetting, ...]:
     """The settings that a float of 32 bits does not hold exactly, each once.
 
     Args:
-        network: whose BatchNorms and dropout are looked at.
+        network: whose BatchNorms, dropout and constant factors are looked at.
         names: the settings that the file holds as floats.
 
     Raises:
@@ -48,5 +50,7 @@ def _settings(network: Network) -> Iterator[tuple[str, float]]:
                 yield "eps", eps
             case Dropout(rate):
                 yield "dropout", rate
+            case Times(factor):
+                yield "scale", factor
             case _:
                 pass

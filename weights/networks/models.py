@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from weights.errors import InputError
-from weights.networks import inception, mobile, preact, resnet, shake
+from weights.networks import inception, inception_resnet, mobile, preact, resnet, shake, vgg
 from weights.networks.check import decode
 from weights.networks.inception import InceptionSpec
+from weights.networks.inception_resnet import InceptionResNetSpec
 from weights.networks.mobile import MobileSpec
 from weights.networks.preact import PreActSpec
 from weights.networks.resnet import ResNetSpec
 from weights.networks.se import SE
 from weights.networks.shake import ShakeSpec
 from weights.networks.spec import Spec, field_names
+from weights.networks.vgg import VGGSpec
 from weights.storage.whole import reading
 
 _ROWS: tuple[tuple[type[Spec], tuple[Spec, ...]], ...] = (
@@ -25,6 +27,8 @@ _ROWS: tuple[tuple[type[Spec], tuple[Spec, ...]], ...] = (
     (PreActSpec, preact.PUBLISHED),
     (ShakeSpec, shake.PUBLISHED),
     (MobileSpec, mobile.PUBLISHED),
+    (VGGSpec, vgg.PUBLISHED),
+    (InceptionResNetSpec, inception_resnet.PUBLISHED),
 )
 """Every family: its record and its networks. A new family is one more row."""
 

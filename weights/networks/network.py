@@ -35,6 +35,7 @@ class Network:
         features: the nodes whose outputs are the feature maps, by falling size; empty where nobody says.
         spec: the record that the nodes were made from, or None for a network that is only its nodes.
         in_channels: of the image.
+        size: height and width of the image, where the network takes no other; None: any that leave something.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Network:
     features: tuple[str, ...] = ()
     spec: "Spec | None" = None
     in_channels: int = 3
+    size: tuple[int, int] | None = None
 
     @cached_property
     def by_name(self) -> dict[str, Node]:

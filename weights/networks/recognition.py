@@ -112,7 +112,7 @@ def _others(value: object, hint: object) -> Iterator[tuple[str, object]]:
     elif isinstance(value, int):
         yield from (("", other) for other in (2 * value, value + 2))
     elif isinstance(value, float):
-        yield "", value / 2 + 0.25
+        yield "", value / 2 + (0.25 if value != 0.5 else 0.125)
 
 
 def _doubled(value: tuple[object, ...]) -> tuple[object, ...]:

@@ -6,16 +6,40 @@ from weights.networks.operations import Shape
 from weights.networks.spec import Spec
 
 
-def shapes(of: Network | Spec, height: int = 224, width: int = 224) -> dict[str, Shape]:
-    """The shape of every node's output, and of "data", without the batch: (C, H, W) or (C,).
+def usual_size(of: Network | Spec) -> tuple[int, int]:
+    """Height and width of the image where nobody states them: the one size that the network takes, or 224x224."""
+    return as_network(of).size or (224, 224)
 
-    The smallest image is 3x3, for Inception networks 7x7.
+
+def check_size(of: Network | Spec, height: int, width: int) -> None:
+    """Whether a network takes images of this height and width, as far as it is bound to one size.
 
     Raises:
-        InputError: the image is too small, or its size does not fit (an Inception module of stride 2 with average
-            pooling meets an odd size: convolution and pooling round differently).
+        InputError: it takes others only.
     """
     network = as_network(of)
+    if network.size and network.size != (height, width):
+        only = "x".join(map(str, network.size))
+        raise InputError(
+            f"{network.name} takes images of {only} alone, for its first matrix reads every pixel of the last map; "
+            f"found {height}x{width}"
+        )
+
+
+def shapes(of: Network | Spec, height: int | None = None, width: int | None = None) -> dict[str, Shape]:
+    """The shape of every node's output, and of "data", without the batch: (C, H, W) or (C,).
+
+    The smallest image is 3x3, for Inception networks 7x7. By default the size is ``usual_size``.
+
+    Raises:
+        InputError: the image is too small, or its size is not the one that the network takes, or does not fit (an
+            Inception module of stride 2 with average pooling meets an odd size: convolution and pooling round
+            differently).
+    """
+    network = as_network(of)
+    usual = usual_size(network)
+    height, width = usual[0] if height is None else height, usual[1] if width is None else width
+    check_size(network, height, width)
     sizes: dict[str, Shape] = {"data": (network.in_channels, height, width)}
     for node in network.nodes:
         try:

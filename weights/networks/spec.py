@@ -62,6 +62,11 @@ class Spec:
         """What people call networks of this kind, apart from the SE blocks."""
         return self.family
 
+    @property
+    def only_size(self) -> tuple[int, int] | None:
+        """Height and width of the image, where the network takes no other."""
+        return None
+
     def check(self) -> None:
         """What no annotation says.
 
@@ -134,7 +139,7 @@ def _network(spec: Spec) -> Network:
     g = Builder()
     features = spec.body(g)
     spec.head(g, features[-1])
-    return Network(spec.name, tuple(g.nodes), features, spec, spec.in_channels)
+    return Network(spec.name, tuple(g.nodes), features, spec, spec.in_channels, spec.only_size)
 
 
 def misfit(spec: Spec, message: str) -> InputError:
