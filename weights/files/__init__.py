@@ -102,8 +102,8 @@ def read(
             .ckpt and .bin (PyTorch); .keras and .weights.h5 (Keras); .orbax (a folder; any folder that holds an Orbax
             checkpoint); .onnx (only files that ``write`` wrote).
         prototxt: Caffe only: the definition of the network, for files that carry none or should be read by another.
-        dialect: PyTorch and safetensors only: whose names the tensors have, "torch" (``se_torch``'s), "timm" or
-            "cadene"; without it they are recognised.
+        dialect: PyTorch and safetensors only: whose names the tensors have, "torch" (``se_torch``'s), "timm",
+            "cadene" or "torchvision"; without it they are recognised.
         spec: PyTorch, safetensors, Keras and Orbax: the network, for files that do not state it: a record, or its
             description as of ``weights.networks.models.parse``, "se-resnet-50,se.gate=tanh". Without it the network is
             recognised by the names and shapes of the tensors, and ``info.assumed`` lists the fields of the record that
@@ -170,8 +170,8 @@ def write(
             carries nothing: without ``info`` one ``InputWarning`` says that the file will not state preprocessing,
             labels and origin.
         info: what travels with the parameters, in the place of what they carry themselves.
-        dialect: PyTorch and safetensors only: whose names the tensors get, "torch" (``se_torch``'s), "timm" or
-            "cadene". Without it a .pth has ``se_torch``'s, a .safetensors is the canonical store.
+        dialect: PyTorch and safetensors only: whose names the tensors get, "torch" (``se_torch``'s), "timm",
+            "cadene" or "torchvision". Without it a .pth has ``se_torch``'s, a .safetensors is the canonical store.
 
     Raises:
         InputError: the parameters do not fit the spec, the format takes no such option or cannot hold such values, or

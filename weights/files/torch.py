@@ -96,7 +96,7 @@ def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray], dialect: str
         path: of the file.
         spec: the network.
         params: canonical; dtypes are kept.
-        dialect: "torch" for ``se_torch``'s names, or "timm" or "cadene".
+        dialect: "torch" for ``se_torch``'s names, or "timm", "cadene" or "torchvision".
 
     Raises:
         InputError: the parameters do not fit, or the place cannot be written.

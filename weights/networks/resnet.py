@@ -280,7 +280,9 @@ def guess(network: Network) -> ResNetSpec | None:
     later = heads[1] if len(heads) > 1 else None
     stages = tuple(i for i, head in enumerate(heads, 1) if head.se)
     blocks = [unit.se for unit in units if unit.se]
-    position = heads[stages[0] - 1].position if stages else "standard"
+    positions = [head.position for head in heads if head.se]
+    # A first stage of basic units has no projection that would tell before from after.
+    position = "identity-before" if "identity-before" in positions else next(iter(positions), "standard")
     within = stages if len(stages) < len(heads) else None
     strides = [conv.stride for conv in later.convs] if later else []
     pool = next((node.op for node in network.nodes if isinstance(node.op, Pool)), None)
