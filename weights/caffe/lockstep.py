@@ -173,6 +173,8 @@ class _Walk:
             have = f"kernel {found.op.kernel}, pad {found.op.pad}"
             raise _DiffersError(found.layer, f"{noun(node.op)}, which is {size} ({node.name})", have)
         op = _as_wanted(node.op, found.op)
+        if found.biased and isinstance(op, Conv) and isinstance(node.op, Conv):
+            op = replace(op, bias=node.op.bias)
         wanted, have = settings(node.op), settings(op)
         wrong = [key for key in wanted if key in have and wanted[key] != have[key]]
         if type(node.op) is type(op) and wrong and not self._fits(node, found):
