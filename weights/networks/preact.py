@@ -187,7 +187,7 @@ def guess(network: Network) -> PreActSpec | None:
     if not any(isinstance(reader.op, BatchNorm) for node in sums for reader in network.readers[node.name]):
         return None
     units = [_found_unit(network, node) for node in sums]
-    starts = [i for i, found in enumerate(units) if found.shortcut or not i]
+    starts = [i for i, found in enumerate(units) if found.shortcut or found.strides or not i]
     heads = [units[i] for i in starts]
     within = tuple(i for i, head in enumerate(heads, 1) if head.se)
     blocks = [found.se.excitation for found in units if found.se]
@@ -213,6 +213,11 @@ class _FoundUnit:
     convs: tuple[Conv, ...]
     shortcut: Shortcut | None
     se: FoundBlock | None
+
+    @property
+    def strides(self) -> bool:
+        """Whether the unit makes its map smaller."""
+        return any(conv.stride > 1 for conv in self.convs)
 
 
 def _found_unit(network: Network, add: Node) -> _FoundUnit:

@@ -218,9 +218,9 @@ def _two_paths(g: Builder, x: str, b: ShakeUnitSpec) -> str:
 
 def guess(network: Network) -> ShakeSpec | None:
     """The record that a network may have been made from; None where nothing is mixed."""
-    units = [_found_unit(network, node) for node in network.nodes if isinstance(node.op, Mix)]
-    if not units:
+    if not any(isinstance(node.op, Mix) for node in network.nodes):
         return None
+    units = [_found_unit(network, node) for node in network.nodes if _mixes(network, node)]
     starts = [i for i, found in enumerate(units) if found.projects or not i]
     heads = [units[i] for i in starts]
     within = tuple(i for i, head in enumerate(heads, 1) if head.se)
@@ -252,8 +252,18 @@ class _FoundUnit:
     place: Place
 
 
+def _ends_unit(node: Node) -> bool:
+    return isinstance(node.op, Add | Mix | GlobalPool)
+
+
+def _mixes(network: Network, node: Node) -> bool:
+    """Whether two branches end in a node: a mix, or a sum in its place, so that the sum is the misfit."""
+    paths = (trail(network, name, _ends_unit) for name in node.inputs)
+    return isinstance(node.op, Mix) or (isinstance(node.op, Add) and all(len(convolutions(path)) > 1 for path in paths))
+
+
 def _found_unit(network: Network, mix: Node) -> _FoundUnit:
-    branch = trail(network, mix.inputs[0], lambda node: isinstance(node.op, Add | Mix | GlobalPool))
+    branch = trail(network, mix.inputs[0], _ends_unit)
     forks = [i for i, node in enumerate(branch) if len(network.readers[node.name]) > 1 and not _in_gate(network, node)]
     branch = branch[forks[-1] + 1 :] if forks else branch
     scales = [node for node in branch if isinstance(node.op, Scale)]
