@@ -34,17 +34,21 @@ from se_jax.models import (
     se_resnet152,
     se_resnext50,
     se_resnext101,
+    se_shufflenet_v1,
     senet154,
+    shufflenet_v1,
 )
 from se_jax.params import checkpoint, dump, from_pretrained, load, restore, save
 from se_jax.resnet import ResNet
 from se_jax.running_statistics import set_statistics_rule
 from se_jax.se_block import SEBlock
+from se_jax.shufflenet import ShuffleNet
 
 __all__ = [
     "Inception",
     "ResNet",
     "SEBlock",
+    "ShuffleNet",
     "bn_inception",
     "build",
     "checkpoint",
@@ -65,6 +69,8 @@ __all__ = [
     "se_resnet152",
     "se_resnext50",
     "se_resnext101",
+    "se_shufflenet_v1",
     "senet154",
     "set_statistics_rule",
+    "shufflenet_v1",
 ]

@@ -231,3 +231,13 @@ class Concat(nnx.Module):
 
     def __call__(self, maps: Sequence[Array]) -> Array:
         return jnp.concatenate(tuple(maps), -1)
+
+
+class Shuffle(nnx.Module):
+    """Channels (groups, C / groups) in the order (C / groups, groups), ShuffleNet's."""
+
+    def __init__(self, groups: int) -> None:
+        self.groups = groups
+
+    def __call__(self, x: Array) -> Array:
+        return x.reshape(*x.shape[:-1], self.groups, -1).swapaxes(-1, -2).reshape(x.shape)

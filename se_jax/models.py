@@ -10,7 +10,8 @@ from flax import nnx
 from se_jax.inception import Inception
 from se_jax.network import Network
 from se_jax.resnet import ResNet
-from weights import InceptionSpec, InputError, ResNetSpec, Spec
+from se_jax.shufflenet import ShuffleNet
+from weights import InceptionSpec, InputError, ResNetSpec, ShuffleNetSpec, Spec
 from weights.networks.models import as_spec, find
 
 N = TypeVar("N", bound=Network)
@@ -21,6 +22,7 @@ DTYPES = ("float64", "float32", "bfloat16", "float16")
 NETWORKS: dict[str, Callable[..., Network]] = {
     ResNetSpec.family: ResNet,
     InceptionSpec.family: Inception,
+    ShuffleNetSpec.family: ShuffleNet,
 }
 """The network of each family by the family's name."""
 
@@ -90,3 +92,5 @@ resnext50 = _constructor(ResNet, "resnext-50", "SE-ResNeXt-50 without its SE blo
 resnext101 = _constructor(ResNet, "resnext-101", "SE-ResNeXt-101 without its SE blocks")
 se_bn_inception = _constructor(Inception, "se-bn-inception", "SE-BN-Inception")
 bn_inception = _constructor(Inception, "bn-inception", "SE-BN-Inception without its SE blocks")
+se_shufflenet_v1 = _constructor(ShuffleNet, "se-shufflenet-v1", "SE-ShuffleNet V1 (1x, 3 groups)")
+shufflenet_v1 = _constructor(ShuffleNet, "shufflenet-v1", "ShuffleNet V1 (1x, 3 groups)")

@@ -36,17 +36,21 @@ from se_tf.models import (
     se_resnet152,
     se_resnext50,
     se_resnext101,
+    se_shufflenet_v1,
     senet154,
+    shufflenet_v1,
 )
 from se_tf.params import checkpoint, dump, from_pretrained, load, restore, save
 from se_tf.resnet import ResNet
 from se_tf.running_statistics import set_statistics_rule
 from se_tf.se_block import SEBlock
+from se_tf.shufflenet import ShuffleNet
 
 __all__ = [
     "Inception",
     "ResNet",
     "SEBlock",
+    "ShuffleNet",
     "bn_inception",
     "build",
     "checkpoint",
@@ -67,6 +71,8 @@ __all__ = [
     "se_resnet152",
     "se_resnext50",
     "se_resnext101",
+    "se_shufflenet_v1",
     "senet154",
     "set_statistics_rule",
+    "shufflenet_v1",
 ]

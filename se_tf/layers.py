@@ -219,3 +219,20 @@ class AvgPool(layers.Layer):
     def get_config(self) -> dict[str, Any]:
         own = {"stride": self.stride, "pad": self.pad, "rounds_up": self.rounds_up, "counted": self.counted}
         return {**super().get_config(), **own}
+
+
+@keras.saving.register_keras_serializable("senet")
+class Shuffle(layers.Layer):
+    """Channels (groups, C / groups) in the order (C / groups, groups), ShuffleNet's."""
+
+    def __init__(self, groups: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.groups = groups
+
+    def call(self, x: Any) -> Any:
+        *size, channels = ops.shape(x)
+        apart: Any = ops.reshape(x, (*size, self.groups, channels // self.groups))
+        return ops.reshape(ops.swapaxes(apart, -1, -2), (*size, channels))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "groups": self.groups}

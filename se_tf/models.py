@@ -9,7 +9,8 @@ import keras
 from se_tf.inception import Inception
 from se_tf.network import Network
 from se_tf.resnet import ResNet
-from weights import InceptionSpec, InputError, ResNetSpec, Spec
+from se_tf.shufflenet import ShuffleNet
+from weights import InceptionSpec, InputError, ResNetSpec, ShuffleNetSpec, Spec
 from weights.networks.models import as_spec, find
 
 N = TypeVar("N", bound=Network)
@@ -20,6 +21,7 @@ DTYPES = ("float64", "float32", "bfloat16", "float16", "or a dtype policy of Ker
 NETWORKS: dict[str, Callable[..., Network]] = {
     ResNetSpec.family: ResNet,
     InceptionSpec.family: Inception,
+    ShuffleNetSpec.family: ShuffleNet,
 }
 """The network of each family by the family's name."""
 
@@ -97,3 +99,5 @@ resnext50 = _constructor(ResNet, "resnext-50", "SE-ResNeXt-50 without its SE blo
 resnext101 = _constructor(ResNet, "resnext-101", "SE-ResNeXt-101 without its SE blocks")
 se_bn_inception = _constructor(Inception, "se-bn-inception", "SE-BN-Inception")
 bn_inception = _constructor(Inception, "bn-inception", "SE-BN-Inception without its SE blocks")
+se_shufflenet_v1 = _constructor(ShuffleNet, "se-shufflenet-v1", "SE-ShuffleNet V1 (1x, 3 groups)")
+shufflenet_v1 = _constructor(ShuffleNet, "shufflenet-v1", "ShuffleNet V1 (1x, 3 groups)")

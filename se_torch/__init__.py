@@ -33,17 +33,21 @@ from se_torch.models import (
     se_resnet152,
     se_resnext50,
     se_resnext101,
+    se_shufflenet_v1,
     senet154,
+    shufflenet_v1,
 )
 from se_torch.params import checkpoint, dump, from_pretrained, load, restore, save
 from se_torch.resnet import ResNet
 from se_torch.running_statistics import set_statistics_rule
 from se_torch.se_block import SEBlock
+from se_torch.shufflenet import ShuffleNet
 
 __all__ = [
     "Inception",
     "ResNet",
     "SEBlock",
+    "ShuffleNet",
     "bn_inception",
     "build",
     "checkpoint",
@@ -64,6 +68,8 @@ __all__ = [
     "se_resnet152",
     "se_resnext50",
     "se_resnext101",
+    "se_shufflenet_v1",
     "senet154",
     "set_statistics_rule",
+    "shufflenet_v1",
 ]

@@ -161,3 +161,17 @@ class Concat(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         return torch.cat(tuple(maps), 1)
+
+
+class Shuffle(nn.Module):
+    """Channels (groups, C / groups) in the order (C / groups, groups), ShuffleNet's."""
+
+    def __init__(self, groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unflatten(1, (self.groups, x.shape[1] // self.groups)).transpose(1, 2).flatten(1, 2)
+
+    def extra_repr(self) -> str:
+        return f"groups={self.groups}"

@@ -9,6 +9,7 @@ from weights.networks.network import Network, Node, feature_nodes, graph
 from weights.networks.parameters import Param, schema
 from weights.networks.resnet import ResNetSpec
 from weights.networks.se import SE
+from weights.networks.shufflenet import ShuffleNetSpec
 from weights.networks.sizes import shapes
 from weights.networks.spec import EPS, Spec
 from weights.params import CAFFE, Checkpoint, Info, Params, Preprocessing
@@ -30,6 +31,7 @@ __all__ = [
     "Params",
     "Preprocessing",
     "ResNetSpec",
+    "ShuffleNetSpec",
     "Spec",
     "cost",
     "feature_nodes",
