@@ -69,13 +69,18 @@ class ShuffleUnit(nnx.Module):
         self.se = SEBlock.of(b.se, dtype=dtype, rngs=rngs) if b.se else Identity()
         self.position = b.position
         self.pool = AvgPool(stride=2, pad=1, rounds_up=False) if b.stride == 2 else None
-        self.concat = Concat() if b.stride == 2 else None
+        self.concat = Concat()
+        self.pooled_first = b.concatenation == "pooled-first"
 
     def __call__(self, x: Array) -> Array:
         y = self.relu1(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(self.shuffle(y)))
         y = self.bn3(self.conv3(y))
         y = self.se(y) if self.position == "standard" else y
-        y = y + x if self.pool is None or self.concat is None else self.concat((self.pool(x), y))
+        y = y + x if self.pool is None else self.beside(self.pool(x), y)
         y = nnx.relu(y)
         return self.se(y) if self.position == "post" else y
+
+    def beside(self, pooled: Array, y: Array) -> Array:
+        """The pooled input and the branch as one map."""
+        return self.concat((pooled, y) if self.pooled_first else (y, pooled))

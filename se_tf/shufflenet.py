@@ -64,7 +64,8 @@ def shuffle_unit(x: Any, b: ShuffleUnitSpec, *, dtype: Any) -> Any:
         y = SEBlock.of(b.se, name=layer_name(f"{b.name}.se"), dtype=dtype)(y)
     if b.stride == 2:
         x = AvgPool(stride=2, pad=1, rounds_up=False, name=layer_name(f"{b.name}.pool"), dtype=dtype)(x)
-        y = layers.Concatenate(-1, name=layer_name(f"{b.name}.concat"), dtype=dtype)([x, y])
+        maps = [x, y] if b.concatenation == "pooled-first" else [y, x]
+        y = layers.Concatenate(-1, name=layer_name(f"{b.name}.concat"), dtype=dtype)(maps)
     else:
         y = layers.Add(name=layer_name(f"{b.name}.add"), dtype=dtype)([y, x])
     if not (b.se and b.position == "post"):

@@ -160,7 +160,9 @@ class _Draft:
                 top = self.emit("Power", name, bottoms, {"power_param": {"scale": float32(factor)}}, node)
             case Flatten():
                 top = x  # a fully connected layer reads maps
-            case AppendZeros() | Shift() | Shuffle():
+            case Shuffle(groups):
+                top = self._shuffle(node, name, x, groups)
+            case AppendZeros() | Shift():
                 raise InputError(f"{self.network.name}: {node.name}: Caffe has no layer for {noun(node.op)}")
             case Act(function):
                 top = self.emit(_ACTIVATIONS[function], name, bottoms, {}, node, place)
@@ -213,6 +215,16 @@ class _Draft:
         power = {"power": -1.0, "scale": 0.0, "shift": 6.0}
         sixth = self.emit("Power", f"{name}/sixth", [x], {"power_param": power})
         return self.emit("Eltwise", name, [*factors, clip, sixth], {"eltwise_param": {"operation": "PROD"}}, node)
+
+    def _shuffle(self, node: Node, name: str, x: str, groups: int) -> str:
+        """Slice into single channels and Concat: Caffe 1.0 has no Permute, and its Reshape alone moves nothing."""
+        channels = range(self.sizes[node.name][0])
+        tops = tuple(f"{name}/{i}" for i in channels)
+        cut = Layer(f"{name}/slice", "Slice", (x,), tops, {"slice_param": {"axis": 1}}, ())
+        self.definitions.append(Definition(cut, None, False))
+        width = len(channels) // groups
+        order = [tops[group * width + i] for i in range(width) for group in range(groups)]
+        return self.emit("Concat", name, order, {}, node)
 
     def _pool(self, node: Node) -> dict[str, Any]:
         match node.op:

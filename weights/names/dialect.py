@@ -6,14 +6,18 @@ a dialect keeps as a 1x1 convolution.
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
 from weights.errors import InputError
 from weights.networks.operations import Kind, Shape
 from weights.networks.parameters import Param
+from weights.networks.spec import Spec
+
+R = TypeVar("R", bound=Spec)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,21 +25,38 @@ class Dialect:
     """The names and layouts of one framework, or of one project's networks of one family."""
 
     name: str
-    paths: tuple[tuple[str, str], ...] = ()  # canonical pattern -> template, first match wins
+    # Canonical pattern -> template, or a function of the match; the first match wins.
+    paths: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = ()
     leaves: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # kind -> leaf -> leaf
     axes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # kind -> permutation of the weight's axes
     as_conv: str | None = None  # pattern of the linear modules whose matrices are kept as 1x1 convolutions
     separator: str = "."  # between the parts of a name
+    excited: bool = True  # whether there are names for networks with SE blocks
+    plain: bool = False  # and for those without
+    tells: Mapping[str, Mapping[Any, Any]] = field(default_factory=dict)  # what names tell, see ``meant``
 
     def key(self, p: Param) -> str:
         """The name of a parameter in this dialect."""
         return self._key(p.module, p.kind, p.leaf)
 
+    def meant(self, spec: R) -> R:
+        """The record that a network under these names has, of one that has the same tensors.
+
+        A project whose networks are of one geometry tells it by its names, not by shapes: ``tells`` has the fields of
+        the record that are told, and for values that none of its networks has the one they have instead.
+        """
+        changes = {name: by[old] for name, by in self.tells.items() if (old := getattr(spec, name)) in by}
+        return replace(spec, **changes) if changes else spec
+
+    def fits(self, spec: Spec) -> bool:
+        """Whether there are names for a network."""
+        return (self.excited if spec.se else self.plain) and self.meant(spec) == spec
+
     def module(self, path: str) -> str:
         """The dotted path of a module in this dialect."""
         for pattern, template in self.paths:
             if match := re.fullmatch(pattern, path):
-                return match.expand(template)
+                return match.expand(template) if isinstance(template, str) else template(match)
         return path
 
     def shape(self, p: Param) -> Shape:

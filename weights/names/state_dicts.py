@@ -5,15 +5,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from weights.errors import InputError
-from weights.names import resnet
+from weights.names import resnet, shufflenet
 from weights.names.dialect import Dialect
 from weights.names.frameworks import TORCH
 from weights.networks.operations import Shape
 from weights.networks.spec import Spec
 
-PROJECTS: Mapping[str, tuple[Dialect, ...]] = {"resnet": (resnet.TIMM, resnet.CADENE)}
-"""The family's name -> the dialects that other projects have for its networks with SE blocks. Where two have the same
-names, the first is what a file of unknown origin is taken for."""
+PROJECTS: Mapping[str, tuple[Dialect, ...]] = {
+    "resnet": (resnet.TIMM, resnet.CADENE),
+    "shufflenet": (shufflenet.PYTORCHCV,),
+}
+"""The family's name -> the dialects that other projects have for its networks. Where two have the same names, the first
+is what a file of unknown origin is taken for."""
 
 DIALECTS: tuple[str, ...] = tuple(dict.fromkeys(d.name for d in (TORCH, *sum(PROJECTS.values(), ()))))
 """The names of the dialects: the choices of ``--dialect``."""
@@ -37,12 +40,9 @@ def dialect_for(name: str, spec: Spec) -> Dialect:
         InputError: there is none, or it has no names for such a network.
     """
     for dialect in named(name):
-        if dialect is TORCH or (spec.se and dialect in PROJECTS.get(spec.family, ())):
+        if dialect is TORCH or (dialect in PROJECTS.get(spec.family, ()) and dialect.fits(spec)):
             return dialect
-    raise InputError(
-        f"the dialect {name!r} has no names for {spec.name}: it knows SE-ResNet, SE-ResNeXt and SENet-154 only; "
-        "use the dialect 'torch'"
-    )
+    raise InputError(f"the dialect {name!r} has no names for {spec.name}; use the dialect 'torch'")
 
 
 _CLASSIFIERS = ("fc", "last_linear")

@@ -10,12 +10,15 @@ from weights.networks.guess import FoundBlock, block_at, common, convolutions, i
 from weights.networks.network import Builder, Network, Node
 from weights.networks.operations import Act, Add, Concat, Conv, Pool, Scale, Shuffle
 from weights.networks.recognition import consecutive, excitation
-from weights.networks.se import SE, Excitation, Position, excite
+from weights.networks.se import Excitation, Position, excite
 from weights.networks.spec import ShapeOf, Spec, misfit
 
-StemPool = Literal["padded", "over the edge"]
+StemPool = Literal["padded", "over-the-edge"]
 """The max-pooling of the stem: with a pixel of padding on all sides, sizes rounding down; or without padding, the last
 window hanging over the edge, as Caffe's sizes round up. Both make 56 of 112 pixels, by other windows."""
+
+Concatenation = Literal["branch-first", "pooled-first"]
+"""The order of the two maps that a unit of stride 2 puts side by side, which decides which channels are one group."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,7 @@ class ShuffleUnitSpec:
     first_groups: int  # of the first 1x1
     se: Excitation | None  # None: a plain unit
     position: Position  # of the SE block
+    concatenation: Concatenation
     eps: float
 
 
@@ -48,8 +52,10 @@ class ShuffleNetSpec(Spec):
     depths: tuple[int, ...] = (4, 8, 4)  # units in each stage
     out_channels: tuple[int, ...] = (240, 480, 960)  # of each stage; a unit is a fourth as wide within
     groups: int = 3
-    # Neither article says how sizes round. Padded as in pytorchcv.
+    # Neither article states these two. They are pytorchcv's, whose trained weights are read here; in the code that the
+    # paper's authors published the pooled map comes first, and channels are shuffled after the 3x3, and the other way.
     stem_pool: StemPool = "padded"
+    concatenation: Concatenation = "branch-first"
 
     @property
     def title(self) -> str:
@@ -105,6 +111,7 @@ class ShuffleNetSpec(Spec):
                     first_groups=1 if stage == 1 and i == 0 else self.groups,
                     se=self.se.of(branch if position == "standard" else out, stage) if self.se else None,
                     position=position,
+                    concatenation=self.concatenation,
                     eps=self.eps,
                 )
                 channels = out
@@ -168,7 +175,7 @@ def unit(g: Builder, x: str, b: ShuffleUnitSpec) -> str:
         y = excite(g, y, f"{b.name}.se", b.se)
     if b.stride == 2:
         x = g(f"{b.name}.pool", Pool("avg", 3, 2, 1, rounding="down"), x)
-        y = g(f"{b.name}.concat", Concat(), x, y)
+        y = g(f"{b.name}.concat", Concat(), *((x, y) if b.concatenation == "pooled-first" else (y, x)))
     else:
         y = g(f"{b.name}.add", Add(), y, x)
     if b.se and b.position == "post":
@@ -181,15 +188,19 @@ def guess(network: Network) -> ShuffleNetSpec | None:
     """The record that a network may have been made from, read off its shuffles and joins; None without a shuffle."""
     shuffles = [node.op for node in network.nodes if isinstance(node.op, Shuffle)]
     convs = convolutions(network.nodes)
-    joins = [node for node in network.nodes if isinstance(node.op, Add | Concat)]
+    # Of a Slice and Concat that are no shuffle, the Concat joins one map.
+    joins = [node for node in network.nodes if isinstance(node.op, Add | Concat) and len(set(node.inputs)) > 1]
     if not shuffles or not joins:
         return None
     channels = [convs[0].out]
     depths: list[int] = []
     blocks: list[tuple[int, FoundBlock, Position]] = []
+    pooled_first = False
     for join in joins:
-        branch = max((trail(network, name, is_join) for name in join.inputs), key=lambda path: len(convolutions(path)))
+        paths = [trail(network, name, is_join) for name in join.inputs]
+        branch = max(paths, key=lambda path: len(convolutions(path)))
         if isinstance(join.op, Concat):
+            pooled_first = not paths[0]
             depths.append(0)
             ends = convolutions(branch)
             channels.append(channels[-1] + (ends[-1].out if ends else 1))
@@ -211,7 +222,8 @@ def guess(network: Network) -> ShuffleNetSpec | None:
         depths=tuple(depths),
         out_channels=tuple(channels[1:]),
         groups=shuffles[0].groups,
-        stem_pool="padded" if pool and pool.pad else "over the edge",
+        concatenation="pooled-first" if pooled_first else "branch-first",
+        stem_pool="padded" if pool and pool.pad else "over-the-edge",
         se=se_record([block.excitation for _, block, _ in blocks], blocks[0][2], within) if blocks else None,
         **common(network),
     )
