@@ -44,9 +44,9 @@ class Stem(nnx.Module):
     """(N, H, W, 3) to (N, H / 4, W / 4, C)."""
 
     def __init__(self, spec: ShuffleNetSpec, *, dtype: str, rngs: nnx.Rngs) -> None:
-        padded = spec.stem_pool == "padded"
-        self.conv = conv(spec.in_channels, spec.stem, 3, 2, dtype=dtype, rngs=rngs)
-        self.bn = BatchNorm(spec.stem, spec.eps, dtype=dtype, rngs=rngs)
+        padded = spec.stem_pool == "torchvision"
+        self.conv = conv(spec.in_channels, spec.stem_channels, 3, 2, dtype=dtype, rngs=rngs)
+        self.bn = BatchNorm(spec.stem_channels, spec.eps, dtype=dtype, rngs=rngs)
         self.relu = ReLU()
         self.pool = MaxPool(stride=2, pad=1 if padded else 0, rounds_up=not padded)
 

@@ -42,8 +42,8 @@ class ShuffleNet(Network):
 
 def stem(x: Any, spec: ShuffleNetSpec, *, dtype: Any) -> Any:
     """(N, H, W, 3) to (N, H / 4, W / 4, C)."""
-    padded = spec.stem_pool == "padded"
-    x = conv(x, spec.stem, 3, 2, name="stem.conv", dtype=dtype)
+    padded = spec.stem_pool == "torchvision"
+    x = conv(x, spec.stem_channels, 3, 2, name="stem.conv", dtype=dtype)
     x = batch_norm(x, spec.eps, name="stem.bn", dtype=dtype)
     x = relu(x, name="stem.relu", dtype=dtype)
     name = layer_name("stem.pool")

@@ -43,9 +43,9 @@ class Stem(nn.Module):
 
     def __init__(self, spec: ShuffleNetSpec) -> None:
         super().__init__()
-        padded = spec.stem_pool == "padded"
-        self.conv = conv(spec.in_channels, spec.stem, 3, stride=2)
-        self.bn = BatchNorm(spec.stem, spec.eps)
+        padded = spec.stem_pool == "torchvision"
+        self.conv = conv(spec.in_channels, spec.stem_channels, 3, stride=2)
+        self.bn = BatchNorm(spec.stem_channels, spec.eps)
         self.relu = nn.ReLU()
         self.pool = max_pool(stride=2, pad=1 if padded else 0, rounds_up=not padded)
 

@@ -42,9 +42,9 @@ NEEDED = {
     "onnx": ["onnx", "onnx_ir", "onnxruntime"],
 }
 TINY = ShuffleNetSpec(
-    name="tiny", stem=6, depths=(1, 2), out_channels=(24, 48), classes=5, dropout=0.25, se=SE(reduction=4)
+    name="tiny", stem_channels=6, depths=(1, 2), out_channels=(24, 48), classes=5, dropout=0.25, se=SE(reduction=4)
 )
-_CAFFES: Any = {"stem_pool": "over-the-edge", "concatenation": "pooled-first"}
+_CAFFES: Any = {"stem_pool": "caffe", "concatenation": "pooled-first"}
 SPECS = {
     "se": TINY,
     "plain": replace(TINY, se=None, dropout=0.0, **_CAFFES),
@@ -81,12 +81,15 @@ def test_counts_of_the_other_places_of_the_blocks(se: SE, learnable: int) -> Non
         ({"depths": (1,)}, "out_channels has 2 stages, depths has 1"),
         ({"out_channels": (24, 24)}, "a stage of 24 channels after 24: concatenation can only add channels"),
         ({"groups": 5}, "groups is 5, which does not divide 24 / 4 and 24 - 6"),
-        ({"stem": 7}, "groups is 3, which does not divide 24 / 4 and 24 - 7"),
-        ({"stem": 3, "out_channels": (12, 48)}, "groups is 3, which leaves nothing to shuffle of 12 / 4 channels"),
+        ({"stem_channels": 7}, "groups is 3, which does not divide 24 / 4 and 24 - 7"),
+        (
+            {"stem_channels": 3, "out_channels": (12, 48)},
+            "groups is 3, which leaves nothing to shuffle of 12 / 4 channels",
+        ),
         ({"se": SE(reduction=4, position="3x3")}, 'SE blocks stand at "standard" or "post", not at "3x3"'),
         ({"se": SE(reduction=4, stages=(3,))}, "SE blocks in stage 3 of 2"),
         ({"se": SE(reduction=19)}, "SE: reduction 19 leaves no hidden unit for 18 channels"),
-        ({"stem_pool": "caffe"}, "stem_pool is 'caffe', expected one of padded, over-the-edge"),
+        ({"stem_pool": "other"}, "stem_pool is 'other', expected one of torchvision, caffe"),
     ],
 )
 def test_impossible_records_are_refused(changes: Mapping[str, Any], message: str) -> None:
@@ -219,7 +222,7 @@ def test_file_of_pytorchcvs_is_the_published_network(tmp_path: Path) -> None:
     [
         TINY,
         replace(TINY, se=None, concatenation="pooled-first"),
-        replace(TINY, se=None, stem_pool="over-the-edge"),
+        replace(TINY, se=None, stem_pool="caffe"),
     ],
 )
 def test_pytorchcv_has_no_names_for_what_it_computes_otherwise(spec: ShuffleNetSpec) -> None:

@@ -22,6 +22,6 @@ PYTORCHCV = Dialect(
     ),
     excited=False,
     plain=True,
-    tells={"stem_pool": {"over-the-edge": "padded"}, "concatenation": {"pooled-first": "branch-first"}},
+    tells={"stem_pool": {"caffe": "torchvision"}, "concatenation": {"pooled-first": "branch-first"}},
 )
 """pytorchcv's ``shufflenet_g*_w*``: without SE blocks, eps is 1e-5."""

@@ -13,9 +13,10 @@ from weights.networks.recognition import consecutive, excitation
 from weights.networks.se import Excitation, Position, excite
 from weights.networks.spec import ShapeOf, Spec, misfit
 
-StemPool = Literal["padded", "over-the-edge"]
-"""The max-pooling of the stem: with a pixel of padding on all sides, sizes rounding down; or without padding, the last
-window hanging over the edge, as Caffe's sizes round up. Both make 56 of 112 pixels, by other windows."""
+StemPool = Literal["torchvision", "caffe"]
+"""The max-pooling of the stem: with a pixel of padding on all sides, sizes rounding down, as torchvision's networks
+have it; or without padding, sizes rounding up, so that the last window may hang over the edge, as Caffe's have it. Both
+make 56 of 112 pixels, by other windows."""
 
 Concatenation = Literal["branch-first", "pooled-first"]
 """The order of the two maps that a unit of stride 2 puts side by side, which decides which channels are one group."""
@@ -48,13 +49,13 @@ class ShuffleNetSpec(Spec):
     """
 
     family: ClassVar[str] = "shufflenet"
-    stem: int = 24  # out channels of its 3x3 convolution
+    stem_channels: int = 24  # out channels of its 3x3 convolution
     depths: tuple[int, ...] = (4, 8, 4)  # units in each stage
     out_channels: tuple[int, ...] = (240, 480, 960)  # of each stage; a unit is a fourth as wide within
     groups: int = 3
     # Neither article states these two. They are pytorchcv's, whose trained weights are read here; in the code that the
     # paper's authors published the pooled map comes first, and channels are shuffled after the 3x3, and the other way.
-    stem_pool: StemPool = "padded"
+    stem_pool: StemPool = "torchvision"
     concatenation: Concatenation = "branch-first"
 
     @property
@@ -68,7 +69,7 @@ class ShuffleNetSpec(Spec):
             raise misfit(self, f"out_channels has {len(self.out_channels)} stages, depths has {len(self.depths)}")
         if sum(self.depths) > 10_000:
             raise misfit(self, f"{sum(self.depths)} units, expected 10,000 at most")
-        for before, out in pairwise((self.stem, *self.out_channels)):
+        for before, out in pairwise((self.stem_channels, *self.out_channels)):
             if out <= before:
                 raise misfit(self, f"a stage of {out} channels after {before}: concatenation can only add channels")
             if out % (4 * self.groups) or (out - before) % self.groups:
@@ -93,7 +94,7 @@ class ShuffleNetSpec(Spec):
 
     def blocks(self) -> Iterator[ShuffleUnitSpec]:
         """Every unit, in order, with its widths resolved."""
-        channels = self.stem
+        channels = self.stem_channels
         position = self.se.position if self.se else "standard"
         for stage, depth in enumerate(self.depths, 1):
             out = self.out_channels[stage - 1]
@@ -118,8 +119,8 @@ class ShuffleNetSpec(Spec):
 
     def body(self, g: Builder) -> tuple[str, ...]:
         """Stem and stages; the feature maps are the pooled stem, at stride 4, and the outputs of the stages."""
-        x = g.conv_bn("data", "stem.conv", Conv(self.stem, 3, 2, 1), self.eps, "relu")
-        padded = self.stem_pool == "padded"
+        x = g.conv_bn("data", "stem.conv", Conv(self.stem_channels, 3, 2, 1), self.eps, "relu")
+        padded = self.stem_pool == "torchvision"
         x = g("stem.pool", Pool("max", 3, 2, 1, rounding="down") if padded else Pool("max", 3, 2), x)
         for block in self.blocks():
             x = unit(g, x, block)
@@ -146,7 +147,7 @@ class ShuffleNetSpec(Spec):
             out.append(out[-1] + (end[0] if end else 1))
         plain = cls(
             name=cls.family,
-            stem=stem[0],
+            stem_channels=stem[0],
             depths=tuple(depths),
             out_channels=tuple(out[1:]),
             groups=max(first[0] // ends[0][1], 1),
@@ -218,12 +219,12 @@ def guess(network: Network) -> ShuffleNetSpec | None:
     within = stages if len(stages) < len(depths) else None
     return ShuffleNetSpec(
         name="se-shufflenet" if blocks else "shufflenet",
-        stem=channels[0],
+        stem_channels=channels[0],
         depths=tuple(depths),
         out_channels=tuple(channels[1:]),
         groups=shuffles[0].groups,
         concatenation="pooled-first" if pooled_first else "branch-first",
-        stem_pool="padded" if pool and pool.pad else "over-the-edge",
+        stem_pool="torchvision" if pool and pool.pad else "caffe",
         se=se_record([block.excitation for _, block, _ in blocks], blocks[0][2], within) if blocks else None,
         **common(network),
     )
