@@ -75,12 +75,14 @@ from se_jax.models import (
     se_resnext101_torchvision,
     se_shake_even29_2x4x64d_cifar100,
     se_shake_shake26_2x96d_cifar10,
+    se_shufflenet_v1,
     se_vgg16_bn,
     se_wrn16_8_cifar10,
     se_wrn16_8_cifar100,
     senet154,
     shake_even29_2x4x64d_cifar100,
     shake_shake26_2x96d_cifar10,
+    shufflenet_v1,
     tf_efficientnet_b0,
     tf_mobilenet_v1,
     tf_mobilenet_v2,
@@ -97,6 +99,7 @@ from se_jax.resnet import ResNet
 from se_jax.running_statistics import set_statistics_rule
 from se_jax.se_block import SEBlock
 from se_jax.shake import Shake
+from se_jax.shufflenet import ShuffleNet
 from se_jax.vgg import VGG
 
 __all__ = [
@@ -108,6 +111,7 @@ __all__ = [
     "ResNet",
     "SEBlock",
     "Shake",
+    "ShuffleNet",
     "bn_inception",
     "build",
     "checkpoint",
@@ -167,6 +171,7 @@ __all__ = [
     "se_resnext101_torchvision",
     "se_shake_even29_2x4x64d_cifar100",
     "se_shake_shake26_2x96d_cifar10",
+    "se_shufflenet_v1",
     "se_vgg16_bn",
     "se_wrn16_8_cifar10",
     "se_wrn16_8_cifar100",
@@ -174,6 +179,7 @@ __all__ = [
     "set_statistics_rule",
     "shake_even29_2x4x64d_cifar100",
     "shake_shake26_2x96d_cifar10",
+    "shufflenet_v1",
     "tf_efficientnet_b0",
     "tf_mobilenet_v1",
     "tf_mobilenet_v2",

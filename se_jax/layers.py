@@ -304,3 +304,13 @@ class Mix(nnx.Module):
         """Alpha and beta for every image of a batch."""
         alpha, beta = jax.random.uniform(self.rngs(), (2, len(x), 1, 1, 1), x.dtype)
         return alpha, beta if self.rule == "shake-shake" else jnp.full_like(beta, 0.5)
+
+
+class Shuffle(nnx.Module):
+    """Channels (groups, C / groups) in the order (C / groups, groups), ShuffleNet's."""
+
+    def __init__(self, groups: int) -> None:
+        self.groups = groups
+
+    def __call__(self, x: Array) -> Array:
+        return x.reshape(*x.shape[:-1], self.groups, -1).swapaxes(-1, -2).reshape(x.shape)

@@ -14,11 +14,21 @@ from se_jax.network import Network
 from se_jax.preact import PreAct
 from se_jax.resnet import ResNet
 from se_jax.shake import Shake
+from se_jax.shufflenet import ShuffleNet
 from se_jax.vgg import VGG
-from weights import InceptionResNetSpec, InceptionSpec, InputError, MobileSpec, ResNetSpec, Spec, VGGSpec
+from weights import (
+    InceptionResNetSpec,
+    InceptionSpec,
+    InputError,
+    MobileSpec,
+    PreActSpec,
+    ResNetSpec,
+    ShakeSpec,
+    ShuffleNetSpec,
+    Spec,
+    VGGSpec,
+)
 from weights.networks.models import MODELS, as_spec, find
-from weights.networks.preact import PreActSpec
-from weights.networks.shake import ShakeSpec
 
 N = TypeVar("N", bound=Network)
 N_co = TypeVar("N_co", bound=Network, covariant=True)
@@ -28,6 +38,7 @@ DTYPES = ("float64", "float32", "bfloat16", "float16")
 NETWORKS: dict[str, Callable[..., Network]] = {
     ResNetSpec.family: ResNet,
     InceptionSpec.family: Inception,
+    ShuffleNetSpec.family: ShuffleNet,
     InceptionResNetSpec.family: InceptionResNet,
     VGGSpec.family: VGG,
     ShakeSpec.family: Shake,
@@ -167,3 +178,5 @@ se_inception_resnet_v2 = _constructor(InceptionResNet, "se-inception-resnet-v2",
 inception_resnet_v2 = _constructor(
     InceptionResNet, "inception-resnet-v2", "SE-Inception-ResNet-v2 without its SE blocks"
 )
+se_shufflenet_v1 = _constructor(ShuffleNet, "se-shufflenet-v1", "SE-ShuffleNet V1 (1x, 3 groups)")
+shufflenet_v1 = _constructor(ShuffleNet, "shufflenet-v1", "ShuffleNet V1 (1x, 3 groups)")

@@ -77,12 +77,14 @@ from se_tf.models import (
     se_resnext101_torchvision,
     se_shake_even29_2x4x64d_cifar100,
     se_shake_shake26_2x96d_cifar10,
+    se_shufflenet_v1,
     se_vgg16_bn,
     se_wrn16_8_cifar10,
     se_wrn16_8_cifar100,
     senet154,
     shake_even29_2x4x64d_cifar100,
     shake_shake26_2x96d_cifar10,
+    shufflenet_v1,
     tf_efficientnet_b0,
     tf_mobilenet_v1,
     tf_mobilenet_v2,
@@ -99,6 +101,7 @@ from se_tf.resnet import ResNet
 from se_tf.running_statistics import set_statistics_rule
 from se_tf.se_block import SEBlock
 from se_tf.shake import Shake
+from se_tf.shufflenet import ShuffleNet
 from se_tf.vgg import VGG
 
 __all__ = [
@@ -110,6 +113,7 @@ __all__ = [
     "ResNet",
     "SEBlock",
     "Shake",
+    "ShuffleNet",
     "bn_inception",
     "build",
     "checkpoint",
@@ -169,6 +173,7 @@ __all__ = [
     "se_resnext101_torchvision",
     "se_shake_even29_2x4x64d_cifar100",
     "se_shake_shake26_2x96d_cifar10",
+    "se_shufflenet_v1",
     "se_vgg16_bn",
     "se_wrn16_8_cifar10",
     "se_wrn16_8_cifar100",
@@ -176,6 +181,7 @@ __all__ = [
     "set_statistics_rule",
     "shake_even29_2x4x64d_cifar100",
     "shake_shake26_2x96d_cifar10",
+    "shufflenet_v1",
     "tf_efficientnet_b0",
     "tf_mobilenet_v1",
     "tf_mobilenet_v2",

@@ -316,3 +316,20 @@ class Times(layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "factor": self.factor}
+
+
+@keras.saving.register_keras_serializable("senet")
+class Shuffle(layers.Layer):
+    """Channels (groups, C / groups) in the order (C / groups, groups), ShuffleNet's."""
+
+    def __init__(self, groups: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.groups = groups
+
+    def call(self, x: Any) -> Any:
+        *size, channels = ops.shape(x)
+        apart: Any = ops.reshape(x, (*size, self.groups, channels // self.groups))
+        return ops.reshape(ops.swapaxes(apart, -1, -2), (*size, channels))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "groups": self.groups}

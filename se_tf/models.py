@@ -13,11 +13,21 @@ from se_tf.network import Network
 from se_tf.preact import PreAct
 from se_tf.resnet import ResNet
 from se_tf.shake import Shake
+from se_tf.shufflenet import ShuffleNet
 from se_tf.vgg import VGG
-from weights import InceptionResNetSpec, InceptionSpec, InputError, MobileSpec, ResNetSpec, Spec, VGGSpec
+from weights import (
+    InceptionResNetSpec,
+    InceptionSpec,
+    InputError,
+    MobileSpec,
+    PreActSpec,
+    ResNetSpec,
+    ShakeSpec,
+    ShuffleNetSpec,
+    Spec,
+    VGGSpec,
+)
 from weights.networks.models import MODELS, as_spec, find
-from weights.networks.preact import PreActSpec
-from weights.networks.shake import ShakeSpec
 
 N = TypeVar("N", bound=Network)
 N_co = TypeVar("N_co", bound=Network, covariant=True)
@@ -27,6 +37,7 @@ DTYPES = ("float64", "float32", "bfloat16", "float16", "or a dtype policy of Ker
 NETWORKS: dict[str, Callable[..., Network]] = {
     ResNetSpec.family: ResNet,
     InceptionSpec.family: Inception,
+    ShuffleNetSpec.family: ShuffleNet,
     InceptionResNetSpec.family: InceptionResNet,
     VGGSpec.family: VGG,
     ShakeSpec.family: Shake,
@@ -172,3 +183,5 @@ se_inception_resnet_v2 = _constructor(InceptionResNet, "se-inception-resnet-v2",
 inception_resnet_v2 = _constructor(
     InceptionResNet, "inception-resnet-v2", "SE-Inception-ResNet-v2 without its SE blocks"
 )
+se_shufflenet_v1 = _constructor(ShuffleNet, "se-shufflenet-v1", "SE-ShuffleNet V1 (1x, 3 groups)")
+shufflenet_v1 = _constructor(ShuffleNet, "shufflenet-v1", "ShuffleNet V1 (1x, 3 groups)")

@@ -74,12 +74,14 @@ from se_torch.models import (
     se_resnext101_torchvision,
     se_shake_even29_2x4x64d_cifar100,
     se_shake_shake26_2x96d_cifar10,
+    se_shufflenet_v1,
     se_vgg16_bn,
     se_wrn16_8_cifar10,
     se_wrn16_8_cifar100,
     senet154,
     shake_even29_2x4x64d_cifar100,
     shake_shake26_2x96d_cifar10,
+    shufflenet_v1,
     tf_efficientnet_b0,
     tf_mobilenet_v1,
     tf_mobilenet_v2,
@@ -96,6 +98,7 @@ from se_torch.resnet import ResNet
 from se_torch.running_statistics import set_statistics_rule
 from se_torch.se_block import SEBlock
 from se_torch.shake import Shake
+from se_torch.shufflenet import ShuffleNet
 from se_torch.vgg import VGG
 
 __all__ = [
@@ -107,6 +110,7 @@ __all__ = [
     "ResNet",
     "SEBlock",
     "Shake",
+    "ShuffleNet",
     "bn_inception",
     "build",
     "checkpoint",
@@ -166,6 +170,7 @@ __all__ = [
     "se_resnext101_torchvision",
     "se_shake_even29_2x4x64d_cifar100",
     "se_shake_shake26_2x96d_cifar10",
+    "se_shufflenet_v1",
     "se_vgg16_bn",
     "se_wrn16_8_cifar10",
     "se_wrn16_8_cifar100",
@@ -173,6 +178,7 @@ __all__ = [
     "set_statistics_rule",
     "shake_even29_2x4x64d_cifar100",
     "shake_shake26_2x96d_cifar10",
+    "shufflenet_v1",
     "tf_efficientnet_b0",
     "tf_mobilenet_v1",
     "tf_mobilenet_v2",

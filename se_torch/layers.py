@@ -231,3 +231,17 @@ class Mix(nn.Module):
         """Alpha and beta for every image of a batch."""
         alpha, beta = torch.rand((2, len(x), 1, 1, 1), dtype=x.dtype, device=x.device)
         return alpha, beta if self.rule == "shake-shake" else torch.full_like(beta, 0.5)
+
+
+class Shuffle(nn.Module):
+    """Channels (groups, C / groups) in the order (C / groups, groups), ShuffleNet's."""
+
+    def __init__(self, groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unflatten(1, (self.groups, x.shape[1] // self.groups)).transpose(1, 2).flatten(1, 2)
+
+    def extra_repr(self) -> str:
+        return f"groups={self.groups}"

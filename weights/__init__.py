@@ -13,6 +13,7 @@ from weights.networks.preact import PreActSpec
 from weights.networks.resnet import ResNetSpec
 from weights.networks.se import SE
 from weights.networks.shake import ShakeSpec
+from weights.networks.shufflenet import ShuffleNetSpec
 from weights.networks.sizes import shapes
 from weights.networks.spec import EPS, Spec
 from weights.networks.vgg import VGGSpec
@@ -39,6 +40,7 @@ __all__ = [
     "Preprocessing",
     "ResNetSpec",
     "ShakeSpec",
+    "ShuffleNetSpec",
     "Spec",
     "VGGSpec",
     "cost",

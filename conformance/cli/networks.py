@@ -1,14 +1,22 @@
 """The command about networks: models, and the tables of the paper."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 import click
 
 from conformance.cli import options
 from conformance.cli.options import FRAMEWORKS
+
+if TYPE_CHECKING:
+    from conformance.report.describe import Model
+
+MANY = 12
+"""So many names, and more, are not all told in a message."""
 
 
 @click.command()
@@ -17,10 +25,10 @@ from conformance.cli.options import FRAMEWORKS
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown.")
 def models(patterns: tuple[str, ...], paper: bool, as_json: bool, as_markdown: bool) -> None:
-    """List the networks, their costs at 224x224, and the frameworks that senet compare knows.
+    """List the networks by family, their costs, and the frameworks that senet compare knows.
 
-    PATTERN chooses some: senet models 'se-*'. With --paper, the tables of the article on Squeeze-and-Excitation
-    networks, and PATTERN chooses tables: senet models --paper gate position.
+    PATTERN chooses some networks, or families: senet models 'se-*' inception. With --paper, the tables of the article
+    on Squeeze-and-Excitation networks, and PATTERN chooses tables: senet models --paper gate position.
     """
     from weights import InputError
 
@@ -36,36 +44,38 @@ def _print_models(patterns: Sequence[str], as_json: bool, as_markdown: bool) -> 
     from conformance.adapters import ADAPTERS
     from conformance.report import describe
     from conformance.report.table import aligned, markdown
-    from weights.networks.models import MODELS
 
-    names = _chosen(list(MODELS), patterns, "network")
-    found = [network for network in describe.models() if network.name in names]
+    every = list(describe.models())
+    families = {network.name: network.family for network in every}
+    names = _chosen(list(families), patterns, "network", families)
+    found = [network for network in every if network.name in names]
     if as_json:
         click.echo(json.dumps([asdict(network) for network in found], indent=1))
         return
-    header = ("family", "name", "parameters", "GMACs", "classes", "SE reduction", "blobs", "Caffe file")
-    families = list(dict.fromkeys(MODELS[network.name].family for network in found))
-    lines = [
-        (
-            family if i == 0 else "",
-            network.name,
-            f"{network.parameters:,}",
-            f"{network.gmacs:.3f}",
-            str(network.classes),
-            str(network.reduction or "none"),
-            str(network.blobs),
-            f"{network.stored * 4 / 1e6:.1f} MB",
-        )
-        for family in families
-        for i, network in enumerate(n for n in found if MODELS[n.name].family == family)
-    ]
+    header = ("name", "parameters", "GMACs", "at", "SE", "Caffe file")
+    lines: list[tuple[str, ...]] = []
+    for family in dict.fromkeys(network.family for network in found):
+        # Indented, so that a family's networks stand under its name.
+        lines.append((family, *[""] * (len(header) - 1)))
+        lines += [(f"  {network.name}", *_costs(network)) for network in found if network.family == family]
     if as_markdown:
-        click.echo(markdown(header, lines))
+        rows = [(network.family, network.name, *_costs(network)) for network in found]
+        click.echo(markdown(("family", *header), rows))
         return
     click.echo(aligned(header, lines, options.terminal_width()))
     others = ", ".join(name for name in ADAPTERS if name not in FRAMEWORKS)
     click.echo(f"\nframeworks to compare: {', '.join(FRAMEWORKS)}; with --frameworks also")
     click.echo(click.wrap_text(f"{others}, or all", options.terminal_width() or 100))
+
+
+def _costs(network: "Model") -> tuple[str, ...]:
+    return (
+        f"{network.parameters:,}",
+        f"{network.gmacs:.3f}",
+        f"{network.side}x{network.side}",
+        f"r = {network.reduction}" if network.reduction else "none",
+        f"{network.stored * 4 / 1e6:.1f} MB",
+    )
 
 
 def _print_paper(patterns: Sequence[str], as_json: bool, as_markdown: bool) -> None:
@@ -83,15 +93,23 @@ def _print_paper(patterns: Sequence[str], as_json: bool, as_markdown: bool) -> N
         click.echo(paper_tables.to_text(rows, options.terminal_width()))
 
 
-def _chosen(names: Sequence[str], patterns: Sequence[str], what: str) -> list[str]:
-    """The names that fit one of the patterns; all, without patterns.
+def _chosen(
+    names: Sequence[str], patterns: Sequence[str], what: str, groups: Mapping[str, str] | None = None
+) -> list[str]:
+    """The names that fit one of the patterns, or whose groups do; all, without patterns.
 
     Raises:
         InputError: a pattern that fits none.
     """
     from weights import InputError
 
+    def fits(name: str, pattern: str) -> bool:
+        return fnmatchcase(name, pattern) or fnmatchcase((groups or {}).get(name, ""), pattern)
+
     for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise InputError(f"no {what} is named {pattern!r}; there are {', '.join(names)}")
-    return [name for name in names if not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)]
+        if not any(fits(name, pattern) for name in names):
+            near = get_close_matches(pattern, names, 3, 0.5) if len(names) >= MANY else names
+            there_are = f"; there {'are' if len(near) > 1 else 'is'} {', '.join(near)}" if near else ""
+            all_of_them = f"; senet models lists all {len(names)}" if len(names) >= MANY else ""
+            raise InputError(f"no {what} is named {pattern!r}{there_are}{all_of_them}")
+    return [name for name in names if not patterns or any(fits(name, pattern) for pattern in patterns)]

@@ -85,7 +85,7 @@ frameworks = click.option(
 
 dialect = click.option(
     "--dialect",
-    type=click.Choice(["torch", "timm", "cadene", "torchvision"]),
+    type=click.Choice(["torch", "timm", "cadene", "torchvision", "pytorchcv"]),
     help="Names of the tensors in a state dict.",
 )
 labels = click.option(

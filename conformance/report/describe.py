@@ -22,19 +22,23 @@ class Model:
     """One published network.
 
     Attributes:
+        family: the family's name.
         name: the network's name.
         parameters: learnable scalars.
         stored: scalars in a Caffe file.
-        gmacs: 10^9 multiply-adds at 224x224.
+        gmacs: 10^9 multiply-adds.
+        side: height and width of the image that these are of.
         blobs: arrays in a Caffe file.
         classes: outputs of the classifier.
         reduction: of the SE blocks; None without SE blocks.
     """
 
+    family: str
     name: str
     parameters: int
     stored: int
     gmacs: float
+    side: int
     blobs: int
     classes: int
     reduction: int | None
@@ -43,12 +47,14 @@ class Model:
 def models() -> Iterator[Model]:
     """Every published network."""
     for name, spec in MODELS.items():
-        c = cost(spec)
+        c = cost(spec, spec.side, spec.side)
         yield Model(
+            family=spec.family,
             name=name,
             parameters=c.learnable,
             stored=c.stored,
             gmacs=c.macs / 1e9,
+            side=spec.side,
             blobs=c.blobs,
             classes=spec.classes,
             reduction=spec.se.reduction if spec.se else None,
@@ -145,9 +151,9 @@ def _kinship(spec: Spec) -> str:
 
 
 def _arrays(spec: Spec, params: Mapping[str, np.ndarray]) -> Iterator[tuple[str, str]]:
-    c = cost(spec)
+    c = cost(spec, spec.side, spec.side)
     yield "parameters", f"{c.learnable:,} learnable, {c.stored:,} scalars in Caffe's {c.blobs} blobs"
-    yield "cost", f"{c.macs / 1e9:.3f} GMACs at 224x224"
+    yield "cost", f"{c.macs / 1e9:.3f} GMACs at {spec.side}x{spec.side}"
     kinds: dict[str, Counter[str]] = {}
     for name, array in params.items():
         what = "statistics" if name.endswith(("running_mean", "running_var")) else "weights"

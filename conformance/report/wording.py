@@ -15,7 +15,7 @@ _FIELDS = {
     "reduce": "first 1x1, channels by stage",
     "width": "3x3, channels by stage",
     "out_channels": "output, channels by stage",
-    "groups": "groups of the 3x3",
+    "groups": "groups of the convolutions",
     "stride_on_3x3": "stride of a stage in",
     "shortcut": "projection kernel at stride 2",
     "se": "SE reduction",

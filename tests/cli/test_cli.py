@@ -91,6 +91,38 @@ def test_models_lists_every_network_with_its_costs():
     assert "28,088,024" in table
 
 
+def test_models_are_chosen_by_names_and_by_families():
+    def chosen(*patterns: str) -> list[str]:
+        return [row["name"] for row in json.loads(senet("models", "--json", *patterns).stdout)]
+
+    assert chosen("se-resnet-*", "bn-*") == ["se-resnet-50", "se-resnet-101", "se-resnet-152", "bn-inception"]
+    assert chosen("inception") == ["se-bn-inception", "bn-inception"]
+    table = senet("models", "inception").stdout.split("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in table[2:]] == ["inception", "se-bn-inception", "bn-inception"]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "message"),
+    [
+        (["x*"], f"no network is named 'x*'; senet models lists all {len(MODELS)}"),
+        (["se-*", "senet-145"], "no network is named 'senet-145'; there are senet-154"),
+        (["--paper", "x*"], "no table is named 'x*'; there are baselines, reduction"),
+    ],
+)
+def test_pattern_that_no_network_fits_is_one_line_and_status_2(patterns: list[str], message: str):
+    result = senet("models", *patterns)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"senet: {message}")
+    assert result.stderr.count("\n") == 1
+
+
+def test_list_of_all_models_fits_a_terminal_of_80_columns(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("conformance.cli.options.terminal_width", lambda: 80)
+    lines = senet("models").stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert {*MODELS} <= {line.split()[0] for line in lines if line}  # a network a line, none wrapped
+
+
 def test_inspect_says_what_is_recognised_and_what_is_assumed(alone):
     shown = " ".join(senet("inspect", alone).stdout.split())
     assert "format caffemodel" in shown

@@ -23,7 +23,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 SOURCES = [*ROOT.glob("se_*/se_block.py"), ROOT / "examples" / "functional_jax" / "adapter.py"]
 """What the pages quote."""
 
-SKETCHES = {"PebbleSpec", "test_port"}
+SKETCHES = {"SqueezeNetSpec", "test_port"}
 """Definitions that are outlines of what a reader would write."""
 
 
@@ -70,7 +70,7 @@ def folder(tmp_path, monkeypatch):
         "SE-ResNet-50.safetensors",
         "demo/SE-ResNet-50.safetensors",
         "tiny.safetensors",
-        "pebble.safetensors",
+        "squeezenet.safetensors",
         "golden.safetensors",
     ):
         weights.write(tmp_path / name, spec, params)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from weights.caffe.net import Layer, Net
-from weights.caffe.settings import TYPES, Reading, coefficients, param, read_layer, reshaped
+from weights.caffe.settings import TYPES, Reading, coefficients, param, read_layer, reshaped, sliced
 from weights.caffe.steps import Step, steps_of
 from weights.errors import InputError
 from weights.networks.network import Network, Node
@@ -22,6 +22,7 @@ from weights.networks.operations import (
     Scale,
     Shape,
     Shift,
+    Shuffle,
     Times,
 )
 from weights.networks.spec import EPS
@@ -151,6 +152,7 @@ class _Import:
         self.made: dict[int, str] = {self.steps.data: "data"}  # value -> the node that makes it
         self.axes: dict[int, int] = {self.steps.data: 4}  # of values in Caffe
         self.after_end: set[int] = set()
+        self.slices: dict[str, Step] = {}  # by the node that stands for one until its Concat comes
         self.reads = Counter(v for step in self.steps.steps if not step.is_end for v in set(step.inputs))
         norms = [step.layer for step in self.steps.steps if step.layer.type == "BatchNorm"]
         self.eps = norms[0].settings.get("batch_norm_param", {}).get("eps", EPS) if norms else EPS
@@ -195,6 +197,11 @@ class _Import:
             self.nodes[names[0]] = replace(self.nodes[names[0]], layers=(*self.nodes[names[0]].layers, layer))
             self._pass(step)
             self._refuse(names[0], read_layer(layer, (self.sizes[names[0]],), (4,)))
+        elif layer.type == "Slice" and len(values) == 1 and step.outputs:
+            self._cut(step, names)
+        elif layer.type == "Concat" and (shuffle := self._shuffle(step, names)):
+            act, x, layers = shuffle
+            self._add(step, Reading(act), (x,), layers)
         elif layer.type == "Eltwise" and (found := self._composed(step, names)):
             act, x, layers = found
             self._add(step, Reading(act), (x,), layers)
@@ -240,6 +247,34 @@ class _Import:
         node = self.nodes.get(name)
         if node and isinstance(node.op, Conv) and self.reads[value] == 1:
             self.nodes[name] = replace(node, op=replace(node.op, bias=False), biased=node.op.bias)
+
+    def _cut(self, step: Step, names: tuple[str, ...]) -> None:
+        """A Slice, which is an operation only together with its Concat."""
+        channels = sliced(step.layer, self.sizes[names[0]])
+        if isinstance(channels, int):
+            wanted = "a Concat after it that alone reads its tops, in the order of a shuffle"
+            self._add(step, Reading(None, wanted, "another order"), names)
+            self.slices[self.made[step.outputs[0]]] = step
+        else:
+            self._add(step, channels, names)
+
+    def _shuffle(self, step: Step, names: tuple[str, ...]) -> tuple[Shuffle, str, tuple[Layer, ...]] | None:
+        """A shuffle of channels, by Slice into single ones and Concat: what it is, what of, and its layers."""
+        cut = self.slices.get(names[0])
+        if cut is None or param(step.layer, "concat_param") != {"axis": 1, "concat_dim": 1}:
+            return None
+        node, channels = self.nodes[names[0]], self.sizes[names[0]][0]
+        places = {output: i for i, output in enumerate(cut.outputs)}
+        order = [places.get(value, -1) for value in step.inputs if value is not None]
+        if sorted(order) != list(range(channels)) or any(self.reads[value] > 1 for value in places):
+            return None
+        # The channel behind the first one is the first one of the second group; in order, all are of one group.
+        width = order[1] if channels > 1 and order[1] > 1 else channels
+        groups = channels // width
+        if order != [group * width + i for i in range(width) for group in range(groups)]:
+            return None
+        del self.nodes[node.name], self.slices[node.name]
+        return Shuffle(groups), node.inputs[0], (node.layer, step.layer)
 
     def _composed(self, step: Step, names: tuple[str, ...]) -> tuple[Act, str, tuple[Layer, ...]] | None:
         """An activation that is a product: the activation, what it is of, and its layers."""

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, assert_never
 from weights.caffe.blobs import matrix_type
 from weights.caffe.net import Layer
 from weights.caffe.schema import float32
-from weights.caffe.wording import noun
 from weights.errors import InputError
 from weights.names.caffe import NET_NAMES, layer_names
 from weights.networks.models import MODELS
@@ -168,8 +167,8 @@ class _Draft:
                 top = self._zeros(node, name, x, channels)
             case Shift():
                 top = x  # the convolution that reads it is padded instead
-            case Shuffle():
-                raise InputError(f"{self.network.name}: {node.name}: Caffe has no layer for {noun(node.op)}")
+            case Shuffle(groups):
+                top = self._shuffle(node, name, x, groups)
             case Act(function):
                 top = self.emit(_ACTIVATIONS[function], name, bottoms, {}, node, place)
             case Dropout(rate):
@@ -248,6 +247,16 @@ class _Draft:
         padded = self.emit("Convolution", name, [x], self._conv(replace(node.op, pad=1)), node, tap=False)
         settings = {"crop_param": {"axis": 2, "offset": [0]}}
         return self.emit("Crop", f"{name}/crop", [padded, beside[0]], settings, node)
+
+    def _shuffle(self, node: Node, name: str, x: str, groups: int) -> str:
+        """Slice into single channels and Concat: Caffe 1.0 has no Permute, and its Reshape alone moves nothing."""
+        channels = range(self.sizes[node.name][0])
+        tops = tuple(f"{name}/{i}" for i in channels)
+        cut = Layer(f"{name}/slice", "Slice", (x,), tops, {"slice_param": {"axis": 1}}, ())
+        self.definitions.append(Definition(cut, None, False))
+        width = len(channels) // groups
+        order = [tops[group * width + i] for i in range(width) for group in range(groups)]
+        return self.emit("Concat", name, order, {}, node)
 
     def _pool(self, node: Node) -> dict[str, Any]:
         match node.op:

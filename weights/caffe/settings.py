@@ -255,7 +255,7 @@ _READERS: Mapping[str, Callable[[Layer, tuple[Shape, ...], tuple[int, ...]], Rea
 }
 
 
-TYPES = (*_READERS, "Reshape", "Flatten", "Crop", "Split")
+TYPES = (*_READERS, "Reshape", "Flatten", "Crop", "Slice", "Split")
 """The types of layers that are operations, or pass one on."""
 
 
@@ -276,6 +276,18 @@ def reshaped(layer: Layer, shape: Shape) -> int | Reading:
     if not keeps or dims.count(-1) > 1 or len(dims) > 4:
         return Reading(None, f"a Reshape to (N, {channels})", f"dims {', '.join(map(str, dims))}")
     return 2 if len(dims) == 2 else 4
+
+
+def sliced(layer: Layer, shape: Shape) -> int | Reading:
+    """How many channels a Slice layer makes single ones of; a reading that says why it is not one of those."""
+    p = param(layer, "slice_param")
+    if len(shape) == 1:
+        return Reading(None, "a map before it", "pooled features")
+    channels, tops, points = shape[0], len(layer.tops), p.get("slice_point", [])
+    if (p["axis"], p["slice_dim"]) == (1, 1) and tops == channels and points in ([], list(range(1, channels))):
+        return channels
+    found = f"axis {p['axis']}, {tops} tops of {channels} channels" + (f", slice_point {points}" if points else "")
+    return Reading(None, "a Slice into single channels", found)
 
 
 def _pair(p: Mapping[str, Any], name: str, stem: str, default: int) -> int | tuple[int, ...]:

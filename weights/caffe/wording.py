@@ -36,7 +36,7 @@ LAYER_TYPES: Mapping[type, tuple[str, ...]] = {
     Times: ("Power",),
     AppendZeros: ("Concat",),
     Shift: ("Crop",),
-    Shuffle: ("Concat",),
+    Shuffle: ("Concat", "Slice"),
     Flatten: ("Flatten", "InnerProduct"),
     Concat: ("Concat",),
     Dropout: ("Dropout",),

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from weights.errors import InputError
-from weights.names import inception_resnet, mobile, resnet, vgg
+from weights.names import inception_resnet, mobile, resnet, shufflenet, vgg
 from weights.names.dialect import Dialect
 from weights.names.frameworks import TORCH
 from weights.networks.operations import Shape
@@ -16,6 +16,7 @@ PROJECTS: tuple[Dialect, ...] = (
     *mobile.STATE_DICTS,
     *(vgg.TORCHVISION_BN, vgg.TORCHVISION, vgg.TIMM_BN, vgg.TIMM, vgg.PYTORCHCV_BN),
     *(inception_resnet.TIMM, inception_resnet.PYTORCHCV),
+    shufflenet.PYTORCHCV,
 )
 """The dialects that other projects have for networks of a family. Where two have the same names, the first is what a
 file of unknown origin is taken for; of one project's the first that knows all modules of a network is meant."""
@@ -61,7 +62,7 @@ _KNOWN: Mapping[str, str] = {
     "EfficientNet, VGG-16 and Inception-ResNet-v2",
     "cadene": "SE-ResNet, SE-ResNeXt and SENet-154 of the published geometry",
     "torchvision": "ResNets of its geometry, MobileNet V2 and V3, EfficientNet and VGG-16",
-    "pytorchcv": "VGG-16 and Inception-ResNet-v2 without SE blocks",
+    "pytorchcv": "VGG-16, Inception-ResNet-v2 and ShuffleNet V1 without SE blocks",
 }
 """What the projects have, in words."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from weights.errors import InputError
-from weights.networks import inception, inception_resnet, mobile, preact, resnet, shake, vgg
+from weights.networks import inception, inception_resnet, mobile, preact, resnet, shake, shufflenet, vgg
 from weights.networks.check import decode
 from weights.networks.inception import InceptionSpec
 from weights.networks.inception_resnet import InceptionResNetSpec
@@ -17,6 +17,7 @@ from weights.networks.preact import PreActSpec
 from weights.networks.resnet import ResNetSpec
 from weights.networks.se import SE
 from weights.networks.shake import ShakeSpec
+from weights.networks.shufflenet import ShuffleNetSpec
 from weights.networks.spec import Spec, field_names
 from weights.networks.vgg import VGGSpec
 from weights.storage.whole import reading
@@ -29,6 +30,7 @@ _ROWS: tuple[tuple[type[Spec], tuple[Spec, ...]], ...] = (
     (MobileSpec, mobile.PUBLISHED),
     (VGGSpec, vgg.PUBLISHED),
     (InceptionResNetSpec, inception_resnet.PUBLISHED),
+    (ShuffleNetSpec, shufflenet.PUBLISHED),
 )
 """Every family: its record and its networks. A new family is one more row."""
 

@@ -103,8 +103,10 @@ def _others(value: object, hint: object) -> Iterator[tuple[str, object]]:
         for i, record in enumerate(value):
             for path, other in _alternatives(record):
                 yield path, (*value[:i], other, *value[i + 1 :])
-    elif isinstance(value, tuple):  # whole numbers, which count or measure tensors: all of them at once will do
+    elif isinstance(value, tuple):  # whole numbers; where they count or measure tensors, all of them at once will do
         yield "", _doubled(value)
+        if len(value) > 1:
+            yield "", value[:-1]  # places, of which there may be fewer: doubled, they may lie behind the end
     elif choices := [c for kind in (hint, *get_args(hint)) if get_origin(kind) is Literal for c in get_args(kind)]:
         yield from (("", other) for other in choices if other != value)
     elif isinstance(value, bool):

@@ -46,6 +46,7 @@ class Spec:
     """
 
     family: ClassVar[str]  # its name in files
+    side: ClassVar[int] = 224  # height and width of the images that its networks were published for
     name: str
     se: SE | None = SE()  # None: no SE blocks
     dropout: float = 0.0  # before the classifier
