@@ -52,7 +52,7 @@ def _print_models(patterns: Sequence[str], as_json: bool, as_markdown: bool) -> 
     if as_json:
         click.echo(json.dumps([asdict(network) for network in found], indent=1))
         return
-    header = ("name", "parameters", "GMACs", "at", "SE", "Caffe file")
+    header = ("name", "parameters", "GMACs", "at", "SE r", "Caffe MB")
     lines: list[tuple[str, ...]] = []
     for family in dict.fromkeys(network.family for network in found):
         # Indented, so that a family's networks stand under its name.
@@ -72,9 +72,9 @@ def _costs(network: "Model") -> tuple[str, ...]:
     return (
         f"{network.parameters:,}",
         f"{network.gmacs:.3f}",
-        f"{network.side}x{network.side}",
-        f"r = {network.reduction}" if network.reduction else "none",
-        f"{network.stored * 4 / 1e6:.1f} MB",
+        "x".join(map(str, network.size)),
+        str(network.reduction or "none"),
+        f"{network.stored * 4 / 1e6:.1f}",
     )
 
 

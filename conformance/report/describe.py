@@ -13,6 +13,7 @@ from weights.caffe import checkpoint as caffe
 from weights.files import format_of
 from weights.networks.cost import cost
 from weights.networks.models import MODELS
+from weights.networks.sizes import usual_size
 from weights.networks.spec import Spec, field_names
 from weights.params import Checkpoint, Info
 
@@ -27,7 +28,7 @@ class Model:
         parameters: learnable scalars.
         stored: scalars in a Caffe file.
         gmacs: 10^9 multiply-adds.
-        side: height and width of the image that these are of.
+        size: height and width of the image that these are of.
         blobs: arrays in a Caffe file.
         classes: outputs of the classifier.
         reduction: of the SE blocks; None without SE blocks.
@@ -38,7 +39,7 @@ class Model:
     parameters: int
     stored: int
     gmacs: float
-    side: int
+    size: tuple[int, int]
     blobs: int
     classes: int
     reduction: int | None
@@ -47,14 +48,14 @@ class Model:
 def models() -> Iterator[Model]:
     """Every published network."""
     for name, spec in MODELS.items():
-        c = cost(spec, spec.side, spec.side)
+        c = cost(spec)
         yield Model(
             family=spec.family,
             name=name,
             parameters=c.learnable,
             stored=c.stored,
             gmacs=c.macs / 1e9,
-            side=spec.side,
+            size=usual_size(spec),
             blobs=c.blobs,
             classes=spec.classes,
             reduction=spec.se.reduction if spec.se else None,
@@ -151,9 +152,9 @@ def _kinship(spec: Spec) -> str:
 
 
 def _arrays(spec: Spec, params: Mapping[str, np.ndarray]) -> Iterator[tuple[str, str]]:
-    c = cost(spec, spec.side, spec.side)
+    c = cost(spec)
     yield "parameters", f"{c.learnable:,} learnable, {c.stored:,} scalars in Caffe's {c.blobs} blobs"
-    yield "cost", f"{c.macs / 1e9:.3f} GMACs at {spec.side}x{spec.side}"
+    yield "cost", f"{c.macs / 1e9:.3f} GMACs at {_by(usual_size(spec))}"
     kinds: dict[str, Counter[str]] = {}
     for name, array in params.items():
         what = "statistics" if name.endswith(("running_mean", "running_var")) else "weights"
@@ -163,6 +164,10 @@ def _arrays(spec: Spec, params: Mapping[str, np.ndarray]) -> Iterator[tuple[str,
     broken = [name for name, array in params.items() if not np.isfinite(array).all()]
     if broken:
         yield "not finite", ", ".join(broken[:5]) + (f" and {len(broken) - 5} more" if len(broken) > 5 else "")
+
+
+def _by(size: tuple[int, int]) -> str:
+    return "x".join(map(str, size))
 
 
 def _provenance(info: Info) -> Iterator[tuple[str, str]]:

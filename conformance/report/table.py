@@ -67,7 +67,7 @@ def aligned(header: Sequence[str], lines: Iterable[Sequence[str]], width: int | 
     lines = [tuple(map(printable, line)) for line in lines]  # names may come from anywhere
     numeric = _numeric(header, lines)
     columns = list(zip(header, *lines, strict=True))
-    words = [max(len(word) for cell in column for word in cell.split() or [""]) for column in columns]
+    words = [max(map(_longest, column)) for column in columns]
     gaps = 2 * (len(header) - 1)
     if width and not sum(words) + gaps <= width < sum(max(map(len, column)) for column in columns) + gaps:
         width = None  # it fits; or words would be broken, which is harder to read than lines that the terminal breaks
@@ -77,6 +77,12 @@ def aligned(header: Sequence[str], lines: Iterable[Sequence[str]], width: int | 
         shown = title.replace(" ", "\n") if right and width else title
         table.add_column(_text(shown), justify="right" if right else "left", no_wrap=right, min_width=widest)
     return _printed(table, lines, width)
+
+
+def _longest(cell: str) -> int:
+    """Characters of the longest word, the first one with what it is indented by."""
+    indent = len(cell) - len(cell.lstrip())
+    return max((len(word) + (0 if i else indent) for i, word in enumerate(cell.split())), default=0)
 
 
 def listed(facts: Iterable[tuple[str, str]], width: int | None = None) -> str:

@@ -95,8 +95,10 @@ def test_models_are_chosen_by_names_and_by_families():
     def chosen(*patterns: str) -> list[str]:
         return [row["name"] for row in json.loads(senet("models", "--json", *patterns).stdout)]
 
-    assert chosen("se-resnet-*", "bn-*") == ["se-resnet-50", "se-resnet-101", "se-resnet-152", "bn-inception"]
+    assert chosen("senet*", "bn-*") == ["senet-154", "bn-inception"]
     assert chosen("inception") == ["se-bn-inception", "bn-inception"]
+    sizes = {row["family"]: tuple(row["size"]) for row in json.loads(senet("models", "--json").stdout)}
+    assert (sizes["resnet"], sizes["preact"], sizes["inception-resnet"]) == ((224, 224), (32, 32), (299, 299))
     table = senet("models", "inception").stdout.split("\n\n")[0].splitlines()
     assert [line.split()[0] for line in table[2:]] == ["inception", "se-bn-inception", "bn-inception"]
 

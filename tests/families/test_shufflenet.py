@@ -226,8 +226,14 @@ def test_file_of_pytorchcvs_is_the_published_network(tmp_path: Path) -> None:
     ],
 )
 def test_pytorchcv_has_no_names_for_what_it_computes_otherwise(spec: ShuffleNetSpec) -> None:
-    with pytest.raises(InputError, match="'pytorchcv' has no names for tiny; use the dialect 'torch'"):
+    with pytest.raises(InputError, match=r"'pytorchcv' has no names for tiny: it knows .* without SE blocks only"):
         to_state(spec, seeded(spec, 1), "pytorchcv")
+
+
+def test_file_of_pytorchcvs_is_not_read_as_a_network_that_computes_otherwise() -> None:
+    state = to_state(PEER.spec, PEER.params(), "pytorchcv")
+    with pytest.raises(InputError, match=r"though the shapes agree: .*concatenation branch-first"):
+        from_state("some.pth", state, spec=replace(PEER.spec, concatenation="pooled-first"))
 
 
 # --- files

@@ -19,7 +19,7 @@ class Cost:
 
 
 def cost(of: Network | Spec, height: int | None = None, width: int | None = None) -> Cost:
-    """Costs of one forward pass over one image of the given size, by default 224x224 or the network's only one."""
+    """Costs of one forward pass over one image of the given size, by default of the ``usual_size``."""
     network = as_network(of)
     params, sizes = schema(network), shapes(network, height, width)
     norms = sum(p.leaf == "running_mean" for p in params)

@@ -50,6 +50,7 @@ class PreActSpec(Spec):
     """Hyper-parameters of a pre-activation residual network. Stage 1 has stride 1, the later ones 2."""
 
     family: ClassVar[str] = "preact"
+    side: ClassVar[int] = 32
     depths: tuple[int, ...]  # units in each stage
     stem: int = 16  # out channels of the first 3x3 convolution
     unit: Literal["basic", "bottleneck"] = "basic"  # 3x3, 3x3; or 1x1, 3x3, 1x1

@@ -7,8 +7,10 @@ from weights.networks.spec import Spec
 
 
 def usual_size(of: Network | Spec) -> tuple[int, int]:
-    """Height and width of the image where nobody states them: the one size that the network takes, or 224x224."""
-    return as_network(of).size or (224, 224)
+    """Height and width of the image where nobody states them: the one size that the network takes, or its family's."""
+    network = as_network(of)
+    side = network.spec.side if network.spec else Spec.side
+    return network.size or (side, side)
 
 
 def check_size(of: Network | Spec, height: int, width: int) -> None:
