@@ -51,7 +51,7 @@ TIMM = Dialect(
     as_conv=_SE,
     several=True,
 )
-"""``mobilenetv1_100``, ``mobilenetv2_100``, ``efficientnet_b0``; the same names have ``tf_efficientnet_b0`` and others."""
+"""``mobilenetv1_100``, ``mobilenetv2_100``, ``efficientnet_b0``; ``tf_efficientnet_b0`` has the same names."""
 
 
 def _timm_v3(stages: int) -> Dialect:
