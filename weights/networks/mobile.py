@@ -7,7 +7,7 @@ bottlenecks (V2, https://arxiv.org/abs/1801.04381), which V3 (https://arxiv.org/
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -347,7 +347,7 @@ def guess(network: Network) -> MobileSpec | None:
     top = next(iter(convs[depthwise[-1] + 2 :]), None)
     linears = [node.op for node in network.nodes if isinstance(node.op, Linear) and node.name not in inner]
     rates = [node.op.rate for node in network.nodes if isinstance(node.op, Dropout)]
-    ends = {"classes": linears[-1].out if linears else 0, "dropout": rates[-1] if rates else 0.0}
+    ends: dict[str, Any] = {"classes": linears[-1].out if linears else 0, "dropout": rates[-1] if rates else 0.0}
     plain = MobileSpec(
         name=MobileSpec.family,
         stages=tuple(stages),
