@@ -12,6 +12,7 @@ from jax import Array
 
 from weights import InputError
 from weights.networks.operations import Activation, Padding
+from weights.networks.shake import Shares
 
 HE = nnx.initializers.he_normal()
 """Initialisation by He et al. (https://arxiv.org/abs/1502.01852)."""
@@ -231,3 +232,58 @@ class Concat(nnx.Module):
 
     def __call__(self, maps: Sequence[Array]) -> Array:
         return jnp.concatenate(tuple(maps), -1)
+
+
+class Subsample(nnx.Module):
+    """The first of every ``stride`` pixels along both axes."""
+
+    def __init__(self, stride: int) -> None:
+        self.stride = stride
+
+    def __call__(self, x: Array) -> Array:
+        return x[:, :: self.stride, :: self.stride]
+
+
+class AppendZeros(nnx.Module):
+    """So many channels of zeros behind the map's."""
+
+    def __init__(self, channels: int) -> None:
+        self.channels = channels
+
+    def __call__(self, x: Array) -> Array:
+        return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, self.channels)))
+
+
+class Shift(nnx.Module):
+    """The map moved by one pixel to the right and down; zeros enter above and left, the last row and column leave."""
+
+    def __call__(self, x: Array) -> Array:
+        return jnp.pad(x, ((0, 0), (1, 0), (1, 0), (0, 0)))[:, :-1, :-1]
+
+
+class Mix(nnx.Module):
+    """alpha a + (1 - alpha) b, whose gradients are beta and 1 - beta of the output's; in inference halves.
+
+    In training alpha is drawn from 0..1 for every image, by the stream of random numbers that dropout has; beta too
+    ("shake-shake"), or it is 1/2 ("shake-even"); or both are 1/2 ("even-even").
+
+    Shape:
+        Two maps (N, H, W, C) to one; ``shares``, alpha and beta (N, 1, 1, 1), are taken instead of random ones.
+    """
+
+    def __init__(self, rule: Shares, *, rngs: nnx.Rngs) -> None:
+        self.rule: Shares = rule
+        self.deterministic = False
+        self.rngs = rngs["dropout"].fork()
+
+    def __call__(self, a: Array, b: Array, shares: tuple[Array, Array] | None = None) -> Array:
+        if self.deterministic or self.rule == "even-even":
+            return 0.5 * a + 0.5 * b
+        alpha, beta = shares or self.draw(a)
+        # The second summand has the values that alpha makes of the first one, and no gradient.
+        return beta * a + (1 - beta) * b + jax.lax.stop_gradient((alpha - beta) * (a - b))
+
+    def draw(self, x: Array) -> tuple[Array, Array]:
+        """Alpha and beta for every image of a batch."""
+        alpha, beta = jax.random.uniform(self.rngs(), (2, len(x), 1, 1, 1), x.dtype)
+        return alpha, beta if self.rule == "shake-shake" else jnp.full_like(beta, 0.5)

@@ -10,9 +10,13 @@ from flax import nnx
 from se_jax.inception import Inception
 from se_jax.mobile import Mobile
 from se_jax.network import Network
+from se_jax.preact import PreAct
 from se_jax.resnet import ResNet
+from se_jax.shake import Shake
 from weights import InceptionSpec, InputError, MobileSpec, ResNetSpec, Spec
-from weights.networks.models import as_spec, find
+from weights.networks.models import MODELS, as_spec, find
+from weights.networks.preact import PreActSpec
+from weights.networks.shake import ShakeSpec
 
 N = TypeVar("N", bound=Network)
 N_co = TypeVar("N_co", bound=Network, covariant=True)
@@ -23,6 +27,8 @@ NETWORKS: dict[str, Callable[..., Network]] = {
     ResNetSpec.family: ResNet,
     InceptionSpec.family: Inception,
     MobileSpec.family: Mobile,
+    ShakeSpec.family: Shake,
+    PreActSpec.family: PreAct,
 }
 """The network of each family by the family's name."""
 
@@ -70,12 +76,14 @@ class Constructor(Protocol[N_co]):
 
 
 def _constructor(network: Callable[..., N], name: str, title: str) -> Constructor[N]:
-    def construct(classes: int = 1000, *, dtype: str = "float32", rngs: nnx.Rngs | None = None, **changes: object) -> N:
+    def construct(
+        classes: int = MODELS[name].classes, *, dtype: str = "float32", rngs: nnx.Rngs | None = None, **changes: object
+    ) -> N:
         return _made(network, find(name, classes=classes, **changes), dtype, rngs)
 
     construct.__doc__ = f"{title}: ``build({name!r}, classes=classes, ...)``."
     construct.__annotations__["return"] = network
-    construct.__name__ = construct.__qualname__ = re.sub(r"-(\d)", r"\1", name).replace("-", "_")
+    construct.__name__ = construct.__qualname__ = re.sub(r"(?<!\d)-(\d)", r"\1", name).replace("-", "_")
     return construct
 
 
@@ -90,6 +98,28 @@ resnet101 = _constructor(ResNet, "resnet-101", "SE-ResNet-101 without its SE blo
 resnet152 = _constructor(ResNet, "resnet-152", "SE-ResNet-152 without its SE blocks")
 resnext50 = _constructor(ResNet, "resnext-50", "SE-ResNeXt-50 without its SE blocks")
 resnext101 = _constructor(ResNet, "resnext-101", "SE-ResNeXt-101 without its SE blocks")
+se_resnet18 = _constructor(ResNet, "se-resnet-18", "SE-ResNet-18")
+resnet18 = _constructor(ResNet, "resnet-18", "SE-ResNet-18 without its SE blocks")
+se_resnet18_legacy = _constructor(ResNet, "se-resnet-18-legacy", "timm's legacy_seresnet18")
+se_resnet34 = _constructor(ResNet, "se-resnet-34", "SE-ResNet-34")
+resnet34 = _constructor(ResNet, "resnet-34", "SE-ResNet-34 without its SE blocks")
+se_resnet34_legacy = _constructor(ResNet, "se-resnet-34-legacy", "timm's legacy_seresnet34")
+se_resnet18_torchvision = _constructor(ResNet, "se-resnet-18-torchvision", "torchvision's ResNet-18 with SE blocks")
+resnet18_torchvision = _constructor(ResNet, "resnet-18-torchvision", "torchvision's ResNet-18")
+se_resnet34_torchvision = _constructor(ResNet, "se-resnet-34-torchvision", "torchvision's ResNet-34 with SE blocks")
+resnet34_torchvision = _constructor(ResNet, "resnet-34-torchvision", "torchvision's ResNet-34")
+se_resnet50_torchvision = _constructor(ResNet, "se-resnet-50-torchvision", "torchvision's ResNet-50 with SE blocks")
+resnet50_torchvision = _constructor(ResNet, "resnet-50-torchvision", "torchvision's ResNet-50")
+se_resnet101_torchvision = _constructor(ResNet, "se-resnet-101-torchvision", "torchvision's ResNet-101 with SE blocks")
+resnet101_torchvision = _constructor(ResNet, "resnet-101-torchvision", "torchvision's ResNet-101")
+se_resnet152_torchvision = _constructor(ResNet, "se-resnet-152-torchvision", "torchvision's ResNet-152 with SE blocks")
+resnet152_torchvision = _constructor(ResNet, "resnet-152-torchvision", "torchvision's ResNet-152")
+se_resnext50_torchvision = _constructor(ResNet, "se-resnext-50-torchvision", "torchvision's ResNeXt-50 with SE blocks")
+resnext50_torchvision = _constructor(ResNet, "resnext-50-torchvision", "torchvision's ResNeXt-50 (32x4d)")
+se_resnext101_torchvision = _constructor(
+    ResNet, "se-resnext-101-torchvision", "torchvision's ResNeXt-101 with SE blocks"
+)
+resnext101_torchvision = _constructor(ResNet, "resnext-101-torchvision", "torchvision's ResNeXt-101 (32x4d)")
 se_bn_inception = _constructor(Inception, "se-bn-inception", "SE-BN-Inception")
 bn_inception = _constructor(Inception, "bn-inception", "SE-BN-Inception without its SE blocks")
 mobilenet_v1 = _constructor(Mobile, "mobilenet-v1", "MobileNet V1")
@@ -104,3 +134,25 @@ tf_mobilenet_v2 = _constructor(Mobile, "tf-mobilenet-v2", "MobileNet V2 as Tenso
 tf_mobilenet_v3_large = _constructor(Mobile, "tf-mobilenet-v3-large", "MobileNet V3 Large as TensorFlow pads it")
 tf_mobilenet_v3_small = _constructor(Mobile, "tf-mobilenet-v3-small", "MobileNet V3 Small as TensorFlow pads it")
 tf_efficientnet_b0 = _constructor(Mobile, "tf-efficientnet-b0", "EfficientNet-B0 as TensorFlow pads it")
+se_resnet110_cifar10 = _constructor(PreAct, "se-resnet-110-cifar-10", "SE-ResNet-110, pre-activation, for CIFAR-10")
+se_resnet164_cifar10 = _constructor(PreAct, "se-resnet-164-cifar-10", "SE-ResNet-164, pre-activation, for CIFAR-10")
+se_wrn16_8_cifar10 = _constructor(PreAct, "se-wrn-16-8-cifar-10", "SE-WRN-16-8, for CIFAR-10")
+resnet110_cifar10 = _constructor(PreAct, "resnet-110-cifar-10", "ResNet-110, pre-activation, for CIFAR-10")
+resnet164_cifar10 = _constructor(PreAct, "resnet-164-cifar-10", "ResNet-164, pre-activation, for CIFAR-10")
+wrn16_8_cifar10 = _constructor(PreAct, "wrn-16-8-cifar-10", "WRN-16-8, for CIFAR-10")
+se_resnet110_cifar100 = _constructor(PreAct, "se-resnet-110-cifar-100", "SE-ResNet-110, pre-activation, for CIFAR-100")
+se_resnet164_cifar100 = _constructor(PreAct, "se-resnet-164-cifar-100", "SE-ResNet-164, pre-activation, for CIFAR-100")
+se_wrn16_8_cifar100 = _constructor(PreAct, "se-wrn-16-8-cifar-100", "SE-WRN-16-8, for CIFAR-100")
+resnet110_cifar100 = _constructor(PreAct, "resnet-110-cifar-100", "ResNet-110, pre-activation, for CIFAR-100")
+resnet164_cifar100 = _constructor(PreAct, "resnet-164-cifar-100", "ResNet-164, pre-activation, for CIFAR-100")
+wrn16_8_cifar100 = _constructor(PreAct, "wrn-16-8-cifar-100", "WRN-16-8, for CIFAR-100")
+se_shake_shake26_2x96d_cifar10 = _constructor(
+    Shake, "se-shake-shake-26-2x96d-cifar-10", "SE-Shake-Shake 26 2x96d, for CIFAR-10"
+)
+shake_shake26_2x96d_cifar10 = _constructor(Shake, "shake-shake-26-2x96d-cifar-10", "Shake-Shake 26 2x96d, for CIFAR-10")
+se_shake_even29_2x4x64d_cifar100 = _constructor(
+    Shake, "se-shake-even-29-2x4x64d-cifar-100", "SE-Shake-Even 29 2x4x64d, for CIFAR-100"
+)
+shake_even29_2x4x64d_cifar100 = _constructor(
+    Shake, "shake-even-29-2x4x64d-cifar-100", "Shake-Even 29 2x4x64d, for CIFAR-100"
+)

@@ -7,7 +7,7 @@ from se_jax.layers import BatchNorm, GlobalAvgPool, Identity, MaxPool, ReLU, con
 from se_jax.network import Network
 from se_jax.se_block import SEBlock
 from weights import ResNetSpec
-from weights.networks.resnet import BottleneckSpec
+from weights.networks.resnet import BasicSpec, BottleneckSpec, UnitSpec
 from weights.networks.se import Position
 
 
@@ -20,7 +20,7 @@ class ResNet(Network):
         self.stem = Stem(spec, dtype=dtype, rngs=rngs)
         self.depth = len(spec.stages)
         for i, blocks in enumerate(spec.stages, 1):
-            setattr(self, f"stage{i}", nnx.List([Bottleneck(block, dtype=dtype, rngs=rngs) for block in blocks]))
+            setattr(self, f"stage{i}", nnx.List([unit(block, dtype=dtype, rngs=rngs) for block in blocks]))
         self.pool = GlobalAvgPool()
         self.dropout = nnx.Dropout(spec.dropout, rngs=rngs)
         self.fc = linear(spec.out_channels[-1], spec.classes, dtype=dtype, rngs=rngs) if spec.classes else None
@@ -52,7 +52,8 @@ class Stem(nnx.Module):
             setattr(self, f"bn{i}", BatchNorm(out, spec.eps, dtype=dtype, rngs=rngs))
             setattr(self, f"relu{i}", ReLU())
             channels = out
-        self.pool = MaxPool(stride=2, pad=0)
+        padded = spec.stem_pool == "torchvision"
+        self.pool = MaxPool(stride=2, pad=1 if padded else 0, rounds_up=not padded)
 
     def __call__(self, x: Array) -> Array:
         for i in range(1, self.depth + 1):
@@ -60,6 +61,11 @@ class Stem(nnx.Module):
             x = getattr(self, f"bn{i}")(x)
             x = getattr(self, f"relu{i}")(x)
         return self.pool(x)
+
+
+def unit(b: UnitSpec, *, dtype: str, rngs: nnx.Rngs) -> "Bottleneck | Basic":
+    """The residual unit of a record."""
+    return Bottleneck(b, dtype=dtype, rngs=rngs) if isinstance(b, BottleneckSpec) else Basic(b, dtype=dtype, rngs=rngs)
 
 
 class Bottleneck(nnx.Module):
@@ -92,10 +98,36 @@ class Bottleneck(nnx.Module):
         return self.se(x) if position == self.position else x
 
 
+class Basic(nnx.Module):
+    """The same with a residual of two 3x3."""
+
+    def __init__(self, b: BasicSpec, *, dtype: str, rngs: nnx.Rngs) -> None:
+        self.conv1 = conv(b.in_channels, b.width, 3, b.strides[0], dtype=dtype, rngs=rngs)
+        self.bn1 = BatchNorm(b.width, b.eps, dtype=dtype, rngs=rngs)
+        self.relu1 = ReLU()
+        self.conv2 = conv(b.width, b.out_channels, 3, b.strides[1], dtype=dtype, rngs=rngs)
+        self.bn2 = BatchNorm(b.out_channels, b.eps, dtype=dtype, rngs=rngs)
+        self.relu2 = ReLU() if b.ends_in_relu else Identity()
+        self.se = SEBlock.of(b.se, dtype=dtype, rngs=rngs) if b.se else Identity()
+        self.position = b.position
+        self.shortcut = Shortcut(b, b.shortcut, dtype=dtype, rngs=rngs) if b.shortcut else Identity()
+        self.relu3 = ReLU()
+
+    def __call__(self, x: Array) -> Array:
+        y = self.relu1(self.bn1(self.conv1(self.at("pre", x))))
+        y = self.at("standard", self.relu2(self.bn2(self.conv2(y))))
+        x = self.at("identity", self.shortcut(self.at("identity-before", x)))
+        return self.at("post", self.relu3(y + x))
+
+    def at(self, position: Position, x: Array) -> Array:
+        """Through the SE block, if this is its place; otherwise the value itself."""
+        return self.se(x) if position == self.position else x
+
+
 class Shortcut(nnx.Module):
     """The projection of a block that changes its shape."""
 
-    def __init__(self, b: BottleneckSpec, kernel: int, *, dtype: str, rngs: nnx.Rngs) -> None:
+    def __init__(self, b: UnitSpec, kernel: int, *, dtype: str, rngs: nnx.Rngs) -> None:
         self.conv = conv(b.in_channels, b.out_channels, kernel, max(b.strides), dtype=dtype, rngs=rngs)
         self.bn = BatchNorm(b.out_channels, b.eps, dtype=dtype, rngs=rngs)
 

@@ -9,6 +9,7 @@ from keras import layers, ops
 
 from weights.names.keras import flat
 from weights.networks.operations import Activation, Padding
+from weights.networks.shake import Shares
 
 CHANNELS = "channels_last"
 """Whatever the user's ``image_data_format`` is."""
@@ -234,3 +235,61 @@ class AvgPool(layers.Layer):
     def get_config(self) -> dict[str, Any]:
         own = {"stride": self.stride, "pad": self.pad, "rounds_up": self.rounds_up, "counted": self.counted}
         return {**super().get_config(), **own}
+
+
+@keras.saving.register_keras_serializable("senet")
+class AppendZeros(layers.Layer):
+    """So many channels of zeros behind the map's."""
+
+    def __init__(self, channels: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.channels = channels
+
+    def call(self, x: Any) -> Any:
+        return ops.pad(x, ((0, 0), (0, 0), (0, 0), (0, self.channels)))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "channels": self.channels}
+
+
+@keras.saving.register_keras_serializable("senet")
+class Shift(layers.Layer):
+    """The map moved by one pixel to the right and down; zeros enter above and left, the last row and column leave."""
+
+    def call(self, x: Any) -> Any:
+        return ops.pad(x, ((0, 0), (1, 0), (1, 0), (0, 0)))[:, :-1, :-1]
+
+
+@keras.saving.register_keras_serializable("senet")
+class Mix(layers.Layer):
+    """alpha a + (1 - alpha) b, whose gradients are beta and 1 - beta of the output's; in inference halves.
+
+    In training alpha is drawn from 0..1 for every image, by a ``SeedGenerator``; beta too ("shake-shake"), or it is 1/2
+    ("shake-even"); or both are 1/2 ("even-even").
+
+    Shape:
+        A list of two maps (N, H, W, C) to one; ``shares``, alpha and beta (N, 1, 1, 1), are taken instead of random
+        ones.
+    """
+
+    def __init__(self, rule: Shares, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rule: Shares = rule
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed) if rule != "even-even" else None
+
+    def call(self, maps: Any, training: bool | None = None, shares: tuple[Any, Any] | None = None) -> Any:
+        a, b = maps
+        if not training or self.rule == "even-even":
+            return 0.5 * a + 0.5 * b
+        alpha, beta = shares or self.draw(a)
+        # The second summand has the values that alpha makes of the first one, and no gradient.
+        return beta * a + (1 - beta) * b + ops.stop_gradient((alpha - beta) * (a - b))
+
+    def draw(self, x: Any) -> tuple[Any, Any]:
+        """Alpha and beta for every image of a batch."""
+        drawn: Any = keras.random.uniform((2, ops.shape(x)[0], 1, 1, 1), dtype=x.dtype, seed=self.seed_generator)
+        return drawn[0], drawn[1] if self.rule == "shake-shake" else ops.full_like(drawn[1], 0.5)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "rule": self.rule, "seed": self.seed}

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from weights.networks.operations import Activation, Padding
+from weights.networks.shake import Shares
 
 
 def conv(
@@ -161,3 +162,51 @@ class Concat(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         return torch.cat(tuple(maps), 1)
+
+
+class AppendZeros(nn.Module):
+    """So many channels of zeros behind the map's."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.pad(x, (0, 0, 0, 0, 0, self.channels))
+
+    def extra_repr(self) -> str:
+        return str(self.channels)
+
+
+class Shift(nn.Module):
+    """The map moved by one pixel to the right and down; zeros enter above and left, the last row and column leave."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.pad(x, (1, -1, 1, -1))
+
+
+class Mix(nn.Module):
+    """alpha a + (1 - alpha) b, whose gradients are beta and 1 - beta of the output's; in inference halves.
+
+    In training alpha is drawn from 0..1 for every image, by the global generator; beta too ("shake-shake"), or it is
+    1/2 ("shake-even"); or both are 1/2 ("even-even").
+
+    Shape:
+        Two maps (N, C, H, W) to one; ``shares``, alpha and beta (N, 1, 1, 1), are taken instead of random ones.
+    """
+
+    def __init__(self, rule: Shares) -> None:
+        super().__init__()
+        self.rule: Shares = rule
+
+    def forward(self, a: Tensor, b: Tensor, shares: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        if not self.training or self.rule == "even-even":
+            return 0.5 * a + 0.5 * b
+        alpha, beta = shares or self.draw(a)
+        # The second summand has the values that alpha makes of the first one, and no gradient.
+        return beta * a + (1 - beta) * b + ((alpha - beta) * (a - b)).detach()
+
+    def draw(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Alpha and beta for every image of a batch."""
+        alpha, beta = torch.rand((2, len(x), 1, 1, 1), dtype=x.dtype, device=x.device)
+        return alpha, beta if self.rule == "shake-shake" else torch.full_like(beta, 0.5)

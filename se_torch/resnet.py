@@ -6,7 +6,7 @@ from se_torch.layers import BatchNorm, GlobalAvgPool, conv, linear, max_pool
 from se_torch.network import Network
 from se_torch.se_block import SEBlock
 from weights import ResNetSpec
-from weights.networks.resnet import BottleneckSpec
+from weights.networks.resnet import BasicSpec, BottleneckSpec, UnitSpec
 from weights.networks.se import Position
 
 
@@ -18,7 +18,7 @@ class ResNet(Network):
         self.stem = Stem(spec)
         self.depth = len(spec.stages)
         for i, blocks in enumerate(spec.stages, 1):
-            self.add_module(f"stage{i}", nn.Sequential(*(Bottleneck(block) for block in blocks)))
+            self.add_module(f"stage{i}", nn.Sequential(*(unit(block) for block in blocks)))
         self.pool = GlobalAvgPool()
         self.dropout = nn.Dropout(spec.dropout)
         self.fc = linear(spec.out_channels[-1], spec.classes) if spec.classes else None
@@ -50,7 +50,8 @@ class Stem(nn.Module):
             self.add_module(f"bn{i}", BatchNorm(out, spec.eps))
             self.add_module(f"relu{i}", nn.ReLU())
             channels = out
-        self.pool = max_pool(stride=2, pad=0)
+        padded = spec.stem_pool == "torchvision"
+        self.pool = max_pool(stride=2, pad=1 if padded else 0, rounds_up=not padded)
 
     def forward(self, x: Tensor) -> Tensor:
         for i in range(1, self.depth + 1):
@@ -58,6 +59,11 @@ class Stem(nn.Module):
             x = self.get_submodule(f"bn{i}")(x)
             x = self.get_submodule(f"relu{i}")(x)
         return self.pool(x)
+
+
+def unit(b: UnitSpec) -> "Bottleneck | Basic":
+    """The residual unit of a record."""
+    return Bottleneck(b) if isinstance(b, BottleneckSpec) else Basic(b)
 
 
 class Bottleneck(nn.Module):
@@ -91,10 +97,37 @@ class Bottleneck(nn.Module):
         return self.se(x) if position == self.position else x
 
 
+class Basic(nn.Module):
+    """The same with a residual of two 3x3."""
+
+    def __init__(self, b: BasicSpec) -> None:
+        super().__init__()
+        self.conv1 = conv(b.in_channels, b.width, 3, b.strides[0])
+        self.bn1 = BatchNorm(b.width, b.eps)
+        self.relu1 = nn.ReLU()
+        self.conv2 = conv(b.width, b.out_channels, 3, b.strides[1])
+        self.bn2 = BatchNorm(b.out_channels, b.eps)
+        self.relu2 = nn.ReLU() if b.ends_in_relu else nn.Identity()
+        self.se = SEBlock.of(b.se) if b.se else nn.Identity()
+        self.position = b.position
+        self.shortcut = Shortcut(b, b.shortcut) if b.shortcut else nn.Identity()
+        self.relu3 = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.relu1(self.bn1(self.conv1(self.at("pre", x))))
+        y = self.at("standard", self.relu2(self.bn2(self.conv2(y))))
+        x = self.at("identity", self.shortcut(self.at("identity-before", x)))
+        return self.at("post", self.relu3(y + x))
+
+    def at(self, position: Position, x: Tensor) -> Tensor:
+        """Through the SE block, if this is its place; otherwise the value itself."""
+        return self.se(x) if position == self.position else x
+
+
 class Shortcut(nn.Module):
     """The projection of a block that changes its shape."""
 
-    def __init__(self, b: BottleneckSpec, kernel: int) -> None:
+    def __init__(self, b: UnitSpec, kernel: int) -> None:
         super().__init__()
         self.conv = conv(b.in_channels, b.out_channels, kernel, max(b.strides))
         self.bn = BatchNorm(b.out_channels, b.eps)

@@ -8,8 +8,10 @@ from weights.networks.mobile import MobileSpec
 from weights.networks.models import FAMILIES, MODELS
 from weights.networks.network import Network, Node, feature_nodes, graph
 from weights.networks.parameters import Param, schema
+from weights.networks.preact import PreActSpec
 from weights.networks.resnet import ResNetSpec
 from weights.networks.se import SE
+from weights.networks.shake import ShakeSpec
 from weights.networks.sizes import shapes
 from weights.networks.spec import EPS, Spec
 from weights.params import CAFFE, Checkpoint, Info, Params, Preprocessing
@@ -30,8 +32,10 @@ __all__ = [
     "Node",
     "Param",
     "Params",
+    "PreActSpec",
     "Preprocessing",
     "ResNetSpec",
+    "ShakeSpec",
     "Spec",
     "cost",
     "feature_nodes",

@@ -84,7 +84,9 @@ frameworks = click.option(
 
 
 dialect = click.option(
-    "--dialect", type=click.Choice(["torch", "timm", "cadene"]), help="Names of the tensors in a state dict."
+    "--dialect",
+    type=click.Choice(["torch", "timm", "cadene", "torchvision"]),
+    help="Names of the tensors in a state dict.",
 )
 labels = click.option(
     "--labels",

@@ -10,7 +10,9 @@ import numpy as np
 from conformance.adapters import AbsentError, adapter
 from conformance.adapters.protocol import Adapter, Limited, Trainable
 from conformance.judge.question import Backward, Forward, Given, Training
-from weights.errors import InputError
+from weights.errors import InputError, printable
+
+_LONGEST = 300  # characters of what an adapter says
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +26,8 @@ class Answer:
         seconds: to build the model, load the parameters and answer.
         message: why there are no tensors.
         absent: whether that is because something is not installed, or the adapter cannot answer such questions.
+
+    What an adapter says about itself and about its errors is kept as one printable line.
     """
 
     version: str = ""
@@ -32,6 +36,11 @@ class Answer:
     seconds: float = 0.0
     message: str = ""
     absent: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("version", "message"):
+            line = " ".join(printable(getattr(self, name)).split())
+            object.__setattr__(self, name, line if len(line) <= _LONGEST else f"{line[:_LONGEST]}...")
 
 
 class UnableError(InputError):
@@ -72,7 +81,14 @@ def ask(port: Adapter, given: Given) -> Answer:
             tensors = able.train(model, cast_to, recipe)
         case _:
             assert_never(question)
-    return Answer(version=port.version(), dtype=dtype, tensors=tensors, seconds=time.perf_counter() - start)
+    return Answer(version=_version(port), dtype=dtype, tensors=tensors, seconds=time.perf_counter() - start)
+
+
+def _version(port: Adapter) -> str:
+    version: object = port.version()
+    if not isinstance(version, str):
+        raise TypeError(f"version() gave a {type(version).__name__}, expected a text")
+    return version
 
 
 def answer_of(name: str, given: Given) -> Answer:
@@ -85,9 +101,11 @@ def answer_of(name: str, given: Given) -> Answer:
         port = adapter(name)
     except AbsentError as error:
         return Answer(message=str(error), absent=True)
+    version = ""
     try:
+        version = _version(port)
         return ask(port, given)
     except UnableError as error:
-        return Answer(version=port.version(), message=str(error), absent=True)
+        return Answer(version=version, message=str(error), absent=True)
     except Exception as error:
-        return Answer(version=port.version(), message=f"{type(error).__name__}: {str(error).strip()}")
+        return Answer(version=version, message=f"{type(error).__name__}: {str(error).strip()}")

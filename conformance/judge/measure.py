@@ -9,6 +9,7 @@ from conformance.judge.answer import Answer
 from conformance.judge.bounds import BOUNDS
 from conformance.judge.question import Question
 from conformance.judge.verdict import Status, Verdict
+from weights.errors import printable
 
 
 def judge(name: str, answer: Answer, truth: Mapping[str, np.ndarray], question: Question) -> Verdict:
@@ -19,6 +20,11 @@ def judge(name: str, answer: Answer, truth: Mapping[str, np.ndarray], question: 
     if answer.message:
         status: Status = "absent" if answer.absent else "failed"
         return Verdict(adapter=name, status=status, version=answer.version, message=answer.message)
+    if answer.dtype not in BOUNDS[question.what]:
+        message = printable(
+            f"says that it computed in {answer.dtype!r:.40}: expected {', '.join(BOUNDS[question.what])}"
+        )
+        return Verdict(adapter=name, status="failed", version=answer.version, message=message)
     found = answer.tensors
     errors, notes, top1 = {}, [], None
     for tensor, b in truth.items():
@@ -31,7 +37,8 @@ def judge(name: str, answer: Answer, truth: Mapping[str, np.ndarray], question: 
         elif tensor == "logits" and math.isfinite(errors[tensor]):
             top1 = int(np.argmax(a[0]))
     if unknown := [tensor for tensor in found if tensor not in truth]:
-        notes.insert(0, f"{question.tensor}s that the network does not have: {', '.join(unknown)}")
+        names = printable(", ".join(str(tensor)[:80] for tensor in unknown[:5])) + ", ..." * (len(unknown) > 5)
+        notes.insert(0, f"{question.tensor}s that the network does not have: {names}")
     if missing := [tensor for tensor in question.required(list(truth)) if tensor not in found]:
         more = f", nor {len(missing) - 1} more" if len(missing) > 1 else ""
         notes.insert(0, f"there is no {question.tensor} {missing[0]!r}{more}")

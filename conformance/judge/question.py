@@ -1,7 +1,7 @@
 """What an adapter is asked: one network, its parameters, a precision, and one of three questions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -132,7 +132,8 @@ Question = Forward | Backward | Training
 class Given:
     """What every adapter is given, checked when it is made.
 
-    In training nothing is dropped out: what is dropped depends on each framework's own random numbers.
+    In training nothing is dropped out, nor are shares of branches drawn: that depends on each framework's own random
+    numbers.
 
     Attributes:
         network: the network.
@@ -159,8 +160,8 @@ class Given:
         shapes(self.network, *shape[2:])
         self.question.check(self.network)
         spec = self.network.spec
-        if self.question.training and spec and spec.dropout:
-            object.__setattr__(self, "network", replace(spec, dropout=0.0).network())  # not yet handed out
+        if self.question.training and spec:
+            object.__setattr__(self, "network", spec.without_chance().network())  # not yet handed out
 
     @property
     def bounds(self) -> Mapping[str, float]:

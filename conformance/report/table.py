@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from conformance.judge.verdict import Verdict
 from conformance.report.run import Run
 from conformance.report.titles import titled
+from weights.errors import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -63,7 +64,7 @@ def aligned(header: Sequence[str], lines: Iterable[Sequence[str]], width: int | 
     from rich.box import Box
     from rich.table import Table
 
-    lines = list(lines)
+    lines = [tuple(map(printable, line)) for line in lines]  # names may come from anywhere
     numeric = _numeric(header, lines)
     columns = list(zip(header, *lines, strict=True))
     words = [max(len(word) for cell in column for word in cell.split() or [""]) for column in columns]
@@ -90,7 +91,7 @@ def listed(facts: Iterable[tuple[str, str]], width: int | None = None) -> str:
     table = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    return _printed(table, facts, width)
+    return _printed(table, ((name, printable(value)) for name, value in facts), width)
 
 
 def _printed(table: "Table", lines: Iterable[Sequence[str]], width: int | None) -> str:

@@ -8,8 +8,10 @@ from weights.networks.spec import EPS, Spec
 from weights.params import Info
 
 _FIELDS = {
-    "depths": "bottlenecks by stage",
+    "depths": "units by stage",
+    "unit": "residual units",
     "stem": "stem, channels of kernel",
+    "stem_pool": "first pooling",
     "reduce": "first 1x1, channels by stage",
     "width": "3x3, channels by stage",
     "out_channels": "output, channels by stage",
@@ -26,6 +28,8 @@ _FIELDS = {
     "eps": "BatchNorm epsilon",
 }
 """Words for the fields of a record whose names say too little."""
+
+_POOLS = {"caffe": "Caffe's, not padded, rounding up", "torchvision": "torchvision's, padded by 1, rounding down"}
 
 EXPECTED = ("preprocessing", "labels")
 """What ``Info.assumed`` lists beside fields of the record."""
@@ -84,6 +88,10 @@ def value(spec: Spec, name: str) -> str:
             return " ".join(m.name for m in found)
         case "stride_on_3x3":
             return "the 3x3" if found else "the first 1x1"
+        case "stem_pool":
+            return _POOLS[found]
+        case "reduce" if found is None:
+            return "none: two 3x3"
         case "shortcut":
             return f"{found}x{found}"
         case "se":

@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from published import PUBLISHED
 
 from conformance import cases
 from weights import MODELS, Network, cost, graph
@@ -17,7 +18,7 @@ from weights.caffe.schema import MESSAGES
 from weights.names.caffe import NET_NAMES
 from weights.networks.operations import Scale
 
-PUBLISHED = {
+PROTOTXTS = {
     "se-bn-inception": ("SE-BN-Inception.prototxt", "c8f698c3013a360069fb47c23649a5d995d365c58d19d3b2adaf791ac711d5c7"),
     "se-resnet-50": ("SE-ResNet-50.prototxt", "80446a12f88efad530de5a70438d7ee1fdccfb25e24c18181bbbe60d4b6055a2"),
     "se-resnet-101": ("SE-ResNet-101.prototxt", "d027f7140258ed44b44849a3d2a40680017df8ac7cb914d3104b787eddbc4a4f"),
@@ -58,15 +59,15 @@ def emitted(model: str):
     return [definition.layer for definition in layers(MODELS[model])]
 
 
-@pytest.mark.parametrize("model", PUBLISHED)
+@pytest.mark.parametrize("model", PROTOTXTS)
 def test_layers_are_those_of_the_published_file(model):
-    assert digest(NET_NAMES[model], emitted(model)) == PUBLISHED[model][1]
+    assert digest(NET_NAMES[model], emitted(model)) == PROTOTXTS[model][1]
 
 
-@pytest.mark.parametrize("model", PUBLISHED)
+@pytest.mark.parametrize("model", PROTOTXTS)
 def test_the_published_file_has_the_layers_of_the_digest(model, golden):
-    net = prototxt.read(golden / "published" / PUBLISHED[model][0])
-    assert digest(net.name, net.layers) == PUBLISHED[model][1]
+    net = prototxt.read(golden / "published" / PROTOTXTS[model][0])
+    assert digest(net.name, net.layers) == PROTOTXTS[model][1]
     assert [complete(layer) for layer in net.layers] == [complete(layer) for layer in emitted(model)]
 
 
@@ -75,7 +76,7 @@ def test_blobs_are_as_many_as_in_the_released_files(model):
     assert sum(map(blob_count, emitted(model))) == cost(MODELS[model]).blobs
 
 
-@pytest.mark.parametrize("model", [name for name in MODELS if MODELS[name].se is None])
+@pytest.mark.parametrize("model", [name for name in PUBLISHED if MODELS[name].se is None])
 def test_plain_networks_sum_and_concatenate_without_gates(model):
     types = {layer.type for layer in emitted(model)}
     assert types.isdisjoint({"Axpy", "Sigmoid", "Reshape"})
@@ -101,7 +102,7 @@ def test_published_window_is_that_of_the_published_networks_under_any_name(name)
     assert usual_pooling(Network(name, MODELS[name].network().nodes)) == "global"
 
 
-@pytest.mark.parametrize("spec", [*MODELS.values(), *cases.TINY.values()], ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", [*PUBLISHED.values(), *cases.TINY.values()], ids=lambda spec: spec.name)
 def test_every_node_is_the_top_of_one_layer_except_scalings_inside_an_axpy(spec):
     names = layer_of(spec)
     found = {definition.layer.name for definition in layers(spec)}

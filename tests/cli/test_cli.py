@@ -95,7 +95,7 @@ def test_inspect_says_what_is_recognised_and_what_is_assumed(alone):
     shown = " ".join(senet("inspect", alone).stdout.split())
     assert "format caffemodel" in shown
     assert "SE reduction 4" in shown
-    assert "bottlenecks by stage 1, 2, 1, 1" in shown
+    assert "units by stage 1, 2, 1, 1" in shown
     assert "BGR 0..255, minus (104, 117, 123); short side 256, centre 224x224 (assumed" in shown
     assert "label order not known" in shown
     assert "999.98236" in shown

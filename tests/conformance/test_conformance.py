@@ -1,5 +1,6 @@
 """Every framework against the reference at every tap; and that what goes wrong is said, and where."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,7 +11,9 @@ import pytest
 import conformance
 from conformance import cases
 from conformance.adapters import STANDARD, adapter
-from conformance.judge.measure import relative_error
+from conformance.judge.answer import Answer
+from conformance.judge.measure import judge, relative_error
+from conformance.judge.question import Forward
 from conformance.report.run import comparison_to_dict
 from weights import MODELS, InputError, graph
 from weights.networks.operations import Add
@@ -54,7 +57,7 @@ def test_every_node_is_tapped_but_the_sums_that_are_no_module(name, framework):
     assert [node.name for node in graph(spec) if node.name not in sums] == list(taps)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
 def test_se_resnet_50_agrees_in_every_framework(dtype):
     spec = MODELS["se-resnet-50"]
     comparison = conformance.compare(spec, cases.seeded(spec, 1001), cases.image(2001), dtype=dtype)
@@ -112,11 +115,11 @@ def broken(tmp_path, monkeypatch):
     """Makes an adapter that goes wrong in a given way; its name."""
     monkeypatch.syspath_prepend(tmp_path)
 
-    def make(break_it):
-        name = f"port{abs(hash(break_it))}"
+    def make(break_it, more=""):
+        name = f"port{abs(hash(break_it + more))}"
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").touch()
-        (tmp_path / name / "adapter.py").write_text(ADAPTER.format(break_it=break_it))
+        (tmp_path / name / "adapter.py").write_text(ADAPTER.format(break_it=break_it) + more)
         return f"{name}.adapter"
 
     return make
@@ -159,6 +162,37 @@ def test_a_process_that_dies_or_hangs_takes_nothing_down(broken, break_it, messa
         TINY, cases.seeded(TINY, 1), cases.image(1, 1, 64, 64), [bad, "numpy"], timeout=3
     ).results
     assert (found[bad].status, found[bad].message, found["numpy"].status) == ("failed", message, "agreed")
+
+
+@pytest.mark.parametrize("isolated", [False, True], ids=["in-process", "isolated"])
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        ("raise ValueError('one\\n two\\x1b[31m' + 'x' * 1000)", r"ValueError: one two\\x1b\[31mx{200,300}\.\.\."),
+        ("raise KeyError(None)", r"KeyError: None"),
+        ("found['\\x1b[2J\\ud800'] = found['logits']", r"taps that the network does not have: \\x1b\[2J\\ud800"),
+    ],
+    ids=["many lines", "no text", "control characters"],
+)
+def test_what_an_adapter_says_is_one_printable_line(broken, break_it, message, isolated):
+    if isolated and "ud800" in break_it:
+        message = r".*\\ud800.*"  # which no file of tensors can hold
+    found = _compare(broken(break_it), isolated=isolated)
+    assert found.status in ("failed", "disagreed")
+    assert re.fullmatch(message, found.message), found.message
+
+
+@pytest.mark.parametrize("isolated", [False, True], ids=["in-process", "isolated"])
+def test_version_that_is_no_text_is_a_failure_of_its_own_row(broken, isolated):
+    bad = broken("pass", "def version(): return None")
+    found = _compare(bad, isolated=isolated)
+    assert (found.status, found.message) == ("failed", "TypeError: version() gave a NoneType, expected a text")
+
+
+def test_precision_that_is_none_is_a_failure():
+    answer = Answer(dtype="complex64", tensors={})
+    found = judge("numpy", answer, {}, Forward(cases.image(1, 1, 64, 64)))
+    assert (found.status, found.message[:46]) == ("failed", "says that it computed in 'complex64': expected")
 
 
 def test_a_framework_that_is_not_installed_is_absent_and_says_what_to_install():

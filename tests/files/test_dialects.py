@@ -7,6 +7,7 @@ import pytest
 from odd_networks import INCEPTION, SENET, same, seeded
 
 from weights import MODELS, InputError, Params, schema
+from weights.caffe.released import RELEASED
 from weights.files.state_dict import IMAGENET, from_state, to_state
 from weights.names.frameworks import FLAX, KERAS, KERAS_ON_TORCH, TORCH
 from weights.names.keras import by_flat, flat
@@ -16,7 +17,7 @@ from weights.networks.spec import EPS
 
 STATE_DICTS = {d.name: d for d in (TORCH, TIMM, CADENE)}
 DIALECTS = [*STATE_DICTS.values(), KERAS, KERAS_ON_TORCH, FLAX]
-SE_RESNETS = [name for name in MODELS if name.startswith(("se-resn", "senet"))]
+SE_RESNETS = [spec.name for spec in RELEASED if spec.family == "resnet"]
 
 
 @pytest.mark.parametrize("names", DIALECTS, ids=lambda d: d.name)
@@ -95,7 +96,9 @@ def test_a_bare_checkpoint_in_our_names_says_nothing_of_its_preprocessing():
     found, params = from_state("some.pth", state)
     assert found == spec
     assert (params.info.preprocessing, params.info.labels) == (None, None)
-    assert params.info.assumed == ("stride_on_3x3", "se.squeeze", "se.gate", "se.position", "dropout", "eps")
+    assert params.info.assumed == (
+        *("stem_pool", "stride_on_3x3", "se.squeeze", "se.gate", "se.position", "dropout", "eps"),
+    )
 
 
 @pytest.mark.parametrize("spec", [SENET, INCEPTION, MODELS["se-resnext-50"]], ids=lambda s: s.name)
@@ -116,12 +119,6 @@ def test_prefixes_of_wrapping_modules_are_taken_off_and_noted(prefix):
     _, params = from_state("some.pth", state, spec=SENET)
     assert same(params, seeded(SENET))
     assert [line.split("'")[1] for line in params.info.history] == [f"{part}." for part in prefix.split(".")[:-1]]
-
-
-def test_torchvisions_names_are_refused_because_its_network_is_another():
-    state = {"conv1.weight": np.zeros((64, 3, 7, 7)), "layer1.0.conv1.weight": np.zeros((64, 64, 1, 1))}
-    with pytest.raises(InputError, match=r"resnet50\.pth: .*pads its max-pooling by 1"):
-        from_state("resnet50.pth", state)
 
 
 def test_strides_of_an_unknown_network_are_assumed_and_said():

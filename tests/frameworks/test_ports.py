@@ -421,7 +421,7 @@ def test_from_pretrained_returns_the_checkpoint_in_inference_mode(port: Port, tm
     assert np.array_equal(port.call(model, x), port.call(port.model(), x))
 
 
-@pytest.mark.parametrize("name", ["tiny-senet", "tiny-se-bn-inception"])
+@pytest.mark.parametrize("name", ["tiny-senet", pytest.param("tiny-se-bn-inception", marks=pytest.mark.slow)])
 def test_new_classifier_leaves_the_trained_network(port: Port, name: str, tmp_path: Any) -> None:
     spec, x = TINY[name], image(1, 1, 64, 64).astype(np.float64)
     write(tmp_path / "net.safetensors", spec, seeded(spec, 1))
@@ -562,6 +562,7 @@ for i, choices in enumerate(eval(sys.argv[2])):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["torch", "jax"])
 def test_keras_networks_run_on_other_backends(backend: str, tmp_path: Any) -> None:
     pytest.importorskip("keras")

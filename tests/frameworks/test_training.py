@@ -32,7 +32,7 @@ def _batches(steps=10, n=4, size=64):
     return [(cases.image(42 + i, n, size, size).astype(np.float64), rng.integers(0, 10, n)) for i in range(steps)]
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", [TRAINED[0], *(pytest.param(name, marks=pytest.mark.slow) for name in TRAINED[1:])])
 def test_ten_steps_of_sgd_agree_in_every_parameter_and_statistic(name):
     spec = cases.TINY[name]
     params = cases.seeded(spec, 40)

@@ -5,14 +5,15 @@ Ordinary sizes are in test_conformance.py.
 
 import numpy as np
 import pytest
+from published import PUBLISHED
 
 import conformance
 from conformance import cases
 from conformance.adapters import adapter
-from weights import MODELS, InputError, shapes
+from weights import InputError, shapes
 
 # Inception networks have two poolings without padding in a row.
-SMALLEST = {name: 7 if "inception" in name else 3 for name in cases.TINY | MODELS}
+SMALLEST = {name: 7 if "inception" in name else 3 for name in cases.TINY | PUBLISHED}
 
 
 @pytest.mark.parametrize("framework", ["torch", "jax", "tf"])
@@ -27,7 +28,7 @@ def test_the_smallest_and_the_longest_images_agree_at_every_tap(name, framework)
 
 @pytest.mark.parametrize("name", SMALLEST)
 def test_below_the_smallest_size_there_is_one_clear_error(name):
-    spec, n = (cases.TINY | MODELS)[name], SMALLEST[name]
+    spec, n = (cases.TINY | PUBLISHED)[name], SMALLEST[name]
     assert min(min(shape[1:], default=1) for shape in shapes(spec, n, n).values()) == 1
     for h, w in [(n - 1, n), (n, n - 1), (1, 1), (0, n)]:
         with pytest.raises(InputError, match=f"^{spec.name} cannot take {h}x{w}: "):

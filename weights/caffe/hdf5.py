@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from weights.errors import InputError
+from weights.storage.hdf5 import values
 
 if TYPE_CHECKING:
     import h5py
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_INFLATION = 1100  # times, the most that deflate can do
 
 
 def is_hdf5(head: bytes | memoryview) -> bool:
@@ -34,6 +34,8 @@ def blobs(path: str | Path) -> list[tuple[str, tuple[np.ndarray, ...]]]:
     try:
         with h5py.File(path, "r") as file:
             data = file.get("data")
+            if not isinstance(file.get("data", getlink=True), h5py.HardLink | None):
+                raise InputError('has a link to elsewhere as its group "/data"; a checkpoint is one file')
             if not isinstance(data, h5py.Group):
                 raise InputError('has no group "/data", where Caffe keeps the blobs')
             return list(_layers(data))
@@ -74,12 +76,11 @@ def _blob(layer: str, index: int, dataset: "h5py.Dataset") -> np.ndarray:
 
     if dataset.dtype.kind not in "fiu" or dataset.shape is None:
         raise refuse(f"holds {dataset.dtype}, no numbers")
-    if dataset.external or dataset.is_virtual:
-        raise refuse("has its values in another file; have them copied into this one")
     if not dataset.size:
         raise refuse(f"has the shape {dataset.shape}; every dimension must be at least 1")
-    if dataset.nbytes > _INFLATION * dataset.id.get_storage_size():
-        raise refuse(f"has {dataset.nbytes:,} bytes of values, which the file does not hold")
-    values = dataset[()]
-    wide = values.dtype.itemsize > (4 if values.dtype.kind == "f" else 2)
-    return np.asarray(values, "<f8" if wide else "<f4", order="C")
+    try:
+        found = values(dataset)
+    except InputError as error:
+        raise refuse(str(error)) from None
+    wide = found.dtype.itemsize > (4 if found.dtype.kind == "f" else 2)
+    return np.asarray(found, "<f8" if wide else "<f4", order="C")

@@ -10,7 +10,20 @@ from weights.caffe.settings import TYPES, Reading, param, read_layer, reshaped
 from weights.caffe.steps import Step, steps_of
 from weights.errors import InputError
 from weights.networks.network import Network, Node
-from weights.networks.operations import Act, BatchNorm, Conv, Dropout, Flatten, GlobalPool, Op, Scale, Shape
+from weights.networks.operations import (
+    Act,
+    AppendZeros,
+    BatchNorm,
+    Conv,
+    Dropout,
+    Flatten,
+    GlobalPool,
+    Op,
+    Scale,
+    Shape,
+    Shift,
+    Times,
+)
 from weights.networks.spec import EPS
 
 
@@ -176,6 +189,10 @@ class _Import:
         elif layer.type == "Eltwise" and (found := self._composed(step, names)):
             act, x, layers = found
             self._add(step, Reading(act), (x,), layers)
+        elif layer.type == "Concat" and (zeros := self._zeros(step, names)):
+            self._add(step, Reading(AppendZeros(zeros[0])), names[:1], (*zeros[1], layer))
+        elif layer.type == "Crop" and len(values) == 2 and self._moves(step, *names):
+            self._move(step, names[0])
         elif layer.type == "Dropout" and param(layer, "dropout_param")["dropout_ratio"] == 0:
             self._pass(step)
         else:
@@ -242,6 +259,36 @@ class _Import:
                     return Act("hard-sigmoid"), plus.inputs[0], (plus.layer, clipped.layer, power.layer, step.layer)
         return None
 
+    def _zeros(self, step: Step, names: tuple[str, ...]) -> tuple[int, tuple[Layer, ...]] | None:
+        """How many channels a Concat appends to its first bottom that Power made zeros of it, and the Power layers."""
+        made = {self.made[v]: self.nodes.get(self.made[v]) for v in step.inputs[1:] if v is not None}
+        read = {self.made[v]: self.reads[v] for v in step.inputs if v is not None}
+        powers = [node for name, node in made.items() if node and read[name] == 1 and node.inputs == names[:1]]
+        if not powers or len(powers) < len(made) or any(node.op != Times(0.0) for node in powers):
+            return None
+        for node in powers:
+            del self.nodes[node.name]
+        return len(names[1:]) * self.sizes[names[0]][0], tuple(node.layer for node in powers)
+
+    def _moves(self, step: Step, name: str, of_size: str) -> bool:
+        """Whether a Crop takes from a 1x1 convolution padded by 1 what the convolution makes of the map moved by 1."""
+        p, node, value = param(step.layer, "crop_param"), self.nodes.get(name), step.inputs[0]
+        if node is None or node.op != Conv(self.sizes[name][0], 1, _stride(node.op), 1) or value is None:
+            return False
+        size = replace(node.op, pad=0).shape(self.sizes[node.inputs[0]])[1:]
+        at_start = p["axis"] == 2 and set(p.get("offset", [])) <= {0}
+        return at_start and self.reads[value] == 1 and self.sizes[of_size][1:] == size
+
+    def _move(self, step: Step, name: str) -> None:
+        """The map moved, and then the convolution of it, in the place of the convolution padded and then cropped."""
+        conv = self.nodes.pop(name)
+        del self.sizes[name]
+        moved = self._node(step.layer.name, Reading(Shift()), conv.inputs, (step.layer,))
+        op = replace(conv.op, pad=0) if isinstance(conv.op, Conv) else conv.op
+        made = self._node(name, Reading(op), (moved,), conv.layers)
+        for output in step.outputs:
+            self.made[output], self.axes[output] = made, 4
+
     def _add(self, step: Step, reading: Reading, inputs: tuple[str, ...], layers: tuple[Layer, ...] = ()) -> None:
         name = self._node(step.layer.name, reading, inputs, layers or (step.layer,))
         flat = isinstance(reading.op, GlobalPool) or step.layer.type != "InnerProduct"
@@ -266,6 +313,10 @@ class _Import:
             return op.shape(*given) if op else given[0]
         except ValueError:  # whose fault it is, the comparison with a family's network finds out
             return given[0]
+
+
+def _stride(op: Op | None) -> int:
+    return op.stride if isinstance(op, Conv) else 1
 
 
 _HARD_SIGMOID = (

@@ -10,7 +10,7 @@ from weights.caffe.net import Layer
 from weights.caffe.schema import float32
 from weights.caffe.wording import noun
 from weights.errors import InputError
-from weights.names.caffe import layer_names
+from weights.names.caffe import NET_NAMES, layer_names
 from weights.networks.models import MODELS
 from weights.networks.network import Network, Node, as_network
 from weights.networks.operations import (
@@ -72,12 +72,12 @@ def layers(
 def usual_pooling(of: Network | Spec) -> LastPooling:
     """How the last pooling of a network is stated, unless its source stated it otherwise.
 
-    The published definitions have a window of 7x7, which Caffe takes at one size of the input alone. The networks of
-    ``MODELS`` keep it, under any name. All others, and those with other classes are others, get a global pooling,
-    which computes the same and takes every size.
+    The published definitions have a window of 7x7, which Caffe takes at one size of the input alone. The released
+    networks and their plain counterparts keep it, under any name. All others, and those with other classes are others,
+    get a global pooling, which computes the same and takes every size.
     """
     spec = as_network(of).spec
-    published = spec and any(spec == replace(model, name=spec.name) for model in MODELS.values())
+    published = spec and any(spec == replace(MODELS[name], name=spec.name) for name in NET_NAMES)
     return "window" if published else "global"
 
 
@@ -136,7 +136,11 @@ class _Draft:
         place = x if alone else ""  # in place where nobody else reads the input
         match node.op:
             case Conv():
-                top = self.emit("Convolution", name, bottoms, self._conv(node.op), node)
+                moved = self.network.by_name.get(node.inputs[0])
+                if moved and isinstance(moved.op, Shift):
+                    top = self._moved(node, name, x)
+                else:
+                    top = self.emit("Convolution", name, bottoms, self._conv(node.op), node)
             case Linear(out, bias):
                 top = self.emit(*self._linear(node, name, bottoms, out, bias))
             case BatchNorm(eps):
@@ -160,7 +164,11 @@ class _Draft:
                 top = self.emit("Power", name, bottoms, {"power_param": {"scale": float32(factor)}}, node)
             case Flatten():
                 top = x  # a fully connected layer reads maps
-            case AppendZeros() | Shift() | Shuffle():
+            case AppendZeros(channels):
+                top = self._zeros(node, name, x, channels)
+            case Shift():
+                top = x  # the convolution that reads it is padded instead
+            case Shuffle():
                 raise InputError(f"{self.network.name}: {node.name}: Caffe has no layer for {noun(node.op)}")
             case Act(function):
                 top = self.emit(_ACTIVATIONS[function], name, bottoms, {}, node, place)
@@ -213,6 +221,33 @@ class _Draft:
         power = {"power": -1.0, "scale": 0.0, "shift": 6.0}
         sixth = self.emit("Power", f"{name}/sixth", [x], {"power_param": power})
         return self.emit("Eltwise", name, [*factors, clip, sixth], {"eltwise_param": {"operation": "PROD"}}, node)
+
+    def _zeros(self, node: Node, name: str, x: str, channels: int) -> str:
+        """By a Power that makes zeros of the map, as often as they fit."""
+        times, rest = divmod(channels, self.sizes[node.inputs[0]][0])
+        if rest:
+            raise InputError(
+                f"{self.network.name}: {node.name}: Caffe can append as many channels of zeros as the map has, "
+                f"{self.sizes[node.inputs[0]][0]}, or a multiple of them, not {channels}"
+            )
+        zero = self.emit("Power", f"{name}/zero", [x], {"power_param": {"scale": 0.0}})
+        return self.emit("Concat", name, [x, *[zero] * times], {}, node)
+
+    def _moved(self, node: Node, name: str, x: str) -> str:
+        """A 1x1 convolution of a map that is moved by one pixel: of the map itself, padded, cropped to the size."""
+        beside = [
+            self.blobs[other]
+            for reader in self.network.readers[node.name]
+            for other in reader.inputs
+            if isinstance(reader.op, Concat) and other in self.blobs
+        ]
+        if not isinstance(node.op, Conv) or node.op != Conv(node.op.out, 1, node.op.stride) or not beside:
+            raise InputError(
+                f"{self.network.name}: {node.inputs[0]}: Caffe moves maps only for 1x1 convolutions beside others"
+            )
+        padded = self.emit("Convolution", name, [x], self._conv(replace(node.op, pad=1)), node, tap=False)
+        settings = {"crop_param": {"axis": 2, "offset": [0]}}
+        return self.emit("Crop", f"{name}/crop", [padded, beside[0]], settings, node)
 
     def _pool(self, node: Node) -> dict[str, Any]:
         match node.op:

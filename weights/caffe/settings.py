@@ -148,7 +148,7 @@ def _pooling(layer: Layer, shapes: tuple[Shape, ...], axes: tuple[int, ...]) -> 
         named = dict(zip(("kernel", "stride", "pad"), stated, strict=True))
         found = ", ".join(f"{key} {value}" for key, value in named.items())
         return Reading(op, f"a square window, or one of the whole map, which is {h}x{w}", found)
-    if kernel < stride + pad:  # Caffe leaves out a window that would begin behind the map
+    if rounding == "up" and kernel < stride + pad:  # Caffe leaves out a window that would begin behind the map
         return Reading(
             op, "a kernel of at least stride and pad together", f"kernel {kernel}, stride {stride}, pad {pad}"
         )
@@ -247,7 +247,7 @@ _READERS: Mapping[str, Callable[[Layer, tuple[Shape, ...], tuple[int, ...]], Rea
 }
 
 
-TYPES = (*_READERS, "Reshape", "Flatten", "Split")
+TYPES = (*_READERS, "Reshape", "Flatten", "Crop", "Split")
 """The types of layers that are operations, or pass one on."""
 
 

@@ -22,6 +22,7 @@ _TOKEN = re.compile(
     |(?P<symbol>[-{}<>\[\]:;,])""",
     re.VERBOSE,
 )
+_DIGITS = 64  # of any whole number that a definition may state
 _INTEGERS = {"int32": (-(2**31), 2**31 - 1), "uint32": (0, 2**32 - 1), "int64": (-(2**63), 2**63 - 1)}
 _BOOLS = {"true": True, "True": True, "t": True, "1": True, "false": False, "False": False, "f": False, "0": False}
 _ESCAPES = {"n": 10, "r": 13, "t": 9, "a": 7, "b": 8, "f": 12, "v": 11, "\\": 92, "'": 39, '"': 34, "?": 63}
@@ -204,6 +205,8 @@ class _Parser:
         token = self.take()
         digits = token.text
         base = 16 if digits[:2] in ("0x", "0X") else 8 if digits[:1] == "0" else 10
+        if len(digits) > _DIGITS:
+            self.fail(f"{name} is a whole number, found one of {len(digits):,} digits", token.line)
         try:
             number = sign * int(digits, base)
         except ValueError:

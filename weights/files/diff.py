@@ -114,8 +114,7 @@ class _Side:
         self._dialect = {"keras": KERAS, "orbax": FLAX}.get(self.format, TORCH)
         if self.format in ("pytorch", "safetensors") and self.info.format in DIALECTS:
             dialects = named(self.info.format)
-            knowing = (d for d in dialects if all(d.knows(p.module) for p in self.schema.values()))
-            self._dialect = next(knowing, dialects[0])
+            self._dialect = next((d for d in dialects if d.fits(self.spec)), dialects[0])
 
     def stored(self, name: str) -> Stored | None:
         """A tensor as the file has it; None where the network has none of that name."""

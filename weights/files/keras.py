@@ -32,6 +32,7 @@ from weights.networks.models import FAMILIES, to_dict
 from weights.networks.parameters import check, schema
 from weights.networks.spec import Spec
 from weights.params import Checkpoint, Info, Preprocessing, info_of
+from weights.storage import hdf5
 from weights.storage.archive import Archive, store
 from weights.storage.bfloat16 import widened
 from weights.storage.mapped import Window, mapped, sha256
@@ -82,6 +83,7 @@ def read(path: Path, spec: Spec | None = None) -> Checkpoint:
         tensors = {name: _array(path, name, dataset, data) for name, dataset in datasets.items()}
         normalization = [np.asarray(dataset[()], np.float64) for dataset in normalization]
     if info is None and names in _APPLICATIONS:
+        found = found if spec else replace(found, eps=names.eps)
         info = _of_applications(found, normalization, assumed)
     elif normalization:
         raise InputError(f"{path}: has a layer 'normalization', which only EfficientNets of keras.applications have")
@@ -254,16 +256,20 @@ def noted(config: Mapping[str, Any]) -> dict[str, str]:
     return {metadata.MARK: metadata.VERSION, **strings, **labels}
 
 
-def _attached(path: Path, values: h5py.File) -> _Said | None:
-    own = _child(path, values, "vars", h5py.Group)
-    dataset = _child(path, values, NOTE, h5py.Dataset) or (own and _child(path, own, NOTE, h5py.Dataset))
+def _attached(path: Path, file: h5py.File) -> _Said | None:
+    own = _child(path, file, "vars", h5py.Group)
+    dataset = _child(path, file, NOTE, h5py.Dataset)
+    if dataset is None and own is not None:
+        dataset = _child(path, own, NOTE, h5py.Dataset)
     if dataset is None:
         return None
     try:
-        text = dataset[()]
+        text = hdf5.values(dataset)
         own_words = isinstance(text, np.ndarray)
         strings = json.loads(text.tobytes() if own_words else cast(bytes, text))  # anything else is a TypeError
         return _Said({str(key): str(value) for key, value in strings.items()}, by_keras=own_words)
+    except InputError as error:
+        raise InputError(f"{path}: its dataset {NOTE!r} {error}") from None
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: its dataset {NOTE!r} is damaged: {error}") from None
 
@@ -342,7 +348,7 @@ def _array(path: Path, name: str, dataset: h5py.Dataset, data: memoryview) -> np
     if dataset.chunks or dataset.is_virtual or dataset.external or size != count * dtype.itemsize:
         raise InputError(f"{path}: {name} does not lie in the file in one piece, as Keras writes; it may be cut off")
     if start is None:  # within its own description, as HDF5 keeps the smallest
-        array = dataset[()].view(dtype)
+        array = hdf5.values(dataset).view(dtype)
     elif start + size > len(data):
         raise InputError(f"{path}: {name} is cut off")
     else:

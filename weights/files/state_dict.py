@@ -1,9 +1,8 @@
 """From named tensors to a network and its parameters, and back: what the files of all frameworks have in common."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,7 +74,6 @@ def from_state(
     chosen = choose(path, {"": tensors}, first_convolutions(dialects, spec), weights_key)
     history = (*(info.history if info else ()), *chosen.history)
     tensors = {name: a for name, a in chosen.tensors.items() if not name.endswith(".num_batches_tracked")}
-    _refuse_lookalikes(path, tensors)
     names, found, assumed = identify(path, {name: a.shape for name, a in tensors.items()}, dialects, spec)
     if info is None:
         info = Info(source=Path(path).name, format="state dict", assumed=assumed)
@@ -83,8 +81,9 @@ def from_state(
             order = "sorted" if found.classes == 1000 else None
             expects = ("preprocessing", "labels") if order else ("preprocessing",)
             info = replace(info, format=names.name, preprocessing=IMAGENET, labels=order, assumed=(*expects, *assumed))
-            if not spec and "eps" not in names.computes:
-                found = replace(found, eps=1e-5)  # PyTorch's, a double; Caffe's is a float
+            found = found if spec else replace(found, eps=names.eps)  # a double; Caffe's is a float
+    if told := [] if spec else _told(names, found):
+        history = (*history, f"the names tell: {', '.join(told)}")
     return Checkpoint(found, decode(path, found, tensors, names, replace(info, history=history)))
 
 
@@ -109,8 +108,8 @@ def identify(
     """Which dialect the names are in and which network has exactly these tensors.
 
     Each family guesses a record from the shapes; the parameters of its network must then be those of the file, name by
-    name. A published network of the same parameters is preferred to the guess. What the shapes do not tell is assumed,
-    except of published networks under the names of another project: those are of one geometry only.
+    name. A published network of the same parameters is preferred to the guess. What neither shapes nor names tell is
+    assumed, except of published networks under the names of another project: those are of one geometry only.
 
     Args:
         path: names the file in errors.
@@ -122,15 +121,21 @@ def identify(
         InputError: none has; the message compares with the nearest.
     """
     nearest: tuple[int, Dialect, Spec] | None = None
-    spelled = [as_spelled(names, shapes) for names in dialects]
-    candidates = [(names, spec) for names in spelled] if spec else _candidates(spelled, shapes)
-    for names, known in candidates:
-        wanted = _wanted(names, known)
-        if wanted == shapes:
-            return Identified(names, spec, ()) if spec else _assuming(names, known)
-        score = len(wanted.items() & shapes.items())
-        if nearest is None or score > nearest[0]:
-            nearest = (score, names, known)
+    for names in (as_spelled(names, shapes) for names in dialects):
+        for known in [spec] if spec else _candidates(names, shapes):
+            wanted = _wanted(names, known)
+            if wanted == shapes:
+                if spec:
+                    _refuse_another(path, names, spec)
+                    return Identified(names, spec, ())
+                published = next((m for m in _published(known) if _means(names, m) and same_tensors(m, known)), None)
+                if published and _of_a_project(names, known):
+                    return Identified(names, published, _open(names, published))
+                found = published or known
+                return Identified(names, found, tuple(f for f in untold(found) if f not in names.tells))
+            score = len(wanted.items() & shapes.items())
+            if nearest is None or score > nearest[0]:
+                nearest = (score, names, known)
     assert nearest is not None  # there are published networks
     score, names, known = nearest
     if spec or 2 * score > len(shapes):
@@ -139,8 +144,17 @@ def identify(
     some = ", ".join(name[:80] for name in list(shapes)[:3]) or "none"
     raise InputError(
         f"{path}: its {len(shapes)} tensors ({some}, ...) are those of no network of this family; the names may be "
-        "senet's own, or those of timm's legacy_se* and Cadene's se_* networks"
+        "senet's own, or those of timm's, Cadene's or torchvision's ResNets"
     )
+
+
+def _open(names: Dialect, spec: Spec) -> tuple[str, ...]:
+    """What of a published network the names of its project leave open, as others there have it otherwise."""
+    if not names.several:
+        return ()
+    alike = [model for model in _published(spec) if same_tensors(model, spec)]
+    others = {path for model in alike for path in computing_otherwise(model, spec)}
+    return tuple(path for path in untold(spec) if path in others or not others)
 
 
 def _of_a_project(names: Dialect, spec: Spec) -> bool:
@@ -149,33 +163,21 @@ def _of_a_project(names: Dialect, spec: Spec) -> bool:
     return any(names.name == dialect.name for dialect in theirs)
 
 
-def _assuming(names: Dialect, spec: Spec) -> Identified:
-    """A network that has the tensors of a file, where others may have them too: what was taken for granted is said."""
-    published = [model for model in _published(spec) if same_tensors(model, spec)]
-    if not _of_a_project(names, spec):
-        found = published[0] if published else spec
-        return Identified(names, found, untold(found))
-    found = replace(published[0] if published else spec, **dict(names.computes))
-    found = next((model for model in published if not computing_otherwise(model, found)), found)
-    others = [path for model in published for path in computing_otherwise(model, found)]
-    alone = not published or (names.several and not others)
-    assumed = (path for path in untold(found) if (path in others or alone) and path not in names.computes)
-    return Identified(names, found, tuple(assumed))
-
-
-def _candidates(dialects: Iterable[Dialect], shapes: Mapping[str, Shape]) -> Iterator[tuple[Dialect, Spec]]:
+def _candidates(names: Dialect, shapes: Mapping[str, Shape]) -> Iterator[Spec]:
     """What the families guess and, for the message where that is not it, the published networks."""
-    for names, family in product(dialects, FAMILIES.values()):
+    for family in FAMILIES.values():
         try:
             guess = family.from_shapes(partial(names.find, shapes))
         except InputError:  # shapes that no network can have
             continue
-        if guess:
-            yield names, guess
-    for names, model in product(dialects, MODELS.values()):
+        if guess and _is_for(names, guess):
+            yield names.meant(guess)
+    for model in MODELS.values():
+        if not _means(names, model):
+            continue
         classifier = model.network().classifier
         weight = names.find(shapes, classifier.module, "linear") if classifier else None
-        yield names, replace(model, classes=weight[0] if weight else 0)
+        yield replace(model, classes=weight[0] if weight else 0)
 
 
 def _published(spec: Spec) -> Iterator[Spec]:
@@ -187,11 +189,33 @@ def _wanted(names: Dialect, spec: Spec) -> dict[str, Shape]:
     return {names.key(p): names.shape(p) for p in schema(spec)}
 
 
-def _refuse_lookalikes(path: str | Path, tensors: Mapping[str, np.ndarray]) -> None:
-    ends = "conv1.weight", "layer1.0.conv1.weight"
-    if any(name.endswith(ends[1]) and name.removesuffix(ends[1]) + ends[0] in tensors for name in tensors):
+def _is_for(names: Dialect, spec: Spec) -> bool:
+    """Whether a dialect, as a file may spell it, is no other family's, nor for networks without SE blocks alone."""
+    owners = [
+        family
+        for family, dialects in (*PROJECTS.items(), *APPLICATIONS.items())
+        if any(names.name == d.name and names.paths[-len(d.paths) :] == d.paths for d in dialects)
+    ]
+    return (not owners or spec.family in owners) and (names.excited or not spec.se)
+
+
+def _means(names: Dialect, spec: Spec) -> bool:
+    """Whether names are for a network, and for no other that has the same tensors."""
+    return _is_for(names, spec) and names.meant(spec) == spec
+
+
+def _told(names: Dialect, spec: Spec) -> list[str]:
+    """What of a record the names tell, where it is not as usual."""
+    usual = {field.name: field.default for field in fields(spec)}
+    return [f"{name} {getattr(spec, name)}" for name in names.tells if getattr(spec, name) != usual[name]]
+
+
+def _refuse_another(path: str | Path, names: Dialect, spec: Spec) -> None:
+    """Refuses names that only networks of another geometry have, though the tensors are the same."""
+    if _is_for(names, spec) and not _means(names, spec):
+        other = names.meant(spec)
+        said = ", ".join(f"{f} {getattr(other, f)}" for f in names.tells if getattr(other, f) != getattr(spec, f))
         raise InputError(
-            f"{path}: these are the names of torchvision's ResNet (timm's resnet50, seresnet50 and others share them), "
-            "which pads its max-pooling by 1 and strides in the 3x3 convolution: another network than those here, "
-            "though the shapes agree; convert a checkpoint of timm's legacy_se* or Cadene's se_* networks instead"
+            f"{path}: is not {spec.name}, though the shapes agree: such names have networks of {said}; "
+            "that is another function"
         )

@@ -238,7 +238,7 @@ def _sequence(data: memoryview) -> tuple[Any, dict[str, tuple[np.dtype, memoryvi
     keys, _, position = torch_pickle.load(data, position)
     storages = {}
     for key in keys if isinstance(keys, list) else ():
-        if key not in wanted:
+        if not isinstance(key, str) or key not in wanted:
             raise InputError(f"is damaged: no tensor lies in its numbers {str(key)[:40]!r}")
         dtype = _dtype(wanted[key], "<")
         size = int.from_bytes(data[position : position + 8], "little", signed=True)

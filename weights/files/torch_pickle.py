@@ -275,7 +275,8 @@ def _storage(kind: str, dtype: Any, key: str, _location: str, size: Any, view: A
 
 _GLOBALS: Mapping[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): _Callable(_ordered_dict),
-    ("torch", "Size"): _Callable(lambda sizes: tuple(_expect(tuple | list, sizes))),
+    # Of a tuple, as PyTorch writes it: a list could be copied again and again by a small file.
+    ("torch", "Size"): _Callable(lambda sizes: _expect(tuple, sizes)),
     ("torch._utils", "_rebuild_tensor"): _Callable(_tensor),
     ("torch._utils", "_rebuild_tensor_v2"): _Callable(_tensor),
     ("torch._utils", "_rebuild_parameter"): _Callable(lambda tensor, *_: _expect(Tensor | Foreign, tensor)),

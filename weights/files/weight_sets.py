@@ -42,14 +42,14 @@ class Chosen(Generic[T]):
 
 
 def first_convolutions(dialects: Iterable[Dialect], spec: Spec | None) -> frozenset[str]:
-    """What the weights of the first convolution are called: by them a set of weights is known.
+    """What the first convolution's weights, or a dialect's anchor, are called: by them a set of weights is known.
 
     Args:
         dialects: the names that are tried.
         spec: the network, where it is known; else those of all published ones.
     """
     modules = {s.network().first_convolution.module for s in ([spec] if spec else MODELS.values())}
-    return frozenset(f"{names.module(module)}.weight" for names in dialects for module in modules)
+    return frozenset(names.anchor or f"{names.module(module)}.weight" for names in dialects for module in modules)
 
 
 def choose(

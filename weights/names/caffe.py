@@ -4,17 +4,18 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from weights.networks.models import MODELS
 from weights.networks.network import Network
 from weights.networks.operations import Conv, Pool, Scale
+from weights.networks.resnet import ResNetSpec
 
-NET_NAMES: Mapping[str, str] = {name: name.replace("se-", "SE-", 1).replace("resnet", "ResNet") for name in MODELS} | {
+NET_NAMES: dict[str, str] = {
+    **{f"{se}resnet-{n}": f"{se.upper()}ResNet-{n}" for se in ("se-", "") for n in (50, 101, 152)},
+    **{f"{se}resnext-{n}": f"{se.upper()}ResNeXt-{n} (32 x 4d)" for se in ("se-", "") for n in (50, 101)},
     "senet-154": "SENet",
     "se-bn-inception": "SE-BN-Inception",
     "bn-inception": "BN-Inception",
-    **{f"{se}resnext-{n}": f"{se.upper()}ResNeXt-{n} (32 x 4d)" for se in ("se-", "") for n in (50, 101)},
 }
-"""What the published files call the networks of ``MODELS`` (the plain ones in the same manner)."""
+"""What the published files call the released networks, and their plain counterparts in the same manner."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +56,13 @@ def _resnet(network: Network) -> LayerNames:
         leaf = f"{conv.kernel}x{conv.kernel}" + ("_s2" if i == 1 else "")
         names |= _stem_names(i, f"{group}/{leaf}", f"{group}/relu_{leaf}")
     stage = 0
+    basic = isinstance(network.spec, ResNetSpec) and network.spec.unit != "bottleneck"
+    unit = _BASIC if basic else _UNIT
     for node in network.nodes:
         if match := re.match(r"stage(\d+)\.(\d+)", node.name):
             stage = int(match[1])
             layer = f"conv{stage + 1}_{int(match[2]) + 1}"
-            names[node.name] = layer + _UNIT.get(node.name[match.end() :], "_scale")
+            names[node.name] = layer + unit.get(node.name[match.end() :], "_scale")
             if node.name == match[0] and not isinstance(node.op, Scale):
                 names[node.name] = f"{layer}/relu"
     return LayerNames(layers=names | _head_names(f"pool{stage + 1}"))
@@ -82,6 +85,10 @@ _UNIT = {
     **{f".se.{leaf}": f"_{name}" for leaf, name in _SE.items()},
 }
 """The end of a node's name, behind the unit's, to the end of its layer's; the product of an SE block is "_scale"."""
+_BASIC = _UNIT | {
+    f".{node}{i}": f"_3x3_{i}{leaf}" for i in (1, 2) for node, leaf in (("conv", ""), ("bn", "/bn"), ("relu", "/relu"))
+}
+"""The same of basic units, in the manner of the published names: there are no published networks of them."""
 
 
 def _inception(network: Network) -> LayerNames:

@@ -7,16 +7,17 @@ a dialect keeps as a 1x1 convolution.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
 from weights.errors import InputError
 from weights.networks.operations import Kind, Shape
-from weights.networks.parameters import Param
+from weights.networks.parameters import Param, schema
+from weights.networks.spec import Spec
 
-Paths = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
-"""Patterns of module paths, and the templates of other ones or what makes those."""
+R = TypeVar("R", bound=Spec)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,28 +25,44 @@ class Dialect:
     """The names and layouts of one framework, or of one project's networks of one family."""
 
     name: str
-    paths: Paths = ()  # canonical pattern -> template, first match wins
+    # Canonical pattern -> template, or a function of the match; the first match wins.
+    paths: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = ()
     leaves: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # kind -> leaf -> leaf
     axes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # kind -> permutation of the weight's axes
     as_conv: str | None = None  # pattern of the linear modules whose matrices are kept as 1x1 convolutions
     separator: str = "."  # between the parts of a name
-    modules: Mapping[str, str] = field(default_factory=dict)  # canonical path -> path, before the patterns
     depthwise: str | None = None  # pattern of the convolutions whose kernels are (h, w, C, 1), as Keras has them
-    only_se: bool = False  # whether it has names for networks with SE blocks only
-    computes: Mapping[str, object] = field(default_factory=dict)  # fields of its networks that no shape tells
-    several: bool = False  # whether its project has networks of the same names that differ in what no shape tells
+    several: bool = False  # whether one name stands for networks that differ in what no shape tells
+    eps: float = 1e-5  # of the project's BatchNorms
+    excited: bool = True  # whether there are names for networks with SE blocks
+    plain: bool = False  # and for those without
+    tells: Mapping[str, Mapping[Any, Any]] = field(default_factory=dict)  # what names tell, see ``meant``
+    anchor: str = ""  # a tensor of every network, where the first convolution is called as others within blocks are
 
     def key(self, p: Param) -> str:
         """The name of a parameter in this dialect."""
         return self._key(p.module, p.kind, p.leaf)
 
+    def meant(self, spec: R) -> R:
+        """The record that a network under these names has, of one that has the same tensors.
+
+        A project whose networks are of one geometry tells it by its names, not by shapes: ``tells`` has the fields of
+        the record that are told, and for values that none of its networks has the one they have instead.
+        """
+        changes = {name: by[old] for name, by in self.tells.items() if (old := getattr(spec, name)) in by}
+        return replace(spec, **changes) if changes else spec
+
+    def fits(self, spec: Spec) -> bool:
+        """Whether there are names for a network, and for all of its modules."""
+        known = (self.excited if spec.se else self.plain) and self.meant(spec) == spec
+        return known and all(any(re.fullmatch(pattern, p.module) for pattern, _ in self.paths) for p in schema(spec))
+
     def module(self, path: str) -> str:
         """The dotted path of a module in this dialect."""
-        return self._named(path) or path
-
-    def knows(self, path: str) -> bool:
-        """Whether it has a name of its own for a module."""
-        return self._named(path) is not None
+        for pattern, template in self.paths:
+            if match := re.fullmatch(pattern, path):
+                return match.expand(template) if isinstance(template, str) else template(match)
+        return path
 
     def shape(self, p: Param) -> Shape:
         """The shape of a parameter in this dialect."""
@@ -96,14 +113,6 @@ class Dialect:
     def _key(self, module: str, kind: Kind, leaf: str) -> str:
         dotted = f"{self.module(module)}.{self.leaves.get(kind, {}).get(leaf, leaf)}"
         return dotted.replace(".", self.separator)
-
-    def _named(self, path: str) -> str | None:
-        if path in self.modules:
-            return self.modules[path]
-        for pattern, template in self.paths:
-            if match := re.fullmatch(pattern, path):
-                return template(match) if callable(template) else match.expand(template)
-        return None
 
     def _axes(self, module: str, kind: Kind, leaf: str) -> tuple[int, ...]:
         if leaf != "weight":

@@ -1,23 +1,33 @@
 """What other projects call the modules of MobileNets and EfficientNets: timm, torchvision, keras.applications."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from re import Match
 from string import ascii_lowercase
+from typing import Any
 
-from weights.names.dialect import Dialect, Paths
+from weights.names.dialect import Dialect
 from weights.names.frameworks import KERAS
 from weights.networks.mobile import MobileSpec, UnitSpec
 from weights.networks.models import MODELS
 
+Paths = tuple[tuple[str, str | Callable[[Match[str]], str]], ...]
+
 _SE = r"stage.*\.se\.fc\d"
-_PYTORCH = {"padding": "symmetric", "eps": 1e-5}
-_TENSORFLOW = {"padding": "same", "eps": 1e-3}
+_PYTORCH = {"padding": {"same": "symmetric", "even": "symmetric"}}
+_TENSORFLOW = {"padding": {"symmetric": "same", "even": "same"}}
+_TENSORFLOW_V1 = {"padding": {"symmetric": "even", "same": "even"}}
 
 
 def _published(name: str) -> MobileSpec:
     spec = MODELS[name]
     assert isinstance(spec, MobileSpec)
     return spec
+
+
+def _table(names: Mapping[str, str]) -> Paths:
+    """Names of modules one by one."""
+    return (("|".join(map(re.escape, names)), lambda match: names[match[0]]),)
 
 
 def _parts(b: UnitSpec) -> Iterator[tuple[str, str]]:
@@ -46,9 +56,9 @@ _TIMM_ENDS = {"stem.conv": "conv_stem", "stem.bn": "bn1", "fc": "classifier"}
 
 TIMM = Dialect(
     "timm",
-    modules={**_TIMM_ENDS, "top.conv": "conv_head", "top.bn": "bn2"},
-    paths=_TIMM_STAGES,
+    paths=(*_TIMM_STAGES, *_table({**_TIMM_ENDS, "top.conv": "conv_head", "top.bn": "bn2"})),
     as_conv=_SE,
+    plain=True,
     several=True,
 )
 """``mobilenetv1_100``, ``mobilenetv2_100``, ``efficientnet_b0``; ``tf_efficientnet_b0`` has the same names."""
@@ -58,7 +68,8 @@ def _timm_v3(stages: int) -> Dialect:
     """The 1x1 convolution before the pooling is one more stage."""
     last = {"top.conv": f"blocks.{stages}.0.conv", "top.bn": f"blocks.{stages}.0.bn1", "hidden.fc": "conv_head"}
     paths = tuple((pattern.replace(r"\d+", f"[1-{stages}]", 1), template) for pattern, template in _TIMM_STAGES)
-    return Dialect("timm", modules={**_TIMM_ENDS, **last}, paths=paths, as_conv=rf"{_SE}|hidden\.fc", several=True)
+    paths += _table({**_TIMM_ENDS, **last})
+    return Dialect("timm", paths=paths, as_conv=rf"{_SE}|hidden\.fc", plain=True, several=True)
 
 
 TIMM_V3 = _timm_v3(5), _timm_v3(6)
@@ -70,8 +81,8 @@ _FEATURES = {"stem.conv": "features.0.0", "stem.bn": "features.0.1"}
 
 TORCHVISION_EFFICIENTNET = Dialect(
     "torchvision",
-    modules={**_FEATURES, "top.conv": "features.8.0", "top.bn": "features.8.1", "fc": "classifier.1"},
     paths=(
+        *_table({**_FEATURES, "top.conv": "features.8.0", "top.bn": "features.8.1", "fc": "classifier.1"}),
         (r"stage1\.(\d+)\.depthwise", r"features.1.\1.block.0.0"),
         (r"stage1\.(\d+)\.bn1", r"features.1.\1.block.0.1"),
         (r"stage1\.(\d+)\.se\.(fc\d)", r"features.1.\1.block.1.\2"),
@@ -86,8 +97,8 @@ TORCHVISION_EFFICIENTNET = Dialect(
         (r"stage([2-7])\.(\d+)\.bn3", r"features.\1.\2.block.3.1"),
     ),
     as_conv=_SE,
-    only_se=True,  # the places of what follows the blocks count them
-    computes=_PYTORCH,
+    plain=False,  # the numbers of what follows a block count it
+    tells=_PYTORCH,
 )
 
 
@@ -102,7 +113,7 @@ def _torchvision_v2() -> Dialect:
         i = len(before)
         names |= {project: f"features.{number}.conv.{i}", bn: f"features.{number}.conv.{i + 1}"}
     names |= {"top.conv": f"features.{number + 1}.0", "top.bn": f"features.{number + 1}.1"}
-    return Dialect("torchvision", modules=names, computes=_PYTORCH)
+    return Dialect("torchvision", paths=_table(names), plain=True, tells=_PYTORCH)
 
 
 def _torchvision_v3(name: str) -> Dialect:
@@ -117,32 +128,33 @@ def _torchvision_v3(name: str) -> Dialect:
                 names |= {f"{b.name}.se.{fc}": f"{block}.{place}.{fc}" for fc in ("fc1", "fc2")}
                 place += 1
     names |= {"top.conv": f"features.{number + 1}.0", "top.bn": f"features.{number + 1}.1"}
-    return Dialect("torchvision", modules=names, as_conv=_SE, computes={**_PYTORCH, "eps": 1e-3})
+    return Dialect("torchvision", paths=_table(names), as_conv=_SE, tells=_PYTORCH, eps=1e-3)
 
 
 TORCHVISION_V2 = _torchvision_v2()
 TORCHVISION_V3 = _torchvision_v3("mobilenet-v3-large"), _torchvision_v3("mobilenet-v3-small")
 
 STATE_DICTS = TIMM, *TIMM_V3, TORCHVISION_EFFICIENTNET, TORCHVISION_V2, *TORCHVISION_V3
-"""Those of the projects in PyTorch; of one name the first that knows all modules of a network is meant."""
+"""Those of the projects in PyTorch; of one name the first that has names for all modules of a network is meant."""
 
 # keras.applications: mobilenet.py, mobilenet_v2.py, mobilenet_v3.py, efficientnet.py
 
 
 def _keras(
-    modules: Mapping[str, str], as_conv: str = "", paths: Paths = (), computes: Mapping[str, object] = _TENSORFLOW
+    names: Mapping[str, str], as_conv: str = "", paths: Paths = (), tells: Mapping[str, Mapping[Any, Any]] = _TENSORFLOW
 ) -> Dialect:
     """Names of the variables, "block1a_dwconv/kernel"."""
     return Dialect(
         "keras.applications",
-        modules=modules,
-        paths=paths,
+        paths=(*paths, *_table(names)),
         leaves=KERAS.leaves,
         axes=KERAS.axes,
         as_conv=as_conv or None,
         depthwise=r"stage.*\.depthwise",
         separator="/",
-        computes=computes,
+        plain=True,
+        tells=tells,
+        eps=1e-3,
     )
 
 
@@ -178,7 +190,7 @@ def _keras_v1() -> Dialect:
     for i, b in enumerate(_published("mobilenet-v1").blocks(), 1):
         for kind, (conv, bn) in zip(("dw", "pw"), _parts(b), strict=True):
             names |= {conv: f"conv_{kind}_{i}", bn: f"conv_{kind}_{i}_bn"}
-    return _keras(names, as_conv="fc", computes={**_TENSORFLOW, "padding": "even"})
+    return _keras(names, as_conv="fc", tells=_TENSORFLOW_V1)
 
 
 def _keras_v2() -> Dialect:

@@ -1,4 +1,4 @@
-"""What other projects call the modules of residual networks with SE blocks."""
+"""What other projects call the modules of residual networks, which in timm and torchvision tells their geometry."""
 
 from dataclasses import replace
 
@@ -15,9 +15,38 @@ TIMM = Dialect(
         (r"fc", r"last_linear"),
     ),
     as_conv=r"stage.*\.se\.fc\d",
-    only_se=True,  # plain networks are other ones there
+    tells={"stem_pool": {"torchvision": "caffe"}, "unit": {"basic": "basic-relu"}},
 )
-"""timm's ``legacy_seresnet*``, ``legacy_seresnext*`` and ``legacy_senet154``: the geometry is Caffe's, eps is 1e-5."""
+"""timm's ``legacy_seresnet*``, ``legacy_seresnext*`` and ``legacy_senet154``: the geometry is Caffe's, eps is 1e-5.
+
+Basic units have a ReLU in front of their SE block, which those of He et al. have not.
+"""
 
 CADENE = replace(TIMM, name="cadene")
 """``se_resnet*``, ``se_resnext*`` and ``senet154`` of Cadene's pretrainedmodels, which timm took over."""
+
+TIMM_RESNET = Dialect(
+    "timm",
+    paths=(
+        (r"stem\.(conv1|bn1)", r"\1"),
+        (r"stage(\d+)\.(\d+)\.shortcut\.conv", r"layer\1.\2.downsample.0"),
+        (r"stage(\d+)\.(\d+)\.shortcut\.bn", r"layer\1.\2.downsample.1"),
+        (r"stage(\d+)\.(\d+)\.(.+)", r"layer\1.\2.\3"),
+        (r"fc", r"fc"),
+    ),
+    as_conv=r"stage.*\.se\.fc\d",
+    plain=True,
+    tells={
+        "stem_pool": {"caffe": "torchvision"},
+        "unit": {"basic-relu": "basic"},
+        "stride_on_3x3": {False: True},
+    },
+    anchor="layer1.0.conv1.weight",
+)
+"""timm's ``resnet*``, ``resnext*``, ``seresnet*`` and ``seresnext*``: the geometry is torchvision's.
+
+Its networks of further designs that have the same tensors (means in place of strides, other stems) share the names.
+"""
+
+TORCHVISION = replace(TIMM_RESNET, name="torchvision", excited=False)
+"""torchvision's ``resnet*`` and ``resnext*``, from which timm has its names; there are none with SE blocks."""

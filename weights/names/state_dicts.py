@@ -9,15 +9,14 @@ from weights.names import mobile, resnet
 from weights.names.dialect import Dialect
 from weights.names.frameworks import TORCH
 from weights.networks.operations import Shape
-from weights.networks.parameters import schema
 from weights.networks.spec import Spec
 
 PROJECTS: Mapping[str, tuple[Dialect, ...]] = {
-    "resnet": (resnet.TIMM, resnet.CADENE),
+    "resnet": (resnet.TIMM, resnet.CADENE, resnet.TIMM_RESNET, resnet.TORCHVISION),
     "mobile": mobile.STATE_DICTS,
 }
-"""The family's name -> the dialects that other projects have for its networks with SE blocks. Where two have the same
-names, the first is what a file of unknown origin is taken for."""
+"""The family's name -> the dialects that other projects have for its networks. Where two have the same names, the first
+is what a file of unknown origin is taken for."""
 
 APPLICATIONS: Mapping[str, tuple[Dialect, ...]] = {
     "mobile": mobile.KERAS_APPLICATIONS,
@@ -26,14 +25,6 @@ APPLICATIONS: Mapping[str, tuple[Dialect, ...]] = {
 
 DIALECTS: tuple[str, ...] = tuple(dict.fromkeys(d.name for d in (TORCH, *sum(PROJECTS.values(), ()))))
 """The names of the dialects: the choices of ``--dialect``."""
-
-
-_KNOWN: Mapping[str, str] = {
-    "timm": "SE-ResNet, SE-ResNeXt, SENet-154, MobileNet and EfficientNet",
-    "cadene": "SE-ResNet, SE-ResNeXt and SENet-154",
-    "torchvision": "MobileNet V2 and V3 and EfficientNet",
-}
-"""What the projects have, in words."""
 
 
 def named(name: str) -> tuple[Dialect, ...]:
@@ -54,15 +45,13 @@ def dialect_for(name: str, spec: Spec) -> Dialect:
         InputError: there is none, or it has no names for such a network.
     """
     for dialect in named(name):
-        if dialect is TORCH or (dialect in PROJECTS.get(spec.family, ()) and _has_names(dialect, spec)):
+        if dialect is TORCH or (dialect in PROJECTS.get(spec.family, ()) and dialect.fits(spec)):
             return dialect
     raise InputError(
-        f"the dialect {name!r} has no names for {spec.name}: it knows {_KNOWN[name]} only; use the dialect 'torch'"
+        f"the dialect {name!r} has no names for {spec.name}: timm and cadene know SE-ResNet, SE-ResNeXt and "
+        "SENet-154 of the published geometry, timm and torchvision ResNets of torchvision's, and "
+        "MobileNets and EfficientNets padded as there; use the dialect 'torch'"
     )
-
-
-def _has_names(dialect: Dialect, spec: Spec) -> bool:
-    return bool(spec.se or not dialect.only_se) and all(dialect.knows(p.module) for p in schema(spec))
 
 
 _CLASSIFIERS = ("fc", "last_linear")
@@ -89,8 +78,9 @@ def as_spelled(names: Dialect, shapes: Mapping[str, Shape]) -> Dialect:
 
 def told_apart() -> tuple[Dialect, ...]:
     """The dialects that a file is tried in when nobody says which: no two of them have the same names."""
-    found = [TORCH]
-    for dialect in sum(PROJECTS.values(), ()):
-        if not any(replace(dialect, name=other.name) == other for other in found):
-            found.append(dialect)
-    return tuple(found)
+    distinct: list[Dialect] = [TORCH]
+    for dialects in PROJECTS.values():
+        for dialect in dialects:
+            if not any(dialect.paths == other.paths for other in distinct):
+                distinct.append(dialect)
+    return tuple(distinct)

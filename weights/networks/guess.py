@@ -77,8 +77,9 @@ def se_record(blocks: Sequence[Excitation], position: Position, stages: tuple[in
         return reduced
     if len({hidden for _, hidden in widths}) == 1:
         return variant(width=first.hidden)
-    rounded = (variant(reduction=r, rounding="to 8") for r in range(1, 2 * max(ratios) + 2))
-    return next(filter(explains, rounded), None) or variant(reduction=max(Counter(ratios).most_common(1)[0][0], 1))
+    usual = max(Counter(ratios).most_common(1)[0][0], 1)
+    rounded = (variant(reduction=r, rounding="to 8") for r in (usual, *range(1, 2 * max(ratios) + 2)))
+    return next(filter(explains, rounded), None) or variant(reduction=usual)
 
 
 def trail(network: Network, name: str, stop: Callable[[Node], bool]) -> list[Node]:

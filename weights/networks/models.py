@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from weights.errors import InputError
-from weights.networks import inception, mobile, resnet
+from weights.networks import inception, mobile, preact, resnet, shake
 from weights.networks.check import decode
 from weights.networks.inception import InceptionSpec
 from weights.networks.mobile import MobileSpec
+from weights.networks.preact import PreActSpec
 from weights.networks.resnet import ResNetSpec
 from weights.networks.se import SE
+from weights.networks.shake import ShakeSpec
 from weights.networks.spec import Spec, field_names
 from weights.storage.whole import reading
 
@@ -21,6 +23,8 @@ _ROWS: tuple[tuple[type[Spec], tuple[Spec, ...]], ...] = (
     (ResNetSpec, resnet.PUBLISHED),
     (InceptionSpec, inception.PUBLISHED),
     (MobileSpec, mobile.PUBLISHED),
+    (PreActSpec, preact.PUBLISHED),
+    (ShakeSpec, shake.PUBLISHED),
 )
 """Every family: its record and its networks. A new family is one more row."""
 
@@ -28,7 +32,7 @@ FAMILIES: dict[str, type[Spec]] = {kind.family: kind for kind, _ in _ROWS}
 """The record of each family by the family's name in files."""
 
 MODELS: dict[str, Spec] = {spec.name: spec for _, published in _ROWS for spec in published}
-"""The seven published networks and their plain counterparts, by name."""
+"""The seven published networks, their relatives and the plain counterparts of all, by name."""
 
 
 def find(name: str, **changes: Any) -> Spec:
@@ -161,18 +165,23 @@ def _with(spec: Spec, path: str, value: Any) -> Spec:
     return changed(spec, se=replace(spec.se or SE(), **{name: value}))
 
 
+_LATER: Mapping[str, object] = {"in_channels": 3, "unit": "bottleneck", "stem_pool": "caffe"}
+"""Fields that came later, with what all networks had before: where they have it still, files are as they were."""
+
+
 def to_dict(spec: Spec) -> dict[str, Any]:
     """A record as plain data (for JSON), with the family's name under "family".
 
     The SE record stands as its "reduction", None without SE blocks; those of its choices that are not the published
-    networks' follow under "se". Channels of the image are stated where they are not 3.
+    networks' follow under "se". Channels of the image are stated where they are not 3, units that are no bottlenecks
+    and a first pooling that is not Caffe's likewise.
     """
     values = asdict(spec)
     data: dict[str, Any] = {"family": spec.family}
     for name in field_names(spec):
         if name == "se":
             data["reduction"] = spec.se.reduction if spec.se else None
-        elif name != "in_channels" or spec.in_channels != 3:
+        elif name not in _LATER or values[name] != _LATER[name]:
             data[name] = values[name]
     if spec.se:
         published = asdict(SE(reduction=spec.se.reduction))

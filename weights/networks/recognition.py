@@ -61,7 +61,7 @@ def differing(a: object, b: object) -> tuple[str, ...]:
 
 def computing_otherwise(a: Spec, b: Spec) -> tuple[str, ...]:
     """The fields in which two records differ and that change what the network makes of its parameters in inference."""
-    return tuple(path for path in differing(a, b) if path not in ("name", "classes", "dropout"))
+    return tuple(path for path in differing(a, b) if path not in ("name", "classes", "dropout", "shares"))
 
 
 @lru_cache(maxsize=128)

@@ -1,7 +1,7 @@
 """What the records of all families have in common. A variant is ``dataclasses.replace(spec, classes=10)``."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import ClassVar, Protocol
 
@@ -84,6 +84,10 @@ class Spec:
             x = g("dropout", Dropout(self.dropout), x)
         if self.classes:
             g("logits", Linear(self.classes), x, module="fc")
+
+    def without_chance(self) -> "Spec":
+        """The same network, in whose training nothing is random."""
+        return replace(self, dropout=0.0)
 
     @classmethod
     def from_shapes(cls, shape: ShapeOf) -> "Spec | None":
