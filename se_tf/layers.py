@@ -106,7 +106,7 @@ class Conv2D(layers.Conv2D):
         if not 1 < self.groups == self.filters == inputs.shape[-1]:
             return super().convolution_op(inputs, kernel)
         kernel = ops.transpose(kernel, (0, 1, 3, 2))  # (h, w, C, 1)
-        return ops.depthwise_conv(inputs, kernel, self.strides, self.padding, CHANNELS)
+        return ops.depthwise_conv(inputs, kernel, self.strides[0], self.padding, CHANNELS)
 
 
 @keras.saving.register_keras_serializable("senet")
