@@ -57,10 +57,10 @@ class Unit(nnx.Module):
         self.shortcut = shortcut(b, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Array) -> Array:
-        y = activated = self.relu1(self.bn1(x))
-        y = self.conv1(y)
-        for i in range(2, self.depth + 1):
+        y = activated = x
+        for i in range(1, self.depth + 1):
             y = getattr(self, f"relu{i}")(getattr(self, f"bn{i}")(y))
+            activated = y if i == 1 else activated
             y = getattr(self, f"conv{i}")(y)
         return self.se(y) + self.shortcut(activated if self.projects else x)
 

@@ -55,10 +55,10 @@ class Unit(nn.Module):
         self.shortcut = shortcut(b)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = activated = self.relu1(self.bn1(x))
-        y = self.conv1(y)
-        for i in range(2, self.depth + 1):
+        y = activated = x
+        for i in range(1, self.depth + 1):
             y = self.get_submodule(f"relu{i}")(self.get_submodule(f"bn{i}")(y))
+            activated = y if i == 1 else activated
             y = self.get_submodule(f"conv{i}")(y)
         return self.se(y) + self.shortcut(activated if self.projects else x)
 

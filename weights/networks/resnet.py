@@ -280,9 +280,10 @@ def guess(network: Network) -> ResNetSpec | None:
     later = heads[1] if len(heads) > 1 else None
     stages = tuple(i for i, head in enumerate(heads, 1) if head.se)
     blocks = [unit.se for unit in units if unit.se]
-    positions = [head.position for head in heads if head.se]
+    positions: list[Position] = [head.position for head in heads if head.se]
     # A first stage of basic units has no projection that would tell before from after.
-    position = "identity-before" if "identity-before" in positions else next(iter(positions), "standard")
+    position = positions[0] if positions else "standard"
+    position = "identity-before" if "identity-before" in positions else position
     within = stages if len(stages) < len(heads) else None
     strides = [conv.stride for conv in later.convs] if later else []
     pool = next((node.op for node in network.nodes if isinstance(node.op, Pool)), None)
