@@ -234,7 +234,7 @@ def guess(network: Network) -> ShakeSpec | None:
         width=tuple(head.convs[0].out for head in heads),
         out_channels=tuple(head.convs[-1].out for head in heads),
         groups=1 if basic else heads[0].convs[1].groups,
-        place=next((found.place for found in units if found.se), "mix"),
+        place="branch" if any(found.place == "branch" for found in units) else "mix",
         shares="shake-shake" if basic else "shake-even",
         se=se_record(blocks, "standard", within if len(within) < len(heads) else None) if blocks else None,
         **common(network),
