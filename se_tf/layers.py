@@ -257,8 +257,8 @@ class Shift(layers.Layer):
     """The map moved by one pixel to the right and down; zeros enter above and left, the last row and column leave."""
 
     def call(self, x: Any) -> Any:
-        moved: Any = ops.pad(x, ((0, 0), (1, 0), (1, 0), (0, 0)))
-        return moved[:, :-1, :-1]
+        padded: Any = ops.pad(x, ((0, 0), (1, 0), (1, 0), (0, 0)))
+        return padded[:, :-1, :-1]
 
 
 @keras.saving.register_keras_serializable("senet")
