@@ -97,7 +97,8 @@ def test_a_bare_checkpoint_in_our_names_says_nothing_of_its_preprocessing():
     assert found == spec
     assert (params.info.preprocessing, params.info.labels) == (None, None)
     assert params.info.assumed == (
-        *("stem_pool", "stride_on_3x3", "se.squeeze", "se.gate", "se.position", "dropout", "eps"),
+        *("stem_pool", "stride_on_3x3"),
+        *("se.squeeze", "se.gate", "se.inner", "se.position", "dropout", "eps"),
     )
 
 

@@ -9,7 +9,7 @@ from weights.networks.spec import Spec
 def shapes(of: Network | Spec, height: int = 224, width: int = 224) -> dict[str, Shape]:
     """The shape of every node's output, and of "data", without the batch: (C, H, W) or (C,).
 
-    The smallest image is 3x3, for Inception networks 7x7.
+    The smallest image is 3x3, for Inception networks 7x7; of torchvision's geometry it is a pixel.
 
     Raises:
         InputError: the image is too small, or its size does not fit (an Inception module of stride 2 with average
