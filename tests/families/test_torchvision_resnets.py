@@ -161,6 +161,14 @@ def test_feature_maps_of_detection(name: str, geometry: str) -> None:
     assert [sizes[node] for node in feature_nodes(spec)] == MAPS[geometry]
 
 
+@pytest.mark.parametrize("name", ["se-resnet-50-torchvision", "resnet-18-torchvision"])
+def test_the_smallest_image_is_a_pixel(name: str) -> None:
+    assert min(min(shape[1:], default=1) for shape in shapes(MODELS[name], 1, 1).values()) == 1
+    for height, width in ((0, 1), (1, 0)):
+        with pytest.raises(InputError, match=f"^{name} cannot take {height}x{width}: "):
+            shapes(MODELS[name], height, width)
+
+
 NARROW: Mapping[str, Any] = {
     "depths": (1, 1, 1, 1),
     "stem": ((4, 7),),
