@@ -118,6 +118,7 @@ class InceptionResNetSpec(Spec):
     """
 
     family: ClassVar[str] = "inception-resnet"
+    side: ClassVar[int] = 299
     stem: tuple[StemLayer, ...]
     stages: tuple[Stage, ...]
     end: int | None = 1536  # out channels of the 1x1 convolution after the stages; None: there is none

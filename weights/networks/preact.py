@@ -57,6 +57,7 @@ class PreActSpec(Spec):
     """Hyper-parameters of a pre-activation residual network. Stage 1 has stride 1, the later ones 2."""
 
     family: ClassVar[str] = "preact"
+    side: ClassVar[int] = 32
     depths: tuple[int, ...]  # units in each stage
     stem: int = 16  # out channels of the first 3x3 convolution
     # The paper refers to "Identity mappings", where the networks of these depths have "pre".
