@@ -329,7 +329,8 @@ class Shuffle(layers.Layer):
         self.groups = groups
 
     def call(self, x: Any) -> Any:
-        *size, channels = ops.shape(x)
+        shape: Any = ops.shape(x)
+        *size, channels = shape
         apart: Any = ops.reshape(x, (*size, self.groups, channels // self.groups))
         return ops.reshape(ops.swapaxes(apart, -1, -2), (*size, channels))
 

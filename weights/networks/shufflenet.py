@@ -209,11 +209,8 @@ def guess(network: Network) -> ShuffleNetSpec | None:
             depths[-1] += 1
         after = [reader for relu in network.readers[join.name] for reader in network.readers[relu.name]]
         shuffled = [i for i, node in enumerate(branch) if isinstance(node.op, Shuffle)]
-        places: list[tuple[Node, Position]] = []
-        for node in branch[max(shuffled, default=0) :]:
-            places.append((node, "standard"))
-        for node in after:
-            places.append((node, "post"))
+        places: list[tuple[Node, Position]] = [(node, "standard") for node in branch[max(shuffled, default=0) :]]
+        places.extend((node, "post") for node in after)
         for node, position in places:
             block = block_at(network, node) if isinstance(node.op, Scale) else None
             if block and (position == "standard" or all(n is node or n.name in block.nodes for n in after)):
