@@ -1,5 +1,7 @@
 """MobileNets and EfficientNet, with SE blocks or without, in Flax. Compare se_torch/mobile.py and se_tf/mobile.py."""
 
+from typing import Any
+
 from flax import nnx
 from jax import Array
 
@@ -17,7 +19,7 @@ class Mobile(Network):
     def __init__(self, spec: MobileSpec, *, dtype: str = "float32", rngs: nnx.Rngs | None = None) -> None:
         super().__init__(spec)
         rngs = rngs or nnx.Rngs(0)
-        ends = {"activation": spec.activation, "eps": spec.eps, "dtype": dtype, "rngs": rngs}
+        ends: dict[str, Any] = {"activation": spec.activation, "eps": spec.eps, "dtype": dtype, "rngs": rngs}
         self.stem = ConvBlock(spec.in_channels, spec.stem, STEM, 2, spec.stem_pad, **ends)
         self.depth = len(spec.stages)
         self.maps = spec.features

@@ -106,7 +106,7 @@ class Conv2D(layers.Conv2D):
         if not 1 < self.groups == self.filters == inputs.shape[-1]:
             return super().convolution_op(inputs, kernel)
         kernel = ops.transpose(kernel, (0, 1, 3, 2))  # (h, w, C, 1)
-        return ops.depthwise_conv(inputs, kernel, self.strides, self.padding, CHANNELS)
+        return ops.depthwise_conv(inputs, kernel, self.strides[0], self.padding, CHANNELS)
 
 
 @keras.saving.register_keras_serializable("senet")
@@ -257,7 +257,8 @@ class Shift(layers.Layer):
     """The map moved by one pixel to the right and down; zeros enter above and left, the last row and column leave."""
 
     def call(self, x: Any) -> Any:
-        return ops.pad(x, ((0, 0), (1, 0), (1, 0), (0, 0)))[:, :-1, :-1]
+        padded: Any = ops.pad(x, ((0, 0), (1, 0), (1, 0), (0, 0)))
+        return padded[:, :-1, :-1]
 
 
 @keras.saving.register_keras_serializable("senet")
@@ -288,7 +289,8 @@ class Mix(layers.Layer):
 
     def draw(self, x: Any) -> tuple[Any, Any]:
         """Alpha and beta for every image of a batch."""
-        drawn: Any = keras.random.uniform((2, ops.shape(x)[0], 1, 1, 1), dtype=x.dtype, seed=self.seed_generator)
+        size: Any = ops.shape(x)
+        drawn: Any = keras.random.uniform((2, size[0], 1, 1, 1), dtype=x.dtype, seed=self.seed_generator)
         return drawn[0], drawn[1] if self.rule == "shake-shake" else ops.full_like(drawn[1], 0.5)
 
     def get_config(self) -> dict[str, Any]:

@@ -19,10 +19,10 @@ class PreAct(Network):
         policy = keras.dtype_policies.get(dtype)
         images = keras.Input((None, None, spec.in_channels), dtype=policy.compute_dtype, name="data")
         x = conv(images, spec.stem, 3, name="stem", dtype=policy)
+        x = normalised(x, spec, dtype=policy) if spec.order == "post" else x
         for block in spec.blocks():
             x = unit(x, block, dtype=policy)
-        x = batch_norm(x, spec.eps, name="bn", dtype=policy)
-        x = relu(x, name="relu", dtype=policy)
+        x = normalised(x, spec, dtype=policy) if spec.order == "pre" else x
         x = GlobalAveragePooling2D(CHANNELS, name="pool", dtype=policy)(x)
         if spec.classes:
             x = layers.Dropout(spec.dropout, name="dropout", dtype=policy)(x)
@@ -30,29 +30,50 @@ class PreAct(Network):
         super().__init__(spec, images, x, policy, **kwargs)
 
 
+def normalised(x: Any, spec: PreActSpec, *, dtype: Any) -> Any:
+    """BatchNorm and ReLU at either end of the stages."""
+    return relu(batch_norm(x, spec.eps, name="bn", dtype=dtype), name="relu", dtype=dtype)
+
+
 def unit(x: Any, b: UnitSpec, *, dtype: Any) -> Any:
-    """se(residual(x)) + x, the residual being BatchNorm, ReLU and convolution, twice or three times."""
-    y = activated = x
+    """se(residual(x)) + x, the residual being BatchNorm, ReLU and convolution; or convolution, BatchNorm and ReLU."""
+    y, activates = x, b.order == "pre" and b.shortcut == "projection"
     for i, (out, kernel, stride) in enumerate(zip(b.out, b.kernels, b.strides, strict=True), 1):
-        y = batch_norm(y, b.eps, name=f"{b.name}.bn{i}", dtype=dtype)
-        y = relu(y, name=f"{b.name}.relu{i}", dtype=dtype)
-        activated = y if i == 1 else activated
-        y = conv(y, out, kernel, stride, name=f"{b.name}.conv{i}", dtype=dtype)
+        if b.order == "pre":
+            y = batch_norm(y, b.eps, name=f"{b.name}.bn{i}", dtype=dtype)
+            y = relu(y, name=f"{b.name}.relu{i}", dtype=dtype)
+            x = y if activates and i == 1 else x
+            y = conv(y, out, kernel, stride, name=f"{b.name}.conv{i}", dtype=dtype)
+        else:
+            y = conv(y, out, kernel, stride, name=f"{b.name}.conv{i}", dtype=dtype)
+            y = batch_norm(y, b.eps, name=f"{b.name}.bn{i}", dtype=dtype)
+            y = relu(y, name=f"{b.name}.relu{i}", dtype=dtype) if i < len(b.out) else y
     if b.se:
         y = SEBlock.of(b.se, name=layer_name(f"{b.name}.se"), dtype=dtype)(y)
-    x = shortcut(activated if b.shortcut == "projection" else x, b, dtype=dtype)
-    return layers.Add(name=layer_name(b.name), dtype=dtype)([y, x])
+    x = shortcut(x, b, dtype=dtype)
+    if b.order == "pre":
+        return layers.Add(name=layer_name(b.name), dtype=dtype)([y, x])
+    y = layers.Add(name=layer_name(f"{b.name}.add"), dtype=dtype)([y, x])
+    return relu(y, name=b.name, dtype=dtype)
 
 
 def shortcut(x: Any, b: UnitSpec, *, dtype: Any) -> Any:
     """The other path: a projection where the unit changes its shape, or pixels left out and channels of zeros."""
     match b.shortcut:
+        case "projection" if b.order == "post":
+            return projection(x, b, dtype=dtype)
         case "projection":
             return conv(x, b.out_channels, 1, b.stride, name=f"{b.name}.shortcut", dtype=dtype)
         case "zeros":
             return option_a(x, b.stride, b.out_channels - b.in_channels, name=f"{b.name}.shortcut", dtype=dtype)
         case None:
             return x
+
+
+def projection(x: Any, b: UnitSpec, *, dtype: Any) -> Any:
+    """A 1x1 convolution with BatchNorm."""
+    x = conv(x, b.out_channels, 1, b.stride, name=f"{b.name}.shortcut.conv", dtype=dtype)
+    return batch_norm(x, b.eps, name=f"{b.name}.shortcut.bn", dtype=dtype)
 
 
 def option_a(x: Any, stride: int, channels: int, *, name: str, dtype: Any) -> Any:

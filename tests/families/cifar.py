@@ -27,6 +27,7 @@ _WRN = PreActSpec(
 )
 _PREACT = replace(_WRN, name="cifar-se-preact", unit="bottleneck", width=(4, 8, 16), out_channels=(16, 32, 64))
 _BASIC_A = replace(_WRN, name="cifar-se-preact-basic-a", width=(8, 16, 32), out_channels=(8, 16, 32), shortcut="zeros")
+_POST = replace(_BASIC_A, name="cifar-se-resnet", order="post", shortcut="projection")
 _SHAKE = ShakeSpec(
     name="cifar-se-shake-shake",
     depths=(1, 2, 1),
@@ -55,6 +56,9 @@ PREACT: dict[str, tuple[PreActSpec, int]] = {
         (replace(_PREACT, name="cifar-preact", se=None), 7025),
         (_BASIC_A, 7242),
         (_WRN, 7026),
+        (_POST, 7021),
+        (replace(_POST, name="cifar-resnet", se=None), 7022),
+        (replace(_POST, name="cifar-se-resnet-a", shortcut="zeros"), 7023),
         (replace(_WRN, name="cifar-wrn", se=None), 7027),
     )
 }

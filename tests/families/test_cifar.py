@@ -21,6 +21,7 @@ from conformance.reference import backward
 from weights import MODELS, SE, InputError, Params, PreActSpec, ShakeSpec, Spec, cost, graph, schema
 from weights.caffe import text
 from weights.caffe.recognise import recognise
+from weights.networks.models import find
 from weights.networks.operations import Add
 from weights.networks.recognition import untold
 
@@ -63,6 +64,8 @@ _EVEN = replace(_SHAKE, unit="bottleneck", out_channels=(8, 12, 16), groups=2, s
 SMALL: dict[str, Spec] = {
     "basic": _PREACT,
     "basic-zeros-plain": replace(_PREACT, shortcut="zeros", se=None),
+    "post": replace(_PREACT, order="post"),
+    "post-zeros-bottleneck": replace(_WIDE, order="post", shortcut="zeros"),
     "bottleneck-plain": replace(_WIDE, se=None),
     "bottleneck-on-3x3": replace(_WIDE, stride_on_3x3=True, se=SE(reduction=2, bias=False, stages=(2,))),
     "shake-shake": replace(_SHAKE, stem=6),
@@ -107,6 +110,9 @@ def test_parameters_and_multiply_adds(name: str) -> None:
         ("resnet-110-cifar-10", {"shortcut": "zeros"}, 1_727_962, 252_887_680),
         ("resnet-110-cifar-100", {"shortcut": "zeros"}, 1_733_812, 252_893_440),
         ("se-resnet-110-cifar-10", {"shortcut": "zeros"}, 1_742_200, None),
+        ("resnet-110-cifar-10", {"order": "post"}, 1_730_714, 253_149_824),
+        ("se-resnet-110-cifar-10", {"order": "post"}, 1_744_952, None),
+        ("resnet-110-cifar-100", {"order": "post", "shortcut": "zeros"}, 1_733_812, 252_893_440),
         ("resnet-164-cifar-10", {"stride_on_3x3": True}, 1_703_258, 247_646_720),
         ("se-shake-shake-26-2x96d-cifar-10", {"place": "branch"}, 26_392_170, None),
         ("se-shake-even-29-2x4x64d-cifar-100", {"place": "branch"}, 35_573_316, None),
@@ -115,11 +121,11 @@ def test_parameters_and_multiply_adds(name: str) -> None:
 def test_parameters_and_multiply_adds_of_other_choices(
     name: str, choices: dict[str, object], learnable: int, macs: int | None
 ) -> None:
-    found = cost(weights.networks.models.find(name, **choices), 32, 32)
+    found = cost(find(name, **choices), 32, 32)
     assert (found.learnable, found.macs if macs else None) == (learnable, macs)
 
 
-SOME = ("basic-zeros-plain", "bottleneck-on-3x3", "shake-shake", "shake-even-branch")
+SOME = ("basic-zeros-plain", "post", "bottleneck-on-3x3", "shake-shake", "shake-even-branch")
 """Every layer of the two families occurs."""
 
 
@@ -343,7 +349,7 @@ def test_impossible_records_are_refused(spec: Spec, changes: dict[str, object], 
 
 def _peer(name: str, model: str, **changes: object) -> Peer:
     # The peers' eps is 1e-5 itself, Caffe's is the nearest of float32.
-    spec = weights.networks.models.find(model, eps=1e-5, **changes)
+    spec = find(model, eps=1e-5, **changes)
     return Peer(name, spec, shake_dialect(spec) if isinstance(spec, ShakeSpec) else PYTORCHCV)
 
 

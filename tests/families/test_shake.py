@@ -61,9 +61,10 @@ def _jax(rule: Any, seed: int) -> Callable[..., Answer]:
             _ = layer.train() if training else layer.eval()
             a, b = map(jax.numpy.asarray, (A, B))
             # Drawn outside of the gradient, where the layer's stream of random numbers must not change.
-            drawn = shares or (layer.draw(a) if training and rule != "even-even" else None)
+            drawn: Any = shares or (layer.draw(a) if training and rule != "even-even" else None)
             y, of = jax.vjp(lambda a, b: layer(a, b, drawn), a, b)
-            return np.asarray(y), *map(np.asarray, of(jax.numpy.asarray(G)))
+            of_a, of_b = of(jax.numpy.asarray(G))
+            return np.asarray(y), np.asarray(of_a), np.asarray(of_b)
 
     return answer
 

@@ -161,6 +161,14 @@ def test_feature_maps_of_detection(name: str, geometry: str) -> None:
     assert [sizes[node] for node in feature_nodes(spec)] == MAPS[geometry]
 
 
+@pytest.mark.parametrize("name", ["se-resnet-50-torchvision", "resnet-18-torchvision"])
+def test_the_smallest_image_is_a_pixel(name: str) -> None:
+    assert min(min(shape[1:], default=1) for shape in shapes(MODELS[name], 1, 1).values()) == 1
+    for height, width in ((0, 1), (1, 0)):
+        with pytest.raises(InputError, match=f"^{name} cannot take {height}x{width}: "):
+            shapes(MODELS[name], height, width)
+
+
 NARROW: Mapping[str, Any] = {
     "depths": (1, 1, 1, 1),
     "stem": ((4, 7),),
@@ -207,7 +215,7 @@ def test_feature_maps_of_a_whole_network_agree() -> None:
     _assert_maps(import_module("se_torch"), replace(MODELS["se-resnet-50"], classes=0), MAPS[""])
 
 
-def _assert_maps(package: Any, spec: ResNetSpec, sizes: list[tuple[int, ...]]) -> None:
+def _assert_maps(package: Any, spec: Spec, sizes: list[tuple[int, ...]]) -> None:
     params, x = cases.seeded(spec, 1), cases.image(2, 1, 800, 1333).astype(np.float64)
     wanted = reference.run(spec, params, x)
     found = maps(package, spec, params, x)
@@ -430,7 +438,7 @@ def test_a_network_with_se_blocks_is_not_torchvisions() -> None:
 
 # --- files
 
-FILES = {
+FILES: dict[str, dict[str, Any]] = {
     ".safetensors": {},
     ".pth": {},
     ".caffemodel": {},
@@ -510,7 +518,13 @@ WRONG = {
     "conv3_1_3x3_1 of stride 3": ("conv3_1_3x3_1", "convolution_param", {"stride": [3]}, r"'conv3_1_3x3_1'.*stride"),
     "pooling that rounds up": (
         *("pool1/3x3_s2", "pooling_param", {"round_mode": "CEIL"}),
-        r"'pool1/3x3_s2'.*round_mode FLOOR, found round_mode CEIL",
+        r"'pool1/3x3_s2'.*with pad 0, found pad 1",
+    ),
+    "pooling that is not padded": (
+        "pool1/3x3_s2",
+        "pooling_param",
+        {"pad": 0},
+        r"'pool1/3x3_s2'.*round_mode CEIL, found",
     ),
     "padding of 2": ("conv4_1_3x3_2", "convolution_param", {"pad": [2]}, r"'conv4_1_3x3_2'.*pad 1"),
 }

@@ -41,7 +41,8 @@ PAIRS = [twin for spec in (SENET, INCEPTION) for twin in twins(spec)] + list(twi
 def test_every_choice_that_shapes_do_not_tell_is_among_the_pairs():
     fields = {path for twin in PAIRS for path in differing(twin, _original(twin))}
     assert fields == {
-        "stride_on_3x3", "modules.pool", "se.squeeze", "se.gate", "se.position", "dropout", "eps"
+        *("stem_pool", "stride_on_3x3", "modules.pool"),
+        *("se.squeeze", "se.gate", "se.inner", "se.position", "dropout", "eps"),
     }  # fmt: skip
     gates = {twin.se.gate for twin in PAIRS if twin.se}
     assert gates == {"sigmoid", "tanh", "relu", "hard-sigmoid"}

@@ -327,15 +327,12 @@ class _Import:
     def _moves(self, step: Step, name: str, of_size: str) -> bool:
         """Whether a Crop takes from a 1x1 convolution padded by 1 what the convolution makes of the map moved by 1."""
         p, node, value = param(step.layer, "crop_param"), self.nodes.get(name), step.inputs[0]
-        op = node.op if node else None
-        if (
-            node is None
-            or value is None
-            or not isinstance(op, Conv)
-            or op != Conv(self.sizes[name][0], 1, op.stride, 1)
-        ):
+        if node is None or not isinstance(node.op, Conv) or value is None:
             return False
-        size = replace(op, pad=0).shape(self.sizes[node.inputs[0]])[1:]
+        plain = Conv(node.op.out, 1, node.op.stride)
+        if node.op != replace(plain, pad=1):
+            return False
+        size = plain.shape(self.sizes[node.inputs[0]])[1:]
         at_start = p["axis"] == 2 and set(p.get("offset", [])) <= {0}
         return at_start and self.reads[value] == 1 and self.sizes[of_size][1:] == size
 

@@ -1,5 +1,7 @@
 """Keras' files (.keras, .weights.h5) of ``se_tf``'s networks, read and written without Keras.
 
+Those of ``keras.applications``' models of the same networks are read.
+
 A ``.keras`` file is an uncompressed zip archive: ``config.json`` says how to make the model, ``model.weights.h5`` holds
 its values, ``metadata.json`` whatever else; there stands what no configuration of Keras knows. The HDF5 file counts the
 layers of each class in the model's own order, and is all there is of a ``.weights.h5``; there a dataset "senet" stands
@@ -9,7 +11,7 @@ beside the layers, which Keras passes over.
 import json
 import os
 import tempfile
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from math import prod
@@ -23,12 +25,13 @@ import numpy as np
 from weights.errors import InputError
 from weights.files import metadata
 from weights.files.keras_layout import layout, se_blocks
-from weights.files.state_dict import decode, identify
+from weights.files.state_dict import IMAGENET, decode, identify
 from weights.names.frameworks import KERAS, KERAS_ON_TORCH
+from weights.names.state_dicts import APPLICATIONS
 from weights.networks.models import FAMILIES, to_dict
 from weights.networks.parameters import check, schema
 from weights.networks.spec import Spec
-from weights.params import Checkpoint, Info, info_of
+from weights.params import Checkpoint, Info, Preprocessing, info_of
 from weights.storage import hdf5
 from weights.storage.archive import Archive, store
 from weights.storage.bfloat16 import widened
@@ -42,7 +45,9 @@ NOTE = "senet"
 """The dataset with the metadata in HDF5 files: a text where ``write`` wrote it, bytes where a model saved it."""
 
 _KERAS_VERSION = "3.15.1"  # whose layout this is; it has been the same since 3.0, but for the names of layers
-_KERNEL, _BATCH_NORM = ("kernel", "bias"), ("gamma", "beta", "moving_mean", "moving_variance")
+_BATCH_NORM = ("gamma", "beta", "moving_mean", "moving_variance")
+_LEAVES = {3: _BATCH_NORM[1:], 4: _BATCH_NORM}
+"""What the variables of a layer are called, by how many it has; of any other number the kernel and the bias."""
 
 
 def read(path: Path, spec: Spec | None = None) -> Checkpoint:
@@ -70,13 +75,56 @@ def read(path: Path, spec: Spec | None = None) -> Checkpoint:
         if said:
             spec, info = metadata.decode(said.strings, str(path), spec)
         datasets = _by_name(path, values) or _by_position(path, values, spec)
+        normalization = [datasets.pop(name) for name in _NORMALIZATION if name in datasets]
         shapes = {name: _shape(dataset) for name, dataset in datasets.items()}
-        names, found, assumed = identify(path, shapes, [KERAS, KERAS_ON_TORCH], spec)
+        # A BatchNorm may have no factors of its own; they are 1.
+        neutral = {name[:-4] + "gamma": shape for name, shape in shapes.items() if name.endswith("_beta")}
+        neutral = {name: shape for name, shape in neutral.items() if name not in shapes}
+        names, found, assumed = identify(path, shapes | neutral, [KERAS, KERAS_ON_TORCH, *_APPLICATIONS], spec)
         tensors = {name: _array(path, name, dataset, data) for name, dataset in datasets.items()}
+        tensors |= {name: np.ones(shape, np.float32) for name, shape in neutral.items()}
+        normalization = [np.asarray(hdf5.values(dataset), np.float64) for dataset in normalization]
+    if info is None and names in _APPLICATIONS:
+        info = _of_applications(found, normalization, assumed)
+    elif normalization:
+        raise InputError(f"{path}: has a layer 'normalization', which only EfficientNets of keras.applications have")
     info = info or Info(assumed=assumed)
     if said is None or said.by_keras:
         info = metadata.as_saved(info, path.name, "keras", sha256(whole))
     return Checkpoint(found, decode(path, found, tensors, names, info))
+
+
+_NORMALIZATION = "normalization_mean", "normalization_variance", "normalization_count"
+_APPLICATIONS = tuple(replace(names, separator="_") for names in APPLICATIONS)
+
+
+_CUSTOMS = {"vgg": Preprocessing(channels="bgr", range=255, mean=(103.939, 116.779, 123.68), std=(1.0, 1.0, 1.0))}
+"""What models of a family expect, where that is not pixels from -1 to 1."""
+
+
+def _of_applications(spec: Spec, normalization: Sequence[np.ndarray], assumed: tuple[str, ...]) -> Info:
+    """What models of ``keras.applications`` expect, as far as there is a custom; ``info.assumed`` names it.
+
+    EfficientNets prepare images themselves, in layers before the first convolution, which are none of the network here:
+    pixels by 255, then a Normalization, whose values the file has. With the released weights a third layer divides by
+    the roots of ImageNet's deviations, which the file holds where it should hold their squares. All others expect
+    pixels from -1 to 1.
+    """
+    if spec.in_channels != 3:
+        return Info(assumed=assumed)
+    mean = std = np.full(3, 0.5)
+    custom = _CUSTOMS.get(spec.family)
+    if normalization:
+        mean, variance = normalization[:2]
+        released = variance.shape == (3,) and np.allclose(variance, IMAGENET.std, rtol=1e-3)
+        std = variance if released else np.sqrt(variance)
+    expects = custom or Preprocessing(channels="rgb", range=1, mean=tuple(mean.tolist()), std=tuple(std.tolist()))
+    labels = "sorted" if spec.classes == 1000 else None
+    return Info(
+        preprocessing=expects,
+        labels=labels,
+        assumed=(*(("preprocessing", "labels") if labels else ("preprocessing",)), *assumed),
+    )
 
 
 class _Said(NamedTuple):
@@ -162,7 +210,7 @@ def _opened(path: Path, data: memoryview) -> Generator[h5py.File]:
         raise InputError(f"{path}: is no HDF5 file of Keras, or a damaged one: {str(error)[:300]}") from error
 
 
-def _unpacked(path: Path, data: memoryview) -> tuple[_Said, memoryview]:
+def _unpacked(path: Path, data: memoryview) -> tuple[_Said | None, memoryview]:
     """What a .keras archive states, and the HDF5 file in it."""
     try:
         archive = Archive(data)
@@ -176,12 +224,17 @@ def _unpacked(path: Path, data: memoryview) -> tuple[_Said, memoryview]:
         raise InputError(f"{path}: its config.json or metadata.json is damaged: {error}") from None
 
 
-def _stated(archive: Archive) -> _Said:
-    """Our metadata if we wrote the archive, the model's configuration in their form if Keras did."""
+def _stated(archive: Archive) -> _Said | None:
+    """Our metadata if we wrote the archive, the model's configuration in their form if Keras did.
+
+    None of a model that is no class of its own, as those of ``keras.applications``: the names of its variables tell.
+    """
     ours = json.loads(bytes(archive["metadata.json"])).get("senet") if "metadata.json" in archive else None
     model = json.loads(bytes(archive["config.json"]))
     name, config = model.get("registered_name"), model.get("config")
     ours_are = [f"senet>{kind.__name__.removesuffix('Spec')}" for kind in FAMILIES.values()]
+    if name == "Functional" and ours is None:
+        return None
     if name not in ours_are:
         raise InputError(f"is a model of the class {str(name)[:80]!r}, expected {' or '.join(ours_are)}")
     if ours is not None:
@@ -239,7 +292,9 @@ def _by_name(path: Path, values: h5py.File) -> dict[str, h5py.Dataset]:
         if variables is None or "name" not in variables.attrs:
             return
         inner = (*outer, str(variables.attrs["name"]))
-        leaves = _BATCH_NORM if len(variables) == len(_BATCH_NORM) else _KERNEL
+        leaves = _LEAVES.get(len(variables), ("kernel", "bias"))
+        if inner == ("normalization",):  # which stands before the network
+            leaves = ("mean", "variance", "count")
         for index, leaf in zip(map(str, range(len(variables))), leaves, strict=False):
             dataset = _child(path, variables, index, h5py.Dataset)
             if dataset is not None:

@@ -306,9 +306,11 @@ def _stage(shape: ShapeOf, number: int) -> Stage | None:
     project = shape(f"module{number}.project.conv", "conv")
     if not units or not branches:
         return None
-    module = Module(branches=joined, pool="avg" if project else "max", project=project[0] if project else None)
+    module = None
+    if joined:
+        module = Module(branches=joined, pool="avg" if project else "max", project=project[0] if project else None)
     scale = _STAGES[min(number, len(_STAGES)) - 1].scale
-    return Stage(module=module if joined else None, units=units, branches=branches, scale=scale)
+    return Stage(module=module, units=units, branches=branches, scale=scale)
 
 
 def _chains(shape: ShapeOf, name: str) -> tuple[Chain, ...]:
@@ -432,12 +434,16 @@ class _Walk:
             return None
         if len(readers) == 1 and isinstance(readers[0].op, Conv | Pool):
             return self._single(readers[0])
-        add = next((node for node in readers if isinstance(node.op, Add)), None)
+        add = next((node for node in readers if self._sums(node)), None)
         if add:
             return self._unit(x, add)
         at = self.place[readers[0].name]
         concat = next((node for node in self.network.nodes[at:] if isinstance(node.op, Concat)), None)
         return self._module(x, concat) if concat and len(readers) > 1 else None
+
+    def _sums(self, node: Node) -> bool:
+        """Whether a unit ends in a node: a sum, or a product in its place, so that the product is the misfit."""
+        return isinstance(node.op, Add) or (isinstance(node.op, Scale) and not block_at(self.network, node))
 
     def _single(self, node: Node) -> str:
         match node.op:

@@ -7,15 +7,26 @@ bottlenecks (V2, https://arxiv.org/abs/1801.04381), which V3 (https://arxiv.org/
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
 from weights.errors import InputError
 from weights.networks.check import check_fields
-from weights.networks.guess import se_record
-from weights.networks.network import Builder
-from weights.networks.operations import Act, Add, BatchNorm, Conv, Dropout, GlobalPool, Linear, Padding, Shape
+from weights.networks.guess import block_at, common, se_record
+from weights.networks.network import Builder, Network, Node
+from weights.networks.operations import (
+    Act,
+    Add,
+    BatchNorm,
+    Conv,
+    Dropout,
+    GlobalPool,
+    Linear,
+    Padding,
+    Scale,
+    Shape,
+)
 from weights.networks.recognition import excitation
 from weights.networks.se import SE, Excitation, Position, excite
 from weights.networks.spec import ShapeOf, Spec, misfit
@@ -192,6 +203,11 @@ class MobileSpec(Spec):
         g("logits", Linear(self.classes), x, module="fc")
 
     @classmethod
+    def from_network(cls, network: Network) -> "MobileSpec | None":
+        """Units by their depthwise convolutions, and what stands between these."""
+        return guess(network)
+
+    @classmethod
     def from_shapes(cls, shape: ShapeOf) -> "MobileSpec | None":
         """Widths and kernels by measuring; all else as in the published network that is likest in form."""
         stem, fc = shape("stem.conv", "conv"), shape("fc", "linear")
@@ -286,27 +302,93 @@ def _alike(model: MobileSpec, plain: MobileSpec, excited: bool) -> bool:
     return form(model, model.se is not None) == form(plain, excited)
 
 
-def with_blocks(plain: MobileSpec, blocks: Sequence[_Found]) -> MobileSpec:
-    """A network with the SE blocks that were found in it: their place by their channels, their width by dividing."""
+def guess(network: Network) -> MobileSpec | None:
+    """The record that a network may have been made from; None where no convolution is depthwise.
+
+    Between two depthwise convolutions stand the projection of the one's unit and perhaps the next one's expansion.
+    """
+    scales = [(node, block_at(network, node)) for node in network.nodes if isinstance(node.op, Scale)]
+    inner = {name for _, block in scales if block for name in block.nodes}
+    convs = [(node, node.op) for node in network.nodes if isinstance(node.op, Conv) and node.name not in inner]
+    depthwise = [i for i, (_, op) in enumerate(convs) if 1 < op.groups == op.out]
+    if not depthwise or any(1 < op.groups < op.out for _, op in convs) or depthwise[-1] + 1 == len(convs):
+        return None
+
+    def function(conv: Node) -> Function | None:
+        """The activation after a convolution and its BatchNorm."""
+        x = conv.name
+        for node in network.readers[x]:
+            x = node.name if isinstance(node.op, BatchNorm) else x
+        acts = [node.op.function for node in network.readers[x] if isinstance(node.op, Act) and node.name not in inner]
+        return next((known for known in get_args(Function) if known in acts), None)
+
+    usual = function(convs[0][0]) or "relu6"
+    places = {node.name: place for place, node in enumerate(network.nodes)}
+    stages: list[Stage] = []
+    blocks: list[_Found] = []
+    positions: list[Position] = []
+    before = None
+    for i in depthwise:
+        conv, op = convs[i]
+        end, last = convs[i + 1]
+        until = places[convs[i + 2][0].name] if i + 2 < len(convs) else len(places)
+        here = [(node, b) for node, b in scales if b and places[conv.name] < places[node.name] < until]
+        act = function(conv)
+        kind = last.out, max(op.window) | 1, act, bool(here)  # kernels are of odd size
+        if kind == before and op.stride == 1:
+            stages[-1] = replace(stages[-1], expanded=(*stages[-1].expanded, op.out))
+        else:
+            other = None if act == usual else act
+            stages.append(Stage(out=last.out, expanded=(op.out,), kernel=kind[1], stride=op.stride, activation=other))
+        before = kind
+        for node, block in here[:1]:
+            blocks.append(_Found(len(stages), len(stages[-1].expanded) - 1, block.excitation))
+            positions.append("3x3" if places[node.name] < places[end.name] else "standard")
+    top = next(iter(convs[depthwise[-1] + 2 :]), None)
+    linears = [node.op for node in network.nodes if isinstance(node.op, Linear) and node.name not in inner]
+    rates = [node.op.rate for node in network.nodes if isinstance(node.op, Dropout)]
+    ends: dict[str, Any] = {"classes": linears[-1].out if linears else 0, "dropout": rates[-1] if rates else 0.0}
+    plain = MobileSpec(
+        name=MobileSpec.family,
+        stages=tuple(stages),
+        stem=convs[0][1].out,
+        top=top[1].out if top else None,
+        hidden=linears[0].out if len(linears) > 1 else None,
+        activation=usual,
+        inverted=function(convs[depthwise[0] + 1][0]) is None,
+        se=None,
+        **{**common(network), **ends},
+    )
+    return with_blocks(plain, blocks, positions[0] if positions else None)
+
+
+def with_blocks(plain: MobileSpec, blocks: Sequence[_Found], position: Position | None = None) -> MobileSpec:
+    """A network with the SE blocks that were found in it: their width by dividing, their place by their channels.
+
+    Args:
+        plain: the network without them.
+        blocks: in order.
+        position: where they stand, if that is known.
+    """
     if not blocks:
         return plain
     units = [plain.units[found.stage - 1][found.unit] for found in blocks]
     of_map = [found.excitation for found in blocks]
     of_unit = [replace(e, channels=b.in_channels) for e, b in zip(of_map, units, strict=True)]
     at_end = all(e.channels == b.out_channels for e, b in zip(of_map, units, strict=True))
-    stages = tuple(dict.fromkeys(found.stage for found in blocks))
-    guesses = [
-        replace(
-            plain,
-            name=f"se-{plain.family}",
-            se=se_record(widths, "standard" if at_end else "3x3", stages if len(stages) < len(plain.stages) else None),
-            reduced=reduced,
-        )
-        for reduced, widths in (("map", of_map), ("unit", of_unit))
-    ]
-    hidden = [e.hidden for e in of_map]
-    explained = (spec for spec in guesses if [b.se.hidden for b in spec.blocks() if b.se] == hidden)
-    return next(explained, guesses[0])
+    position = position or ("standard" if at_end else "3x3")
+    numbers = tuple(dict.fromkeys(found.stage for found in blocks))
+    stages = numbers if len(numbers) < len(plain.stages) else None
+    by_map, by_unit = (se_record(widths, position, stages) for widths in (of_map, of_unit))
+    name = f"se-{plain.family}"
+    if _explains(by_unit, of_unit) and not _explains(by_map, of_map):
+        return replace(plain, name=name, se=by_unit, reduced="unit")
+    return replace(plain, name=name, se=by_map, reduced="map")
+
+
+def _explains(se: SE, widths: Sequence[Excitation]) -> bool:
+    """Whether the hidden widths follow from the channels."""
+    return all(e.channels >= se.reduction and se.hidden(e.channels) == e.hidden for e in widths)
 
 
 def _times(first: int, *later: int) -> tuple[int, ...]:
@@ -404,7 +486,7 @@ def _published() -> Iterator[MobileSpec]:
     yield _V3_LARGE
     yield _V3_SMALL
     yield _B0
-    yield replace(_B0, name="efficientnet-b0-plain", se=None)
+    yield replace(_B0, name="efficientnet-b0-plain", se=None, reduced="map")
     for spec in (_V2, _V3_LARGE, _V3_SMALL, _B0):
         yield replace(spec, name=f"tf-{spec.name}", padding="same", eps=1e-3)
     yield replace(_V1, name="tf-mobilenet-v1", padding="even", eps=1e-3)

@@ -1,7 +1,8 @@
 """Pre-activation residual networks for small images: ResNet-110, ResNet-164 and WRN-16-8 for CIFAR, plain and SE.
 
 Sources: He et al., https://arxiv.org/abs/1603.05027, and their Lua file models/resnet-pre-act.lua (ResNet-164); wide
-networks: Zagoruyko and Komodakis, https://arxiv.org/abs/1605.07146, and their models/wide-resnet.lua.
+networks: Zagoruyko and Komodakis, https://arxiv.org/abs/1605.07146, and their models/wide-resnet.lua. By a field of the
+record also the post-activation networks for CIFAR of He et al., https://arxiv.org/abs/1512.03385, section 4.2.
 """
 
 from collections.abc import Iterator
@@ -11,14 +12,19 @@ from typing import ClassVar, Literal
 from weights.errors import InputError
 from weights.networks.guess import FoundBlock, block_at, common, convolutions, is_join, se_record, trail
 from weights.networks.network import Builder, Network, Node
-from weights.networks.operations import Act, Add, AppendZeros, BatchNorm, Conv, Pool, Scale
+from weights.networks.operations import Act, Add, AppendZeros, BatchNorm, Conv, Mix, Pool, Scale
 from weights.networks.recognition import consecutive, excitation
 from weights.networks.se import SE, Excitation, excite
 from weights.networks.spec import ShapeOf, Spec, misfit
 
+Order = Literal["pre", "post"]
+"""pre: BatchNorm and ReLU before each convolution, and after the last sum; post: BatchNorm after each convolution, ReLU
+between them and after each sum, BatchNorm and ReLU after the stem."""
+
 Shortcut = Literal["projection", "zeros"]
-"""Where a unit changes its shape. projection: a 1x1 convolution without BatchNorm of the activated input; zeros: every
-second pixel of the raw input, channels of zeros appended (option A)."""
+"""Where a unit changes its shape. projection: a 1x1 convolution, of the activated input without BatchNorm, or with
+BatchNorm where the order is "post"; zeros: every second pixel of the raw input, channels of zeros appended (option
+A)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +32,7 @@ class UnitSpec:
     """One residual unit with every width resolved: BatchNorm, ReLU and convolution, twice or three times."""
 
     name: str
+    order: Order
     in_channels: int
     out: tuple[int, ...]  # out channels of each convolution
     kernels: tuple[int, ...]
@@ -53,6 +60,8 @@ class PreActSpec(Spec):
     side: ClassVar[int] = 32
     depths: tuple[int, ...]  # units in each stage
     stem: int = 16  # out channels of the first 3x3 convolution
+    # The paper refers to "Identity mappings", where the networks of these depths have "pre".
+    order: Order = "pre"
     unit: Literal["basic", "bottleneck"] = "basic"  # 3x3, 3x3; or 1x1, 3x3, 1x1
     width: tuple[int, ...] = (16, 32, 64)  # per stage, out channels of all convolutions of a unit but the last
     out_channels: tuple[int, ...] = (16, 32, 64)  # per stage, of the last
@@ -63,8 +72,8 @@ class PreActSpec(Spec):
 
     @property
     def title(self) -> str:
-        """With the reason for its being a family of its own."""
-        return "pre-activation ResNet"
+        """By the order of its layers."""
+        return f"{self.order}-activation ResNet"
 
     def check(self) -> None:
         """Lengths of the lists, stages, the place of the SE blocks, and that every one has a hidden unit."""
@@ -103,6 +112,7 @@ class PreActSpec(Spec):
                 stride = 2 if stage and not i else 1
                 yield UnitSpec(
                     name=f"stage{stage + 1}.{i}",
+                    order=self.order,
                     in_channels=channels,
                     out=(*(width for _ in kernels[1:]), out),
                     kernels=kernels,
@@ -114,11 +124,14 @@ class PreActSpec(Spec):
                 channels = out
 
     def body(self, g: Builder) -> tuple[str, ...]:
-        """Stem, stages, and the activation of the last sum; the feature maps are the outputs of the stages."""
+        """Stem, stages, and BatchNorm and ReLU at either end; the feature maps are the outputs of the stages."""
         x = g("stem", Conv(self.stem, 3, 1, 1), "data")
+        if self.order == "post":
+            x = g("relu", Act("relu"), g("bn", BatchNorm(self.eps), x))
         for b in self.blocks():
             x = unit(g, x, b)
-        x = g("relu", Act("relu"), g("bn", BatchNorm(self.eps), x))
+        if self.order == "pre":
+            x = g("relu", Act("relu"), g("bn", BatchNorm(self.eps), x))
         return (*(stage[-1].name for stage in self.stages[:-1]), x)
 
     @classmethod
@@ -137,12 +150,18 @@ class PreActSpec(Spec):
             widths.append(tuple(kernel[0] for kernel in consecutive(shape, f"stage{len(depths)}.0.conv{{}}", 1)))
         if stem is None or shape("bn", "bn") is None or not widths or {len(w) for w in widths} not in ({2}, {3}):
             return None
-        projected = any(shape(f"stage{i}.0.shortcut", "conv") for i in range(1, len(depths) + 1))
+        stages = range(1, len(depths) + 1)
+        projected = any(shape(f"stage{i}.0.{end}", "conv") for i in stages for end in ("shortcut", "shortcut.conv"))
+        norms = [shape(f"stage{i}.0.bn1", "bn") for i in stages]
+        # The first BatchNorm of a stage has the channels of the map before it, or of its convolution.
+        before = [(stem[0],), *((w[-1],) for w in widths)]
+        pre = all(norm in (None, channels) for norm, channels in zip(norms, before, strict=False))
         changed = len(depths) > 1 or widths[0][-1] != stem[0]
         plain = cls(
             name=cls.family,
             depths=tuple(depths),
             stem=stem[0],
+            order="pre" if pre else "post",
             unit="basic" if len(widths[0]) == 2 else "bottleneck",
             width=tuple(w[0] for w in widths),
             out_channels=tuple(w[-1] for w in widths),
@@ -155,24 +174,34 @@ class PreActSpec(Spec):
         found = [(stage, e) for stage, b in units if (e := excitation(shape, f"{b.name}.se"))]
         if not found:
             return plain
-        stages = tuple(dict.fromkeys(stage for stage, _ in found))
-        se = se_record([e for _, e in found], "standard", stages if len(stages) < len(depths) else None)
+        within = tuple(dict.fromkeys(stage for stage, _ in found))
+        se = se_record([e for _, e in found], "standard", within if len(within) < len(depths) else None)
         return replace(plain, name=f"se-{cls.family}", se=se)
 
 
 def unit(g: Builder, x: str, b: UnitSpec) -> str:
-    """se(residual(x)) + x; or where the shape changes, projection(relu(bn(x))) or the zeros in the place of x."""
-    y, activated = x, ""
+    """se(residual(x)) + x; or where the shape changes, projection(relu(bn(x))) or the zeros in the place of x.
+
+    Where the order is "post" relu(se(residual(x)) + x), or with projection(x).
+    """
+    y, activated, name = x, "", f"{b.name}.shortcut"
     for i, (out, kernel, stride) in enumerate(zip(b.out, b.kernels, b.strides, strict=True), 1):
-        y = g(f"{b.name}.relu{i}", Act("relu"), g(f"{b.name}.bn{i}", BatchNorm(b.eps), y))
-        activated = activated or y
-        y = g(f"{b.name}.conv{i}", Conv(out, kernel, stride, kernel // 2), y)
+        conv = Conv(out, kernel, stride, kernel // 2)
+        if b.order == "pre":
+            y = g(f"{b.name}.relu{i}", Act("relu"), g(f"{b.name}.bn{i}", BatchNorm(b.eps), y))
+            activated = activated or y
+            y = g(f"{b.name}.conv{i}", conv, y)
+        else:
+            y = g.conv_bn(y, f"{b.name}.conv{i}", conv, b.eps, "relu" if i < len(b.out) else None)
     y = excite(g, y, f"{b.name}.se", b.se) if b.se else y
-    if b.shortcut == "projection":
-        x = g(f"{b.name}.shortcut", Conv(b.out_channels, 1, b.stride), activated)
-    elif b.shortcut == "zeros":
-        x = option_a(g, x, f"{b.name}.shortcut", b.stride, b.out_channels - b.in_channels)
-    return g(b.name, Add(), y, x)
+    if b.shortcut == "zeros":
+        x = option_a(g, x, name, b.stride, b.out_channels - b.in_channels)
+    elif b.shortcut == "projection":
+        conv = Conv(b.out_channels, 1, b.stride)
+        x = g(name, conv, activated) if b.order == "pre" else g.conv_bn(x, f"{name}.conv", conv, b.eps)
+    if b.order == "pre":
+        return g(b.name, Add(), y, x)
+    return g(b.name, Act("relu"), g(f"{b.name}.add", Add(), y, x))
 
 
 def option_a(g: Builder, x: str, name: str, stride: int, channels: int) -> str:
@@ -183,9 +212,15 @@ def option_a(g: Builder, x: str, name: str, stride: int, channels: int) -> str:
 
 
 def guess(network: Network) -> PreActSpec | None:
-    """The record that a network may have been made from; None where no BatchNorm follows a sum."""
+    """The record that a network may have been made from; None where neither BatchNorm nor ReLU follow the sums."""
     sums = [node for node in network.nodes if isinstance(node.op, Add)]
-    if not any(isinstance(reader.op, BatchNorm) for node in sums for reader in network.readers[node.name]):
+    after = [reader.op for node in sums for reader in network.readers[node.name]]
+    pre = any(isinstance(op, BatchNorm) for op in after)
+    # The networks for large images, of the other family, have a pooling in the stem; others mix branches.
+    others = any(
+        isinstance(node.op, Mix) or (isinstance(node.op, Pool) and node.op.kernel > 1) for node in network.nodes
+    )
+    if not sums or (not pre and (others or any(op != Act("relu") for op in after))):
         return None
     units = [_found_unit(network, node) for node in sums]
     starts = [i for i, found in enumerate(units) if found.shortcut or found.strides or not i]
@@ -197,6 +232,7 @@ def guess(network: Network) -> PreActSpec | None:
         name="se-preact" if blocks else "preact",
         depths=tuple(after - at for at, after in zip(starts, [*starts[1:], len(units)], strict=True)),
         stem=next((node.op.out for node in network.nodes if isinstance(node.op, Conv)), 1),
+        order="pre" if pre else "post",
         unit="basic" if len(heads[0].convs) < 3 else "bottleneck",
         width=tuple(head.convs[0].out for head in heads),
         out_channels=tuple(head.convs[-1].out for head in heads),

@@ -274,29 +274,30 @@ def guess(network: Network) -> ResNetSpec | None:
     if not first:
         return None
     units = [_found_unit(network, node) for node in network.nodes if _is_sum(network, node)]
-    unit = units[0].unit if units else "bottleneck"
+    kind = units[0].unit if units else "bottleneck"
     starts = [i for i, unit in enumerate(units) if unit.projection or not i] or [0]
     heads = [units[i] for i in starts] if units else [_FoundUnit(_ANY, None, None, "standard")]
     later = heads[1] if len(heads) > 1 else None
     stages = tuple(i for i, head in enumerate(heads, 1) if head.se)
     blocks = [unit.se for unit in units if unit.se]
-    positions = [head.position for head in heads if head.se]
-    # A first stage of basic units has no projection that would tell before from after.
-    position = "identity-before" if "identity-before" in positions else next(iter(positions), "standard")
+    positions: list[Position] = [head.position for head in heads if head.se]
+    position: Position = positions[0] if positions else "standard"
+    if "identity-before" in positions:  # a stage of basic units may have no projection to tell before from after
+        position = "identity-before"
     within = stages if len(stages) < len(heads) else None
     strides = [conv.stride for conv in later.convs] if later else []
     pool = next((node.op for node in network.nodes if isinstance(node.op, Pool)), None)
     return ResNetSpec(
         name="se-resnet" if stages else "resnet",
         depths=tuple(after - at for at, after in zip(starts, [*starts[1:], max(len(units), 1)], strict=True)),
-        unit=unit,
+        unit=kind,
         stem=first,
         stem_pool="torchvision" if pool and pool.pad and pool.rounding == "down" else "caffe",
-        reduce=tuple(head.convs[0].out for head in heads) if unit == "bottleneck" else None,
-        width=tuple(head.convs[1 if unit == "bottleneck" else 0].out for head in heads),
-        out_channels=tuple(head.convs[2 if unit == "bottleneck" else 1].out for head in heads),
+        reduce=tuple(head.convs[0].out for head in heads) if kind == "bottleneck" else None,
+        width=tuple(head.convs[1 if kind == "bottleneck" else 0].out for head in heads),
+        out_channels=tuple(head.convs[2 if kind == "bottleneck" else 1].out for head in heads),
         groups=heads[0].convs[1].groups,
-        stride_on_3x3=unit != "bottleneck" or strides[:2] == [1, 2],
+        stride_on_3x3=kind != "bottleneck" or strides[:2] == [1, 2],
         shortcut=max(later.projection.window) | 1 if later and later.projection else 1,
         se=se_record([block.excitation for block in blocks], position, within) if stages else None,
         **common(network),

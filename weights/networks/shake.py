@@ -227,7 +227,6 @@ def guess(network: Network) -> ShakeSpec | None:
     within = tuple(i for i, head in enumerate(heads, 1) if head.se)
     blocks = [found.se.excitation for found in units if found.se]
     basic = len(heads[0].convs) < 3
-    places: list[Place] = [found.place for found in units if found.se]
     return ShakeSpec(
         name="se-shake" if blocks else "shake",
         depths=tuple(after - at for at, after in zip(starts, [*starts[1:], len(units)], strict=True)),
@@ -236,7 +235,7 @@ def guess(network: Network) -> ShakeSpec | None:
         width=tuple(head.convs[0].out for head in heads),
         out_channels=tuple(head.convs[-1].out for head in heads),
         groups=1 if basic else heads[0].convs[1].groups,
-        place=places[0] if places else "mix",
+        place="branch" if any(found.place == "branch" for found in units) else "mix",
         shares="shake-shake" if basic else "shake-even",
         se=se_record(blocks, "standard", within if len(within) < len(heads) else None) if blocks else None,
         **common(network),

@@ -209,9 +209,9 @@ def guess(network: Network) -> ShuffleNetSpec | None:
             depths[-1] += 1
         after = [reader for relu in network.readers[join.name] for reader in network.readers[relu.name]]
         shuffled = [i for i, node in enumerate(branch) if isinstance(node.op, Shuffle)]
-        before: list[tuple[Node, Position]] = [(node, "standard") for node in branch[max(shuffled, default=0) :]]
-        behind: list[tuple[Node, Position]] = [(node, "post") for node in after]
-        for node, position in before + behind:
+        places: list[tuple[Node, Position]] = [(node, "standard") for node in branch[max(shuffled, default=0) :]]
+        places.extend((node, "post") for node in after)
+        for node, position in places:
             block = block_at(network, node) if isinstance(node.op, Scale) else None
             if block and (position == "standard" or all(n is node or n.name in block.nodes for n in after)):
                 blocks.append((len(depths), block, position))

@@ -9,7 +9,7 @@ from weights.networks.spec import Spec
 def usual_size(of: Network | Spec) -> tuple[int, int]:
     """Height and width of the image where nobody states them: the one size that the network takes, or its family's."""
     network = as_network(of)
-    side = network.spec.side if network.spec else Spec.side
+    side = network.spec.side if network.spec else 224
     return network.size or (side, side)
 
 
@@ -31,7 +31,8 @@ def check_size(of: Network | Spec, height: int, width: int) -> None:
 def shapes(of: Network | Spec, height: int | None = None, width: int | None = None) -> dict[str, Shape]:
     """The shape of every node's output, and of "data", without the batch: (C, H, W) or (C,).
 
-    The smallest image is 3x3, for Inception networks 7x7. By default the size is ``usual_size``.
+    The smallest image is 3x3, for Inception networks 7x7; of torchvision's geometry it is a pixel. By default the size
+    is ``usual_size``.
 
     Raises:
         InputError: the image is too small, or its size is not the one that the network takes, or does not fit (an
