@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -344,7 +345,7 @@ def test_bare_tensors_are_recognised_in_every_dialect(name: str) -> None:
     spec = VARIED[name]
     for names in (TORCH, KERAS, KERAS_ON_TORCH, FLAX):
         tensors = {names.key(p): names.shape(p) for p in weights.schema(spec)}
-        guess = InceptionResNetSpec.from_shapes(lambda *args, n=names, t=tensors: n.find(t, *args))
+        guess = InceptionResNetSpec.from_shapes(partial(names.find, tensors))
         assert guess
         assert same_tensors(guess, spec)
     found = from_state("some.pth", to_state(spec, seeded(spec, 1)))
@@ -357,7 +358,7 @@ def test_bare_tensors_are_recognised_in_every_dialect(name: str) -> None:
 def test_bare_tensors_of_the_published_network_are_recognised() -> None:
     for name in ("inception-resnet-v2", "se-inception-resnet-v2"):
         tensors = {TORCH.key(p): TORCH.shape(p) for p in weights.schema(MODELS[name])}
-        guess = InceptionResNetSpec.from_shapes(lambda *args, t=tensors: TORCH.find(t, *args))
+        guess = InceptionResNetSpec.from_shapes(partial(TORCH.find, tensors))
         assert guess
         assert replace(guess, name=name) == MODELS[name]
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -381,7 +382,7 @@ def test_bare_tensors_are_recognised_in_every_dialect(name: str) -> None:
     spec = VARIED[name]
     for names in (TORCH, KERAS, KERAS_ON_TORCH, FLAX):
         tensors = {names.key(p): names.shape(p) for p in weights.schema(spec)}
-        guess = VGGSpec.from_shapes(lambda *args, n=names, t=tensors: n.find(t, *args))
+        guess = VGGSpec.from_shapes(partial(names.find, tensors))
         assert guess
         assert replace(guess, name=spec.name, dropout=spec.dropout) == spec
     found = from_state("some.pth", to_state(spec, seeded(spec, 1)))
@@ -452,7 +453,7 @@ def test_network_of_no_record_keeps_its_size(tmp_path: Path) -> None:
     network = import_network(Net("odd", tuple(odd))).network
     assert (network.spec, network.size) == (None, (24, 24))
     params = seeded(network, 1)
-    weights.caffe.checkpoint.write(tmp_path / "x.caffemodel", network, params)
+    checkpoint.write(tmp_path / "x.caffemodel", network, params)
     again, held = checkpoint.network(tmp_path / "x.caffemodel")
     assert again.size == (24, 24)
     assert all(np.array_equal(held[name], params[name]) for name in params)

@@ -63,7 +63,7 @@ def _knows(dialect: Dialect, spec: Spec) -> bool:
     if not dialect.modules:
         return spec.se is not None
     with_classifier = replace(spec, classes=spec.classes or 1).network()
-    return {node.module for node in with_classifier.nodes if node.op.kind} == dialect.modules.keys()
+    return {node.module for node in with_classifier.nodes if node.op.kind} == set(dialect.modules)
 
 
 _CLASSIFIERS = ("fc", "last_linear")
