@@ -214,7 +214,7 @@ def test_a_two_gigabyte_header_in_a_small_file_is_an_error(tmp_path: Path):
     ("change", "said"),
     [
         ({"senet.format": "2"}, "format version '2', this program reads '1'"),
-        ({"senet.spec": '{"family": "vgg"}'}, "unknown family 'vgg'"),
+        ({"senet.spec": '{"family": "alexnet"}'}, "unknown family 'alexnet'"),
         ({"senet.spec": "{"}, "metadata is damaged"),
         ({"senet.labels": "alphabetical"}, "label order 'alphabetical'"),
         ({"senet.preprocessing": '{"channels": "bgr"}'}, "preprocessing: range, mean, std, resize, crop is missing"),

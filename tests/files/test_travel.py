@@ -336,7 +336,7 @@ def test_a_line_that_describes_no_network_is_refused(line, message):
         parse(line)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "[" * 100_000, '{"family": "vgg"}'])
+@pytest.mark.parametrize("content", ["", "[]", "[" * 100_000, '{"family": "alexnet"}'])
 def test_a_json_file_that_describes_no_network_is_refused(tmp_path, content):
     (tmp_path / "x.json").write_text(content)
     with pytest.raises(InputError, match=r"x\.json: "):
