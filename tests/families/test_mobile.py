@@ -297,7 +297,7 @@ def test_state_dicts_of_timm_are_recognised_and_padding_and_eps_assumed(name: st
     [("mobilenet-v2", 1e-5), ("mobilenet-v3-large", 1e-3), ("mobilenet-v3-small", 1e-3), ("efficientnet-b0", 1e-5)],
 )
 def test_state_dicts_of_torchvision_are_recognised_and_tell_everything(name: str, eps: float) -> None:
-    spec = MODELS[name]
+    spec = replace(MODELS[name], eps=eps) if eps == 1e-3 else MODELS[name]
     state = to_state(spec, blank(spec), "torchvision")
     assert {"features.0.0.weight", "features.1.0.block.0.0.weight", "features.1.conv.0.0.weight"} & state.keys()
     found = from_state("some.pth", state)
@@ -305,8 +305,9 @@ def test_state_dicts_of_torchvision_are_recognised_and_tell_everything(name: str
     assert found.info.assumed == ("preprocessing", "labels")
 
 
-@pytest.mark.parametrize("name", ["tf-mobilenet-v2", "mobilenet-v1", "efficientnet-b0-plain"])
+@pytest.mark.parametrize("name", ["tf-mobilenet-v2", "mobilenet-v1", "efficientnet-b0-plain", "mobilenet-v3-large"])
 def test_torchvision_has_no_names_for_other_networks(name: str) -> None:
+    """Of MobileNet V3 those of another eps: torchvision's is 1e-3."""
     with pytest.raises(InputError, match=f"'torchvision' has no names for {name}"):
         to_state(MODELS[name], blank(MODELS[name]), "torchvision")
 
@@ -382,7 +383,7 @@ def test_normalization_of_an_efficientnet_is_its_preprocessing(tmp_path: Path) -
                 group.attrs["name"] = layer
                 group[str(leaves[leaf])] = np.zeros(names.shape(p), np.float32)
             group = file.create_group("layers/normalization/vars")
-            group.attrs["name"] = "normalization"
+            group.attrs["name"] = f"normalization_{i}" if i else "normalization"  # of a second model in one session
             for index, value in enumerate((mean, variance, 0)):
                 group[str(index)] = np.asarray(value, np.float32)
         found = weights.read(tmp_path / f"{i}.weights.h5")

@@ -10,6 +10,7 @@ beside the layers, which Keras passes over.
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -293,8 +294,8 @@ def _by_name(path: Path, values: h5py.File) -> dict[str, h5py.Dataset]:
             return
         inner = (*outer, str(variables.attrs["name"]))
         leaves = _LEAVES.get(len(variables), ("kernel", "bias"))
-        if inner == ("normalization",):  # which stands before the network
-            leaves = ("mean", "variance", "count")
+        if len(inner) == 1 and re.fullmatch(r"normalization(_\d+)?", inner[0]):  # which stands before the network
+            inner, leaves = ("normalization",), ("mean", "variance", "count")
         for index, leaf in zip(map(str, range(len(variables))), leaves, strict=False):
             dataset = _child(path, variables, index, h5py.Dataset)
             if dataset is not None:

@@ -9,9 +9,10 @@ from weights.names.dialect import Dialect, Paths, always
 from weights.names.frameworks import KERAS
 from weights.networks.mobile import MobileSpec, UnitSpec
 from weights.networks.models import MODELS
+from weights.networks.spec import EPS
 
 _SE = r"stage.*\.se\.fc\d"
-_PYTORCH = {"padding": always("symmetric"), "eps": always(1e-5)}
+_PYTORCH = {"padding": always("symmetric"), "eps": lambda eps: eps if eps == EPS else 1e-5}
 _TENSORFLOW = {"padding": always("same"), "eps": always(1e-3)}
 
 
