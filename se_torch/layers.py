@@ -210,3 +210,6 @@ class Mix(nn.Module):
         """Alpha and beta for every image of a batch."""
         alpha, beta = torch.rand((2, len(x), 1, 1, 1), dtype=x.dtype, device=x.device)
         return alpha, beta if self.rule == "shake-shake" else torch.full_like(beta, 0.5)
+
+    def extra_repr(self) -> str:
+        return self.rule

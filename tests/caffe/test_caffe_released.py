@@ -9,7 +9,7 @@ import pytest
 import weights
 from conformance import cases
 from weights import CAFFE, MODELS, Info, Params, Spec
-from weights.caffe.released import CHECKSUMS, expectations
+from weights.caffe.released import CHECKSUMS, RELEASED, expectations
 
 KNOWN = replace(cases.TINY["tiny-se-resnet"], classes=1000)
 BARE = (None, None, ())
@@ -63,7 +63,7 @@ def test_history_is_noted_without_preprocessing_and_labels(tmp_path: Path) -> No
     assert (*said(found), found.history) == (*BARE, ("made by hand",))
 
 
-@pytest.mark.parametrize("name", [name for name, spec in MODELS.items() if spec.se])
+@pytest.mark.parametrize("name", [spec.name for spec in RELEASED])
 def test_the_seven_released_networks_are_assumed_to_be_the_released_ones(name: str) -> None:
     found = expectations(replace(MODELS[name], name="of another name"), "0" * 64, (256, 256))
     wanted = replace(CAFFE, crop=256, resize=293)

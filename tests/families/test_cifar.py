@@ -209,6 +209,15 @@ def test_networks_are_recognised_by_their_tensors(name: str, tmp_path: Path) -> 
     assert replace(found, name=spec.name, **told) == spec
 
 
+@pytest.mark.parametrize("name", ["resnet-110-cifar-10", "resnet-110-cifar-100"])
+def test_networks_that_differ_in_their_classes_alone_keep_their_names(name: str, tmp_path: Path) -> None:
+    safetensors = pytest.importorskip("safetensors.numpy")
+    params = cases.seeded(MODELS[name], 1)
+    safetensors.save_file({key: np.ascontiguousarray(a) for key, a in params.items()}, tmp_path / "bare.safetensors")
+    assert weights.read(tmp_path / "bare.safetensors").spec == MODELS[name]
+    assert written_and_read(tmp_path / "net.caffemodel", MODELS[name], params)[0] == MODELS[name]
+
+
 def test_what_tensors_do_not_tell() -> None:
     assert untold(_PREACT) == ("se.squeeze", "se.gate", "se.inner", "dropout", "eps")
     assert untold(_WIDE) == ("stride_on_3x3", "se.squeeze", "se.gate", "se.inner", "dropout", "eps")
