@@ -232,6 +232,9 @@ class Mix(nn.Module):
         alpha, beta = torch.rand((2, len(x), 1, 1, 1), dtype=x.dtype, device=x.device)
         return alpha, beta if self.rule == "shake-shake" else torch.full_like(beta, 0.5)
 
+    def extra_repr(self) -> str:
+        return self.rule
+
 
 class Shuffle(nn.Module):
     """Channels (groups, C / groups) in the order (C / groups, groups), ShuffleNet's."""

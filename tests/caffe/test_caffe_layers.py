@@ -16,7 +16,7 @@ from weights.caffe.layers import layer_of, layers, usual_pooling
 from weights.caffe.net import Layer
 from weights.caffe.schema import MESSAGES
 from weights.names.caffe import NET_NAMES
-from weights.networks.operations import Scale
+from weights.networks.operations import Scale, Shift
 
 PROTOTXTS = {
     "se-bn-inception": ("SE-BN-Inception.prototxt", "c8f698c3013a360069fb47c23649a5d995d365c58d19d3b2adaf791ac711d5c7"),
@@ -107,12 +107,13 @@ def test_published_window_is_that_of_the_published_networks_under_any_name(name)
 
 
 @pytest.mark.parametrize("spec", [*PUBLISHED.values(), *cases.TINY.values()], ids=lambda spec: spec.name)
-def test_every_node_is_the_top_of_one_layer_except_scalings_inside_an_axpy(spec):
+def test_every_node_is_the_top_of_one_layer_except_scalings_in_an_axpy_and_moves_in_a_convolution(spec):
     names = layer_of(spec)
     found = {definition.layer.name for definition in layers(spec)}
     assert len(set(names.values())) == len(names)
     assert found.issuperset(names.values())
     inside = {node.name for node in graph(spec) if isinstance(node.op, Scale) and node.name.endswith(".se")}
+    inside |= {node.name for node in graph(spec) if isinstance(node.op, Shift)}
     assert {node.name for node in graph(spec)} - names.keys() == inside
 
 

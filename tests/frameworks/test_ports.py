@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -333,10 +334,8 @@ def test_constructors_build_the_network_of_their_name(port: Port, monkeypatch: p
     models = import_module(f"{port.package.__name__}.models")
     monkeypatch.setattr(models, "_made", lambda network, spec, *_args: (network, spec))
     for name, spec in MODELS.items():
-        constructor = getattr(
-            models,
-            name.replace("resnet-", "resnet").replace("resnext-", "resnext").replace("-154", "154").replace("-", "_"),
-        )
+        # "se-resnet-50" is se_resnet50, "wrn-16-8-cifar-10" is wrn16_8_cifar10.
+        constructor = getattr(models, re.sub(r"(?<=[a-z])-(?=\d)", "", name).replace("-", "_"))
         network = models.NETWORKS[spec.family]
         assert constructor() == (network, spec)
         assert constructor(7, dropout=0.5) == (network, replace(spec, classes=7, dropout=0.5))

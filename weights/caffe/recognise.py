@@ -92,9 +92,12 @@ def _recognised(imported: Imported) -> Match:
 
 
 def _named(spec: Spec, title: str) -> Spec:
-    """The spec under the name it has in MODELS, whatever its classes and dropout; else under that of the net."""
+    """The spec under the name it has in MODELS, whatever its classes and dropout; else under that of the net.
+
+    Of two that differ in nothing else, the one of as many classes.
+    """
     told = [name for name in field_names(spec) if name not in ("name", "classes", "dropout")]
-    for model in MODELS.values():
+    for model in sorted(MODELS.values(), key=lambda model: model.classes != spec.classes):
         if type(model) is type(spec) and all(getattr(spec, name) == getattr(model, name) for name in told):
             return replace(spec, name=model.name)
     return replace(spec, name=title or spec.name)

@@ -193,8 +193,9 @@ def _candidates(dialects: Iterable[Dialect], shapes: Mapping[str, Shape]) -> Ite
 
 
 def _published(spec: Spec) -> Iterator[Spec]:
-    """The published networks of a family, with as many classes."""
-    return (replace(model, classes=spec.classes) for model in MODELS.values() if model.family == spec.family)
+    """The published networks of a family, with as many classes; first those that have as many of their own."""
+    models = sorted(MODELS.values(), key=lambda model: model.classes != spec.classes)
+    return (replace(model, classes=spec.classes) for model in models if model.family == spec.family)
 
 
 def _wanted(names: Dialect, spec: Spec) -> dict[str, Shape]:
