@@ -20,17 +20,17 @@ DROPOUT = nnx.Dropout.__call__
 # ---------------------------------------------------------------- layers
 
 
-def pads_by_1(stride: int, pad: int) -> MaxPool:
+def pads_by_1(stride: int, pad: int, *, rounds_up: bool) -> MaxPool:
     del pad
-    return MaxPool(stride, 1)
+    return MaxPool(stride, 1, rounds_up=rounds_up)
 
 
 def rounds_down(self: MaxPool, x: Array) -> Array:
     return nnx.max_pool(x, (3, 3), (self.stride, self.stride), "VALID")
 
 
-def takes_means(stride: int, pad: int) -> AvgPool:
-    return AvgPool(stride, pad)
+def takes_means(stride: int, pad: int, *, rounds_up: bool) -> AvgPool:
+    return AvgPool(stride, pad, rounds_up=rounds_up)
 
 
 def takes_windows_of_2(self: MaxPool, x: Array) -> Array:

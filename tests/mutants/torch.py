@@ -16,21 +16,22 @@ from .mutant import Substitute, Substitutes
 # ---------------------------------------------------------------- layers
 
 
-def pads_by_1(stride: int, pad: int) -> nn.Module:
+def pads_by_1(stride: int, pad: int, *, rounds_up: bool) -> nn.Module:
     del pad
-    return max_pool(stride, 1)
+    return max_pool(stride, 1, rounds_up=rounds_up)
 
 
-def rounds_down(stride: int, pad: int) -> nn.Module:
+def rounds_down(stride: int, pad: int, *, rounds_up: bool) -> nn.Module:
+    del rounds_up
     return nn.MaxPool2d(3, stride, pad)
 
 
-def takes_means(stride: int, pad: int) -> nn.Module:
-    return nn.AvgPool2d(3, stride, pad, ceil_mode=True)
+def takes_means(stride: int, pad: int, *, rounds_up: bool) -> nn.Module:
+    return nn.AvgPool2d(3, stride, pad, ceil_mode=rounds_up)
 
 
-def takes_windows_of_2(stride: int, pad: int) -> nn.Module:
-    return nn.MaxPool2d(2, stride, pad, ceil_mode=True)
+def takes_windows_of_2(stride: int, pad: int, *, rounds_up: bool) -> nn.Module:
+    return nn.MaxPool2d(2, stride, pad, ceil_mode=rounds_up)
 
 
 def pads_7x7_by_2(channels: int, out: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
