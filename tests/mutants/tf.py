@@ -46,12 +46,12 @@ def pads_as_same(x: Any, out: int, kernel: int, stride: int = 1, groups: int = 1
     return layer(x)
 
 
-def shifts_the_padding(padding: int, *args: Any, **kwargs: Any) -> ZeroPadding2D:
-    return ZeroPadding2D(((padding - 1, padding + 1),) * 2, *args, **kwargs)
+def shifts_the_padding(padding: tuple[int, int], *args: Any, **kwargs: Any) -> ZeroPadding2D:
+    return ZeroPadding2D(tuple((p - 1, p + 1) for p in padding), *args, **kwargs)
 
 
-def pads_7x7_by_2(padding: int, *args: Any, **kwargs: Any) -> ZeroPadding2D:
-    return ZeroPadding2D(padding - (padding == 3), *args, **kwargs)
+def pads_7x7_by_2(padding: tuple[int, int], *args: Any, **kwargs: Any) -> ZeroPadding2D:
+    return ZeroPadding2D(tuple(p - (p == 3) for p in padding), *args, **kwargs)
 
 
 def divides_by_the_pixels_inside(self: AvgPool, x: Any) -> Any:
