@@ -253,8 +253,13 @@ def fused(found: Peer) -> dict[str, str]:
     return names
 
 
-@pytest.mark.parametrize("tag", ["75x83", pytest.param("96x96", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", PEERS)
+QUICK = [(name, "75x83") for name in ("efficientnet_b0", "mobilenetv3_large_100", "EfficientNetB0", "MobileNet")]
+ALL = [(name, tag) for name in PEERS for tag in ("75x83", "96x96")]
+
+
+@pytest.mark.parametrize(
+    ("name", "tag"), [*QUICK, *(pytest.param(*case, marks=pytest.mark.slow) for case in ALL if case not in QUICK)]
+)
 def test_every_tap_is_the_other_projects(name: str, tag: str) -> None:
     pytest.importorskip("torch")
     found = PEERS[name]
