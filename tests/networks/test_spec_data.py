@@ -16,6 +16,11 @@ def test_a_spec_survives_json(name: str, classes: int):
     assert from_dict(json.loads(json.dumps(to_dict(spec)))) == spec
 
 
+def test_a_field_that_has_another_default_in_another_family_survives_json():
+    spec = replace(MODELS["shufflenet-v1"], stem_pool="caffe")
+    assert from_dict(json.loads(json.dumps(to_dict(spec)))) == spec
+
+
 @pytest.mark.parametrize(
     "change",
     [

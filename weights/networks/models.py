@@ -172,7 +172,7 @@ def _with(spec: Spec, path: str, value: Any) -> Spec:
 
 
 _LATER: Mapping[str, object] = {"in_channels": 3, "unit": "bottleneck", "stem_pool": "caffe"}
-"""Fields that came later, with what all networks had before: where they have it still, files are as they were."""
+"""Fields that came later, with what all networks had before: families that still have it by default leave it unsaid."""
 
 
 def to_dict(spec: Spec) -> dict[str, Any]:
@@ -182,12 +182,12 @@ def to_dict(spec: Spec) -> dict[str, Any]:
     networks' follow under "se". Channels of the image are stated where they are not 3, units that are no bottlenecks
     and a first pooling that is not Caffe's likewise.
     """
-    values = asdict(spec)
+    values, defaults = asdict(spec), {field.name: field.default for field in fields(spec)}
     data: dict[str, Any] = {"family": spec.family}
     for name in field_names(spec):
         if name == "se":
             data["reduction"] = spec.se.reduction if spec.se else None
-        elif name not in _LATER or values[name] != _LATER[name]:
+        elif name not in _LATER or not values[name] == _LATER[name] == defaults[name]:
             data[name] = values[name]
     if spec.se:
         published = asdict(SE(reduction=spec.se.reduction))
