@@ -10,7 +10,7 @@ from typing import NoReturn
 from weights.caffe.net import Layer, Net
 from weights.errors import InputError
 
-KNOWN = "the SE-ResNet, SE-ResNeXt, SENet and BN-Inception families"
+KNOWN = "any family of networks here"
 _ENDS = re.compile(r".*Loss|(Log)?Softmax|Accuracy|Silence|ArgMax|HDF5Output")
 
 
