@@ -11,6 +11,7 @@ _FIELDS = {
     "depths": "units by stage",
     "unit": "residual units",
     "stem": "stem, channels of kernel",
+    "stages": "stages, units of channels",
     "stem_pool": "first pooling",
     "reduce": "first 1x1, channels by stage",
     "width": "3x3, channels by stage",
@@ -82,17 +83,19 @@ def value(spec: Spec, name: str) -> str:
     """The value of a field of a record, in words."""
     found = getattr(spec, name)
     match name:
-        case "stem":
-            return ", ".join(f"{out} of {kernel}x{kernel}" for out, kernel in found)
+        case "stem" if isinstance(found, tuple):
+            return ", ".join(map(_layer, found))
         case "modules":
             return " ".join(m.name for m in found)
+        case "stages":
+            return ", ".join(map(_stage, found))
         case "stride_on_3x3":
             return "the 3x3" if found else "the first 1x1"
         case "stem_pool":
             return _POOLS[found]
         case "reduce" if found is None:
             return "none: two 3x3"
-        case "shortcut":
+        case "shortcut" if isinstance(found, int):
             return f"{found}x{found}"
         case "se":
             return ", ".join(_excitation(found)) if found else "none: no SE blocks"
@@ -102,6 +105,19 @@ def value(spec: Spec, name: str) -> str:
             return f"{found!r}" + (" (1e-5 as a float, Caffe's)" if found == EPS else "")
         case _:
             return ", ".join(map(str, found)) if isinstance(found, tuple) else str(found)
+
+
+def _layer(layer: object) -> str:
+    """A convolution of a stem: a pair of channels and kernel, or a record that has them."""
+    out, kernel = layer if isinstance(layer, tuple) else (getattr(layer, "out", 0), getattr(layer, "kernel", 0))
+    return f"{out} of {kernel}x{kernel}"
+
+
+def _stage(stage: object) -> str:
+    """A stage that is a record: by its units, and by its channels where it states them."""
+    units = getattr(stage, "units", None) or len(getattr(stage, "expanded", ()))
+    out = getattr(stage, "out", None)
+    return f"{units} of {out}" if out else str(units)
 
 
 def _excitation(se: SE) -> Iterator[str]:
