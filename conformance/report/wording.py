@@ -103,6 +103,10 @@ def value(spec: Spec, name: str) -> str:
             return str(found or "none: no classifier")
         case "eps":
             return f"{found!r}" + (" (1e-5 as a float, Caffe's)" if found == EPS else "")
+        case _ if found is None:
+            return "none"
+        case _ if isinstance(found, bool):
+            return "yes" if found else "no"
         case _:
             return ", ".join(map(str, found)) if isinstance(found, tuple) else str(found)
 
