@@ -30,6 +30,7 @@ from weights.networks.operations import (
 from weights.networks.parameters import schema
 from weights.networks.resnet import ResNetSpec
 from weights.networks.se import SE
+from weights.networks.sizes import usual_size
 from weights.networks.spec import Spec
 from weights.params import CAFFE, Info, Params
 
@@ -112,7 +113,10 @@ def seeded(of: Network | Spec, seed: int) -> Params:
     rng = np.random.default_rng(seed)
     network = as_network(of)
     nodes, classifier = network.nodes, network.classifier
-    params = Params(info=Info(preprocessing=CAFFE, labels="devkit" if network.classes == 1000 else None))
+    side = min(usual_size(network))
+    # The released networks' share of the centre, 224 of 256, of images as large as the network takes them.
+    expects = replace(CAFFE, resize=side * CAFFE.resize // CAFFE.crop, crop=side)
+    params = Params(info=Info(preprocessing=expects, labels="devkit" if network.classes == 1000 else None))
     shapes = {p.name: p.shape for p in schema(network)}
     factors: dict[str, float] = {}
     units, last = _gated_sums(network), _branch_ends(network)
