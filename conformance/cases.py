@@ -121,7 +121,10 @@ def seeded(of: Network | Spec, seed: int) -> Params:
     factors: dict[str, float] = {}
     units, last = _gated_sums(network), _branch_ends(network)
     gates = {network.by_name[node.inputs[1]].inputs[0] for node in nodes if isinstance(node.op, Scale)}
-    gain, gain_last = 1.0 if units else 1.15, 1.2 / np.sqrt(max(units, 1))  # the sum of all units stays as large as one
+    # The sum of all units stays as large as one. Where depthwise convolutions are, activations that cut off at 6 and
+    # gates that do at 3 would make much of roundings in large values.
+    gain = 1.0 if units else 0.5 if _has_depthwise(network) else 1.15
+    gain_last = 1.2 / np.sqrt(max(units, 1))
     first = True
     for node in nodes:
         m = node.module
@@ -166,6 +169,10 @@ def seeded(of: Network | Spec, seed: int) -> Params:
             case _:
                 assert_never(node.op)
     return Params({name: params[name] for name in shapes}, replace(params.info, factors=factors))
+
+
+def _has_depthwise(network: Network) -> bool:
+    return any(isinstance(node.op, Conv) and node.op.groups == node.op.out > 1 for node in network.nodes)
 
 
 def _gated_sums(network: Network) -> int:
