@@ -1,17 +1,21 @@
 """OpenVINO, which reads the ONNX file that ``weights`` builds: every node that it has not fused; in float32."""
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import onnx_ir
-import openvino
 
 import weights.files.onnx
 from conformance.adapters import ADAPTERS
 from conformance.adapters.precision import single as dtype
 from weights.networks.network import Network, graph
 from weights.networks.spec import Spec
+
+# Where this package is, importing OpenVINO starts a process that reports the run to its makers.
+sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]
+import openvino  # noqa: E402
 
 __all__ = ["NAME", "build", "dtype", "taps", "version"]
 
