@@ -183,7 +183,9 @@ class MaxPool(nnx.Module):
         if min(x.shape[1:3]) < self.kernel:
             # The other frameworks refuse; JAX would go on with empty maps, whose mean is NaN.
             raise InputError("the images are too small: nothing is left of them after a pooling")
-        return nnx.max_pool(x, (self.kernel, self.kernel), strides=(self.stride, self.stride), padding="VALID")
+        window, strides = (self.kernel, self.kernel), (self.stride, self.stride)
+        # By name: the exporter jax2onnx takes it in no other way.
+        return nnx.max_pool(x, window_shape=window, strides=strides, padding="VALID")
 
 
 class AvgPool(nnx.Module):
