@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from weights.errors import InputError
 from weights.networks.guess import block_at, common, convolutions, se_record
 from weights.networks.network import Builder, Network
 from weights.networks.operations import Act, Concat, Conv, Pool, Scale
@@ -39,18 +38,13 @@ class SqueezeNetSpec(Spec):
     pooled: tuple[int, ...] = (1, 3, 5)  # the modules, counted from 1, that a pooling stands before
 
     def check(self) -> None:
-        """Widths that can be halved and squeezed, one place for SE blocks, and that every one has a hidden unit."""
+        """Widths that can be halved and squeezed, and one place for SE blocks."""
         if any(width % 8 for width in self.widths):
             raise misfit(self, "the widths of fire modules are multiples of 8")
         if max(self.pooled) > len(self.widths):
             raise misfit(self, f"a pooling before module {max(self.pooled)} of {len(self.widths)}")
         if self.se and (self.se.position != "standard" or self.se.stages):
             raise misfit(self, "SE blocks stand behind the fire modules, all of them: no other position, no stages")
-        try:
-            for _ in self.blocks():
-                pass
-        except InputError as error:
-            raise misfit(self, str(error)) from None
 
     def blocks(self) -> Iterator[FireSpec]:
         """Every fire module, in order."""

@@ -13,7 +13,7 @@ from caffe_dresses import DRESSES, with_blobs
 from families.caffe import CaffeNet
 from families.peers import Peer
 from odd_networks import same
-from within import assert_within
+from within import assert_within, errors
 
 import conformance
 import weights
@@ -174,10 +174,6 @@ def hidden(spec: Spec) -> set[str]:
     """Nodes that are no modules."""
     post = {f"{b.name}.relu" for b in spec.blocks()}
     return post | {node.name for node in spec.network().nodes if isinstance(node.op, Add)}
-
-
-def errors(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> dict[str, float]:
-    return {tensor: relative_error(found[tensor], expected[tensor]) for tensor in found}
 
 
 @pytest.mark.slow

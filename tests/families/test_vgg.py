@@ -13,7 +13,7 @@ from caffe_dresses import DRESSES, with_blobs
 from families.drawn import VGGS
 from families.peers import Peer
 from odd_networks import same
-from within import assert_within
+from within import assert_within, errors
 
 import conformance
 import weights
@@ -21,7 +21,6 @@ from conformance.adapters import adapter
 from conformance.adapters.protocol import Trainable
 from conformance.cases import image, seeded, top_diff
 from conformance.judge.bounds import GRADIENTS, TAPS
-from conformance.judge.measure import relative_error
 from conformance.reference import backward, forward
 from weights import MODELS, SE, InputError, Params, VGGSpec, cost, feature_nodes, shapes
 from weights.caffe import checkpoint, text
@@ -171,10 +170,6 @@ def test_every_tap_of_the_onnx_model_agrees(dtype: str, name: str) -> None:
     taps, expected = onnx.taps(onnx.build(spec, params, dtype), X.astype(dtype)), forward.run(spec, params, X)
     assert list(taps) == list(expected)
     assert_within(errors(taps, expected), TAPS[dtype])
-
-
-def errors(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> dict[str, float]:
-    return {tensor: relative_error(found[tensor], expected[tensor]) for tensor in found}
 
 
 ANOTHER_SIZE = r"^tiny takes images of 24x24 alone, for its first matrix reads every pixel .* found 24x32$"

@@ -1,7 +1,6 @@
 """SE blocks of every kind at every position, in all frameworks, against the NumPy reference of the nodes."""
 
 import os
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from itertools import combinations, count
@@ -10,7 +9,7 @@ from typing import Any, cast, get_args
 import numpy as np
 import pytest
 from variants import CHOICES, COVERING, sufficient
-from within import assert_within
+from within import assert_within, errors
 
 from conformance.adapters import adapter
 from conformance.adapters.protocol import Trainable
@@ -97,10 +96,6 @@ def assert_gradients_agree(framework: Trainable, spec: Spec, params: Params, tra
     found = framework.gradients(framework.build(spec, params, "float64"), x, cotangent, training)
     assert found.keys() == gradients.keys()
     assert_within(errors(found, gradients), GRADIENTS["float64"])
-
-
-def errors(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> dict[str, float]:
-    return {tensor: relative_error(found[tensor], expected[tensor]) for tensor in found}
 
 
 @pytest.mark.parametrize("name", COVERING)

@@ -26,7 +26,7 @@ import numpy as np
 from weights.errors import InputError
 from weights.files import metadata
 from weights.files.keras_layout import layout, se_blocks
-from weights.files.state_dict import IMAGENET, decode, identify
+from weights.files.state_dict import IMAGENET, by_custom, decode, identify
 from weights.names.frameworks import KERAS, KERAS_ON_TORCH
 from weights.names.state_dicts import APPLICATIONS
 from weights.networks.models import FAMILIES, to_dict
@@ -79,8 +79,11 @@ def read(path: Path, spec: Spec | None = None) -> Checkpoint:
         normalization = [datasets.pop(name) for name in _NORMALIZATION if name in datasets]
         shapes = {name: _shape(dataset) for name, dataset in datasets.items()}
         # A BatchNorm may have no factors of its own; they are 1.
-        neutral = {name[:-4] + "gamma": shape for name, shape in shapes.items() if name.endswith("_beta")}
-        neutral = {name: shape for name, shape in neutral.items() if name not in shapes}
+        neutral = {
+            gamma: shape
+            for name, shape in shapes.items()
+            if name.endswith("_beta") and (gamma := name.removesuffix("beta") + "gamma") not in shapes
+        }
         names, found, assumed = identify(path, shapes | neutral, [KERAS, KERAS_ON_TORCH, *_APPLICATIONS], spec)
         tensors = {name: _array(path, name, dataset, data) for name, dataset in datasets.items()}
         tensors |= {name: np.ones(shape, np.float32) for name, shape in neutral.items()}
@@ -113,19 +116,15 @@ def _of_applications(spec: Spec, normalization: Sequence[np.ndarray], assumed: t
     """
     if spec.in_channels != 3:
         return Info(assumed=assumed)
+    if custom := _CUSTOMS.get(spec.family):
+        return by_custom(Info(assumed=assumed), spec, custom)
     mean = std = np.full(3, 0.5)
-    custom = _CUSTOMS.get(spec.family)
     if normalization:
         mean, variance = normalization[:2]
         released = variance.shape == (3,) and np.allclose(variance, IMAGENET.std, rtol=1e-3)
         std = variance if released else np.sqrt(variance)
-    expects = custom or Preprocessing(channels="rgb", range=1, mean=tuple(mean.tolist()), std=tuple(std.tolist()))
-    labels = "sorted" if spec.classes == 1000 else None
-    return Info(
-        preprocessing=expects,
-        labels=labels,
-        assumed=(*(("preprocessing", "labels") if labels else ("preprocessing",)), *assumed),
-    )
+    expects = Preprocessing(channels="rgb", range=1, mean=tuple(mean.tolist()), std=tuple(std.tolist()))
+    return by_custom(Info(assumed=assumed), spec, expects)
 
 
 class _Said(NamedTuple):

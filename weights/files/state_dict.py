@@ -88,15 +88,22 @@ def from_state(
     if info is None:
         info = Info(source=Path(path).name, format="state dict", assumed=assumed)
         if _of_a_project(names, found):
-            order = "sorted" if found.classes == 1000 else None
-            expects = ("preprocessing", "labels") if order else ("preprocessing",)
-            expected = EXPECTED.get(found.family, IMAGENET)
-            info = replace(info, format=names.name, preprocessing=expected, labels=order, assumed=(*expects, *assumed))
+            info = by_custom(replace(info, format=names.name), found, EXPECTED.get(found.family, IMAGENET))
             # PyTorch's is a double, Caffe's a float. A family of another project has its own.
             found = replace(found, eps=1e-5) if found.eps == EPS and not spec else found
     if told := [] if spec else _told(names, found):
         history = (*history, f"the names tell: {', '.join(told)}")
     return Checkpoint(found, decode(path, found, tensors, names, replace(info, history=history)))
+
+
+def by_custom(info: Info, spec: Spec, preprocessing: Preprocessing) -> Info:
+    """The info of a network of another project: what it expects of images, and the usual order of 1000 classes.
+
+    Both are what is customary there, so ``assumed`` lists them.
+    """
+    labels = "sorted" if spec.classes == 1000 else None
+    said = ("preprocessing", "labels") if labels else ("preprocessing",)
+    return replace(info, preprocessing=preprocessing, labels=labels, assumed=(*said, *info.assumed))
 
 
 def decode(path: str | Path, spec: Spec, tensors: Mapping[str, np.ndarray], names: Dialect, info: Info) -> Params:

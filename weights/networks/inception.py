@@ -7,7 +7,6 @@ from itertools import pairwise, product
 from string import ascii_lowercase
 from typing import ClassVar, Literal
 
-from weights.errors import InputError
 from weights.networks.check import check_fields
 from weights.networks.guess import FoundBlock, block_at, common, convolutions, se_record, stem, trail
 from weights.networks.network import Builder, Network, Node
@@ -63,7 +62,7 @@ class InceptionSpec(Spec):
         return "BN-Inception"
 
     def check(self) -> None:
-        """The stem's length, names, and that every SE block stands after its module and has a hidden unit."""
+        """The stem's length, names, and that every SE block stands after its module."""
         if len(self.stem) != 3:
             raise misfit(self, f"stem has {len(self.stem)} convolutions, expected 3")
         if any(kernel % 2 == 0 for _, kernel in self.stem):
@@ -73,11 +72,6 @@ class InceptionSpec(Spec):
             raise misfit(self, f"modules are named {', '.join(names)}: expected different names of letters and digits")
         if self.se and (self.se.position != "standard" or self.se.stages):
             raise misfit(self, "SE blocks stand after the modules, all of them: no other position, no stages")
-        try:
-            for _ in self.blocks():
-                pass
-        except InputError as error:
-            raise misfit(self, str(error)) from None
 
     def blocks(self) -> Iterator[ModuleSpec]:
         """Every module, in order, with its widths resolved."""

@@ -5,14 +5,13 @@ from dataclasses import dataclass, replace
 from itertools import count, takewhile
 from typing import ClassVar, Literal
 
-from weights.errors import InputError
 from weights.networks.check import check_fields
 from weights.networks.guess import FoundBlock, block_at, common, convolutions, se_record, trail
 from weights.networks.network import Builder, Network, Node
 from weights.networks.operations import Act, Add, BatchNorm, Concat, Conv, Pool, Scale, Times
 from weights.networks.recognition import consecutive, excitation
 from weights.networks.se import Excitation, excite
-from weights.networks.spec import ShapeOf, Spec, misfit
+from weights.networks.spec import ShapeOf, Spec, check_stages, misfit
 
 Chain = tuple[tuple[int, int, int], ...]
 """Convolutions one after the other: out channels, height and width of the kernel of each."""
@@ -135,7 +134,7 @@ class InceptionResNetSpec(Spec):
         return "Inception-ResNet"
 
     def check(self) -> None:
-        """Kernels, strides and stages, and that every SE block stands on its branch and has a hidden unit."""
+        """Kernels, strides and stages, and that every SE block stands on its branch."""
         chains = [c for s in self.stages for c in (*s.branches, *(s.module.branches if s.module else ()))]
         kernels = [layer.kernel for layer in self.stem] + [k for chain in chains for _, *hw in chain for k in hw]
         if any(kernel % 2 == 0 for kernel in kernels):
@@ -146,15 +145,9 @@ class InceptionResNetSpec(Spec):
             raise misfit(self, f"{sum(stage.units for stage in self.stages)} units, expected 1000 at most")
         if self.se and self.se.position != "standard":
             raise misfit(self, f"SE blocks stand on the residuals: no other position, found {self.se.position}")
-        if self.se and self.se.stages and max(self.se.stages) > len(self.stages):
-            raise misfit(self, f"SE blocks in stage {max(self.se.stages)} of {len(self.stages)}")
+        check_stages(self, len(self.stages))
         if not self.se and (self.se_after_scaling or self.se_on_modules):
             raise misfit(self, "says where SE blocks stand, and has none")
-        try:
-            for _ in self.blocks():
-                pass
-        except InputError as error:
-            raise misfit(self, str(error)) from None
 
     def blocks(self) -> Iterator[ConvSpec | PoolSpec | ModuleSpec | UnitSpec]:
         """Everything from the image to the last map, in order: stem, modules, units, the last convolution."""

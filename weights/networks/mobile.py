@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
-from weights.errors import InputError
 from weights.networks.check import check_fields
 from weights.networks.guess import block_at, common, se_record
 from weights.networks.network import Builder, Network, Node
@@ -29,7 +28,7 @@ from weights.networks.operations import (
 )
 from weights.networks.recognition import excitation
 from weights.networks.se import SE, Excitation, Position, excite
-from weights.networks.spec import ShapeOf, Spec, misfit
+from weights.networks.spec import ShapeOf, Spec, check_stages, misfit
 
 Function = Literal["relu", "relu6", "swish", "hard-swish"]
 
@@ -106,7 +105,7 @@ class MobileSpec(Spec):
         return "EfficientNet" if self.activation == "swish" else "MobileNet"
 
     def check(self) -> None:
-        """Kernels, the number of units, and that every SE block has a place and a hidden unit."""
+        """Kernels, the number of units, and that every SE block has a place."""
         if any(stage.kernel % 2 == 0 for stage in self.stages):
             raise misfit(self, "kernels are of odd size")
         if (units := sum(len(stage.expanded) for stage in self.stages)) > 10_000:
@@ -116,13 +115,7 @@ class MobileSpec(Spec):
                 self, f"SE blocks at {self.se.position!r}: expected 'standard', the end of a unit, or '3x3', after "
                 "its depthwise convolution"
             )  # fmt: skip
-        if self.se and self.se.stages and max(self.se.stages) > len(self.stages):
-            raise misfit(self, f"SE blocks in stage {max(self.se.stages)} of {len(self.stages)}")
-        try:
-            for _ in self.blocks():
-                pass
-        except InputError as error:
-            raise misfit(self, str(error)) from None
+        check_stages(self, len(self.stages))
 
     @property
     def stem_pad(self) -> Padding:

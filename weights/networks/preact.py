@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from weights.errors import InputError
 from weights.networks.guess import FoundBlock, block_at, common, convolutions, is_join, se_record, trail
 from weights.networks.network import Builder, Network, Node
 from weights.networks.operations import Act, Add, AppendZeros, BatchNorm, Conv, Mix, Pool, Scale
 from weights.networks.recognition import consecutive, excitation
 from weights.networks.se import SE, Excitation, excite
-from weights.networks.spec import ShapeOf, Spec, misfit
+from weights.networks.spec import ShapeOf, Spec, check_stages, misfit
 
 Order = Literal["pre", "post"]
 """pre: BatchNorm and ReLU before each convolution, and after the last sum; post: BatchNorm after each convolution, ReLU
@@ -76,7 +75,7 @@ class PreActSpec(Spec):
         return f"{self.order}-activation ResNet"
 
     def check(self) -> None:
-        """Lengths of the lists, stages, the place of the SE blocks, and that every one has a hidden unit."""
+        """Lengths of the lists, stages, and the place of the SE blocks."""
         for field in ("width", "out_channels"):
             if len(getattr(self, field)) != len(self.depths):
                 raise misfit(self, f"{field} has {len(getattr(self, field))} stages, depths has {len(self.depths)}")
@@ -88,13 +87,7 @@ class PreActSpec(Spec):
             raise misfit(self, "channels of zeros can be appended, but none taken away: out_channels must not fall")
         if self.se and self.se.position != "standard":
             raise misfit(self, f"SE blocks stand at the end of the residual branch only, not at {self.se.position!r}")
-        if self.se and self.se.stages and max(self.se.stages) > len(self.depths):
-            raise misfit(self, f"SE blocks in stage {max(self.se.stages)} of {len(self.depths)}")
-        try:
-            for _ in self.blocks():
-                pass
-        except InputError as error:
-            raise misfit(self, str(error)) from None
+        check_stages(self, len(self.depths))
 
     @property
     def stages(self) -> tuple[tuple[UnitSpec, ...], ...]:

@@ -6,13 +6,12 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from weights.errors import InputError
 from weights.networks.guess import FoundBlock, block_at, common, convolutions, is_join, se_record, stem, trail
 from weights.networks.network import Builder, Network, Node
 from weights.networks.operations import Act, Add, BatchNorm, Conv, Pool, Scale
 from weights.networks.recognition import consecutive, excitation
 from weights.networks.se import SE, Excitation, Position, excite
-from weights.networks.spec import ShapeOf, Spec, misfit
+from weights.networks.spec import ShapeOf, Spec, check_stages, misfit
 
 Unit = Literal["bottleneck", "basic", "basic-relu"]
 """The residual branch: a bottleneck of 1x1, 3x3 and 1x1 (section 3.3 of He et al.); "basic", two 3x3; "basic-relu", two
@@ -81,7 +80,7 @@ class ResNetSpec(Spec):
         return "ResNeXt" if self.groups > 1 else "ResNet"
 
     def check(self) -> None:
-        """Lengths of the lists, what basic units have, groups, stages, and that every SE block has a hidden unit."""
+        """Lengths of the lists, what basic units have, groups, and stages."""
         if (self.unit == "bottleneck") != (self.reduce is not None):
             raise misfit(self, "bottlenecks have a first 1x1, of the widths reduce; basic units none, reduce is none")
         if self.unit != "bottleneck":
@@ -96,13 +95,7 @@ class ResNetSpec(Spec):
         for reduce, width in zip(self.reduce or self.width, self.width, strict=True):
             if reduce % self.groups or width % self.groups:
                 raise misfit(self, f"groups is {self.groups}, which does not divide the widths {reduce} and {width}")
-        if self.se and self.se.stages and max(self.se.stages) > len(self.depths):
-            raise misfit(self, f"SE blocks in stage {max(self.se.stages)} of {len(self.depths)}")
-        try:
-            for _ in self.blocks():
-                pass
-        except InputError as error:
-            raise misfit(self, str(error)) from None
+        check_stages(self, len(self.depths))
 
     def _check_basic(self) -> None:
         if not self.stride_on_3x3:

@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from weights.errors import InputError
 from weights.networks.guess import FoundBlock, block_at, common, convolutions, se_record, trail
 from weights.networks.network import Builder, Network, Node
 from weights.networks.operations import Act, Add, BatchNorm, Concat, Conv, GlobalPool, Mix, Scale, Shift
 from weights.networks.recognition import consecutive, excitation
 from weights.networks.se import Excitation, excite
-from weights.networks.spec import ShapeOf, Spec, misfit
+from weights.networks.spec import ShapeOf, Spec, check_stages, misfit
 
 Unit = Literal["basic", "bottleneck"]
 """basic: branches of two 3x3 convolutions, each after a ReLU, no ReLU after the sum; bottleneck: branches of 1x1, 3x3
@@ -78,7 +77,7 @@ class ShakeSpec(Spec):
         return "-".join(map(str.capitalize, self.shares.split("-")))
 
     def check(self) -> None:
-        """Lengths of the lists, groups, stages, the place of the SE blocks, and that every one has a hidden unit."""
+        """Lengths of the lists, groups, stages, and the place of the SE blocks."""
         for field in ("width", "out_channels"):
             if len(getattr(self, field)) != len(self.depths):
                 raise misfit(self, f"{field} has {len(getattr(self, field))} stages, depths has {len(self.depths)}")
@@ -92,13 +91,7 @@ class ShakeSpec(Spec):
             raise misfit(self, f"groups is {self.groups}, which does not divide the width {wrong}")
         if self.se and self.se.position != "standard":
             raise misfit(self, f"SE blocks stand before the sum only, not at {self.se.position!r}")
-        if self.se and self.se.stages and max(self.se.stages) > len(self.depths):
-            raise misfit(self, f"SE blocks in stage {max(self.se.stages)} of {len(self.depths)}")
-        try:
-            for _ in self.blocks():
-                pass
-        except InputError as error:
-            raise misfit(self, str(error)) from None
+        check_stages(self, len(self.depths))
 
     @property
     def stages(self) -> tuple[tuple[ShakeUnitSpec, ...], ...]:

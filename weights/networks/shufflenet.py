@@ -5,13 +5,12 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import ClassVar, Literal
 
-from weights.errors import InputError
 from weights.networks.guess import FoundBlock, block_at, common, convolutions, is_join, se_record, trail
 from weights.networks.network import Builder, Network, Node
 from weights.networks.operations import Act, Add, Concat, Conv, Pool, Scale, Shuffle
 from weights.networks.recognition import consecutive, excitation
 from weights.networks.se import Excitation, Position, excite
-from weights.networks.spec import ShapeOf, Spec, misfit
+from weights.networks.spec import ShapeOf, Spec, check_stages, misfit
 
 StemPool = Literal["torchvision", "caffe"]
 """The max-pooling of the stem: with a pixel of padding on all sides, sizes rounding down, as torchvision's networks
@@ -64,7 +63,7 @@ class ShuffleNetSpec(Spec):
         return "ShuffleNet V1"
 
     def check(self) -> None:
-        """Lengths, widths that groups divide, and that every SE block has a place and a hidden unit."""
+        """Lengths, widths that groups divide, and that every SE block has a place."""
         if len(self.out_channels) != len(self.depths):
             raise misfit(self, f"out_channels has {len(self.out_channels)} stages, depths has {len(self.depths)}")
         if sum(self.depths) > 10_000:
@@ -78,13 +77,7 @@ class ShuffleNetSpec(Spec):
                 raise misfit(self, f"groups is {self.groups}, which leaves nothing to shuffle of {out} / 4 channels")
         if self.se and self.se.position not in ("standard", "post"):
             raise misfit(self, f'SE blocks stand at "standard" or "post", not at "{self.se.position}"')
-        if self.se and self.se.stages and max(self.se.stages) > len(self.depths):
-            raise misfit(self, f"SE blocks in stage {max(self.se.stages)} of {len(self.depths)}")
-        try:
-            for _ in self.blocks():
-                pass
-        except InputError as error:
-            raise misfit(self, str(error)) from None
+        check_stages(self, len(self.depths))
 
     @property
     def stages(self) -> tuple[tuple[ShuffleUnitSpec, ...], ...]:

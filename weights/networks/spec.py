@@ -57,6 +57,11 @@ class Spec:
     def __post_init__(self) -> None:
         check_fields(self, self.name)
         self.check()
+        try:
+            for _ in self.blocks():  # resolves every width
+                pass
+        except InputError as error:
+            raise misfit(self, str(error)) from None
 
     @property
     def title(self) -> str:
@@ -69,15 +74,15 @@ class Spec:
         return None
 
     def check(self) -> None:
-        """What no annotation says.
+        """What no annotation says, and the blocks do not say when they are resolved, which they are afterwards.
 
         Raises:
             InputError: fields that do not fit together.
         """
 
     def blocks(self) -> Iterator[Block]:
-        """Every block, in order, with its widths resolved."""
-        raise NotImplementedError
+        """Every block, in order, with its widths resolved; none unless the family has some."""
+        return iter(())
 
     def body(self, g: Builder) -> tuple[str, ...]:
         """Builds all nodes before the last pooling; the nodes of the feature maps, the last of which is pooled."""
@@ -141,6 +146,16 @@ def _network(spec: Spec) -> Network:
     features = spec.body(g)
     spec.head(g, features[-1])
     return Network(spec.name, tuple(g.nodes), features, spec, spec.in_channels, spec.only_size)
+
+
+def check_stages(spec: Spec, stages: int) -> None:
+    """Whether a network has the stages that are said to have SE blocks.
+
+    Raises:
+        InputError: it has fewer.
+    """
+    if spec.se and spec.se.stages and max(spec.se.stages) > stages:
+        raise misfit(spec, f"SE blocks in stage {max(spec.se.stages)} of {stages}")
 
 
 def misfit(spec: Spec, message: str) -> InputError:

@@ -5,13 +5,12 @@ from dataclasses import dataclass, replace
 from math import isqrt
 from typing import ClassVar
 
-from weights.errors import InputError
 from weights.networks.guess import block_at, common, se_record
 from weights.networks.network import Builder, Network
 from weights.networks.operations import Act, BatchNorm, Conv, Dropout, Flatten, Linear, Pool, Scale
 from weights.networks.recognition import consecutive, excitation
 from weights.networks.se import Excitation, excite
-from weights.networks.spec import ShapeOf, Spec, misfit
+from weights.networks.spec import ShapeOf, Spec, check_stages, misfit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +62,7 @@ class VGGSpec(Spec):
         return self.widths[-1] * (self.size >> len(self.depths)) ** 2
 
     def check(self) -> None:
-        """Lengths of the lists, the size, and that every SE block stands after its layer and has a hidden unit."""
+        """Lengths of the lists, the size, and that every SE block stands after its layer."""
         if len(self.widths) != len(self.depths):
             raise misfit(self, f"widths has {len(self.widths)} stages, depths has {len(self.depths)}")
         if sum(self.depths) > 10_000 or len(self.depths) > 20:
@@ -73,13 +72,7 @@ class VGGSpec(Spec):
             raise misfit(self, f"size is {self.size}, which {len(self.depths)} halvings do not divide by {multiple}")
         if self.se and self.se.position != "standard":
             raise misfit(self, f"SE blocks stand after the activations: no other position, found {self.se.position}")
-        if self.se and self.se.stages and max(self.se.stages) > len(self.depths):
-            raise misfit(self, f"SE blocks in stage {max(self.se.stages)} of {len(self.depths)}")
-        try:
-            for _ in self.blocks():
-                pass
-        except InputError as error:
-            raise misfit(self, str(error)) from None
+        check_stages(self, len(self.depths))
 
     @property
     def stages(self) -> tuple[tuple[LayerSpec, ...], ...]:
