@@ -28,6 +28,7 @@ class Row:
         backend: what KERAS_BACKEND has to be before Keras is imported, "" without Keras.
         differentiable: whether it has gradients.
         standard: whether it is compared where nobody says which.
+        single: whether it may answer in float32, whatever is asked for, for its runtime has few or no other kernels.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Row:
     backend: str = ""
     differentiable: bool = False
     standard: bool = False
+    single: bool = False
 
     @property
     def module(self) -> str:
@@ -53,7 +55,7 @@ class Row:
 ADAPTERS: Mapping[str, Row] = {
     row.name: row
     for row in (
-        Row(name="numpy", title="NumPy reference", differentiable=True, standard=True),
+        Row(name="numpy", title="NumPy reference", differentiable=True, standard=True, single=True),
         Row(
             name="torch",
             title="PyTorch",
@@ -87,6 +89,7 @@ ADAPTERS: Mapping[str, Row] = {
             packages=("onnx", "onnxruntime"),
             also=("onnx_ir",),
             standard=True,
+            single=True,
         ),
         Row(name="torch_channels_last", title="PyTorch, channels last", extra="torch", differentiable=True),
         Row(name="torch_compiled", title="PyTorch, compiled", extra="torch", differentiable=True),
@@ -96,12 +99,12 @@ ADAPTERS: Mapping[str, Row] = {
         Row(name="tf_eager", title="Keras (TF), eager", extra="tf", backend="tensorflow", differentiable=True),
         Row(name="tf_xla", title="Keras (TF), XLA", extra="tf", backend="tensorflow", differentiable=True),
         Row(name="tf_saved_model", title="SavedModel", extra="tf", backend="tensorflow"),
-        Row(name="tf_lite", title="TFLite", extra="tf", backend="tensorflow"),
+        Row(name="tf_lite", title="TFLite", extra="tf", backend="tensorflow", single=True),
         Row(name="keras_jax", title="Keras (JAX)", extra="tf", backend="jax", differentiable=True),
         Row(name="keras_torch", title="Keras (PyTorch)", extra="tf", backend="torch", differentiable=True),
-        Row(name="onnx_torch", title="ONNX of torch.onnx", extra="contestants", packages=("onnxscript",)),
-        Row(name="onnx_jax", title="ONNX of jax2onnx", extra="contestants", packages=("jax2onnx",)),
-        Row(name="openvino", title="OpenVINO", extra="contestants", packages=("openvino",)),
+        Row(name="onnx_torch", title="ONNX of torch.onnx", extra="contestants", packages=("onnxscript",), single=True),
+        Row(name="onnx_jax", title="ONNX of jax2onnx", extra="contestants", packages=("jax2onnx",), single=True),
+        Row(name="openvino", title="OpenVINO", extra="contestants", packages=("openvino",), single=True),
     )
 }
 """The adapters that come along, by name; any other is named by its module, "package.module"."""
@@ -118,6 +121,11 @@ EXTRAS: Mapping[str, str] = {package: row.extra for row in ADAPTERS.values() for
 
 class AbsentError(ModuleNotFoundError):
     """What an adapter needs is not installed; the message says what to install."""
+
+
+def computes_in(name: str) -> tuple[str, ...]:
+    """The precisions that an adapter may answer in, beside the one that is asked for. A port has none."""
+    return ("float32",) if name in ADAPTERS and ADAPTERS[name].single else ()
 
 
 def title_of(name: str) -> str:

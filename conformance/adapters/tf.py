@@ -5,6 +5,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # otherwise pages of notes on how it was compiled, on stderr
@@ -49,12 +50,14 @@ def gradients(
     def backward(images: Any, cotangent: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(images)
-            output = model(images, training=training)
+            with recording(model) if x.dtype != np.float64 else nullcontext({}) as shown:
+                output = model(images, training=training)
             product = tf.reduce_sum(output * tf.cast(cotangent, output.dtype))
-        return tape.gradient(product, [images, *_values(model)])
+        return shown, tape.gradient(product, [images, *_values(model)])
 
-    of_data, *of_model = backward(tf.constant(x.transpose(0, 2, 3, 1)), tf.constant(cotangent))
-    return {"data": nchw(array(of_data)), **canonical(model, map(array, of_model))}
+    shown, (of_data, *of_model) = backward(tf.constant(x.transpose(0, 2, 3, 1)), tf.constant(cotangent))
+    found = {name: nchw(array(value)) for name, value in shown.items()}
+    return found | {"data": nchw(array(of_data)), **canonical(model, map(array, of_model))}
 
 
 def train(model: Any, batches: Iterable[Batch], recipe: Recipe) -> Params:

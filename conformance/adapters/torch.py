@@ -1,6 +1,7 @@
 """PyTorch, eager: every module's output, by forward hooks; gradients; training with ``torch.optim.SGD``."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,14 @@ def build(spec: Spec, params: Mapping[str, np.ndarray], dtype: str) -> Any:
 
 
 def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
+    with recording(model) as found, torch.inference_mode():
+        model(tensor(model, x))
+    return found
+
+
+@contextmanager
+def recording(model: Any) -> Generator[dict[str, np.ndarray]]:
+    """Keeps every module's output, by its node, while the block runs."""
     found: dict[str, np.ndarray] = {}
     modules = dict(model.named_modules())
 
@@ -37,21 +46,22 @@ def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
         for path, node in places(model.spec.network(), modules).items()
     ]
     try:
-        with torch.inference_mode():
-            model(tensor(model, x))
+        yield found
     finally:
         for hook in hooks:
             hook.remove()
-    return found
 
 
-def gradients(model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool = False) -> dict[str, np.ndarray]:
+def gradients(
+    model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool = False, *, shows: bool = True
+) -> dict[str, np.ndarray]:
     leaves = {"data": tensor(model, x).requires_grad_(), **dict(model.named_parameters())}
     model.train(training)
-    output = model(leaves["data"])
+    with recording(model) if shows and x.dtype != np.float64 else nullcontext({}) as shown:
+        output = model(leaves["data"])
     model.eval()
     found = torch.autograd.grad(output, list(leaves.values()), tensor(model, cotangent))
-    return {name: array(gradient) for name, gradient in zip(leaves, found, strict=True)}
+    return shown | {name: array(gradient) for name, gradient in zip(leaves, found, strict=True)}
 
 
 def train(model: Any, batches: Iterable[Batch], recipe: Recipe) -> Params:

@@ -1,7 +1,7 @@
 """Judges adapters by a golden file: only what they compute themselves is computed."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -10,11 +10,10 @@ import numpy as np
 from conformance import cases
 from conformance.adapters import STANDARD
 from conformance.golden.file import Golden, checksum, digest, read
-from conformance.judge.answer import Answer
-from conformance.judge.compare import USUAL, Conditions, comparison_of, judged
-from conformance.judge.measure import judge
+from conformance.judge.compare import USUAL, Conditions, by_standard
 from conformance.judge.question import Backward, Forward, Given
-from conformance.judge.verdict import Comparison, Verdict
+from conformance.judge.standard import Standard
+from conformance.judge.verdict import Comparison
 from weights.errors import InputError
 from weights.networks.parameters import check
 from weights.params import info_of
@@ -43,28 +42,31 @@ def against(
     golden = read(path)
     params = parameters(golden, params, str(path))
     question = Forward(golden.x) if what == "taps" else Backward(golden.x, golden.cotangent)
-    given = Given(golden.spec.network(), params, dtype, question)
-    recorded = golden.taps if what == "taps" else golden.gradients
-    truth = {name: sampled.value for name, sampled in recorded.items()}
-    whole = list(golden.taps)[-1] if what == "taps" else ""
-    if whole:
-        truth[whole] = golden.output
+    return by_standard(Samples(Given(golden.spec.network(), params, dtype, question), golden), adapters, conditions)
 
-    def judge_samples(name: str, answer: Answer) -> Verdict:
-        found, wrong = {}, []
-        for tensor, array in answer.tensors.items():
-            sampled = recorded.get(tensor)
-            if sampled is None or tensor == whole:
-                found[tensor] = array
-            elif array.shape == sampled.shape:
-                found[tensor] = digest(array, sampled.index)
-            else:
-                found[tensor] = np.full_like(sampled.value, np.nan)
-                wrong.append(f"{tensor} has shape {array.shape}, expected {sampled.shape}")
-        verdict = judge(name, replace(answer, tensors=found), truth, question)
-        return replace(verdict, message="; ".join(wrong[:3])) if wrong else verdict
 
-    return comparison_of(given, judged(given, adapters, judge_samples, conditions), truth)
+class Samples(Standard):
+    """What a golden file has of the reference's answer."""
+
+    def __init__(self, given: Given, golden: Golden) -> None:
+        super().__init__(given)
+        forward = given.question.what == "taps"
+        self._recorded = golden.taps if forward else golden.gradients
+        self._whole = {given.network.output.name: golden.output} if forward else {}
+
+    @cached_property
+    def truth(self) -> tuple[Mapping[str, np.ndarray], ...]:
+        """The samples of every tensor; the output whole."""
+        return ({name: sampled.value for name, sampled in self._recorded.items()} | self._whole,)
+
+    def seen(self, tensor: str, values: np.ndarray) -> np.ndarray:
+        """The samples of a tensor."""
+        return values if tensor in self._whole else digest(values, self._recorded[tensor].index)
+
+    def shape(self, place: int, tensor: str) -> tuple[int, ...]:
+        """That the tensor had when it was frozen."""
+        del place
+        return tuple(self._recorded[tensor].shape)
 
 
 def parameters(golden: Golden, params: Mapping[str, np.ndarray] | None, path: str) -> Mapping[str, np.ndarray]:

@@ -1,7 +1,7 @@
 """Asks an adapter, in this process."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never, cast
 
@@ -9,8 +9,9 @@ import numpy as np
 
 from conformance.adapters import AbsentError, adapter
 from conformance.adapters.protocol import Adapter, Limited, Trainable
-from conformance.judge.question import Backward, Forward, Given, Training
+from conformance.judge.question import Backward, Forward, Given, Question, Training
 from weights.errors import InputError, printable
+from weights.networks.network import Network
 
 _LONGEST = 300  # characters of what an adapter says
 
@@ -22,7 +23,9 @@ class Answer:
     Attributes:
         version: of what computed.
         dtype: the precision that it computed in.
-        tensors: taps, gradients, or parameters and running statistics, by name.
+        tensors: taps, gradients, or parameters and running statistics, by name. Gradients below float64 may have the
+            taps of their own pass beside them.
+        others: of taps, those for the question's other images.
         seconds: to build the model, load the parameters and answer.
         message: why there are no tensors.
         absent: whether that is because something is not installed, or the adapter cannot answer such questions.
@@ -33,6 +36,7 @@ class Answer:
     version: str = ""
     dtype: str = ""
     tensors: Mapping[str, np.ndarray] = field(default_factory=dict)
+    others: tuple[Mapping[str, np.ndarray], ...] = ()
     seconds: float = 0.0
     message: str = ""
     absent: bool = False
@@ -66,22 +70,47 @@ def ask(port: Adapter, given: Given) -> Answer:
     dtype = port.dtype(of, question.shape, given.dtype) if isinstance(port, Limited) else given.dtype
     model = able.build(of, given.params, dtype)
     carried = "float64" if dtype == "float64" else "float32"  # NumPy has no bfloat16
-    tensors: Mapping[str, np.ndarray]
+    others: Sequence[Mapping[str, np.ndarray]] = ()
     match question:
-        case Forward(x):
-            found = able.taps(model, np.ascontiguousarray(x, carried))
-            tensors = {node.name: found[node.name] for node in network.nodes if node.name in found} | found
+        case Forward():
+            answers = (able.taps(model, np.ascontiguousarray(x, carried)) for x in question.inputs)
+            tensors, *others = (_in_order(network, _real(found, question)) for found in answers)
         case Backward(x, cotangent, training):
             # Said only in training, so that ports which do not train need no such argument.
             options = {"training": True} if training else {}
             x = np.ascontiguousarray(x, carried)
-            tensors = able.gradients(model, x, np.asarray(cotangent, carried), **options)
+            tensors = _real(able.gradients(model, x, np.asarray(cotangent, carried), **options), question)
         case Training(batches, recipe):
             cast_to = [(np.ascontiguousarray(x, carried), np.asarray(classes, np.int64)) for x, classes in batches]
-            tensors = able.train(model, cast_to, recipe)
+            tensors = _real(able.train(model, cast_to, recipe), question)
         case _:
             assert_never(question)
-    return Answer(version=_version(port), dtype=dtype, tensors=tensors, seconds=time.perf_counter() - start)
+    return Answer(
+        version=_version(port),
+        dtype=dtype,
+        tensors=tensors,
+        others=tuple(others),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _real(found: object, question: Question) -> dict[str, np.ndarray]:
+    """The tensors that a port answered, if they are arrays of real floating-point numbers by name."""
+    if not isinstance(found, Mapping):
+        raise TypeError(f"{question.function}() gave a {type(found).__name__}, expected {question.tensor}s by name")
+    tensors: dict[str, np.ndarray] = {}
+    for name, values in found.items():
+        if not isinstance(name, str):
+            raise TypeError(f"{question.function}() gave a name that is a {type(name).__name__}, expected a text")
+        array = np.asarray(values)
+        if array.dtype.kind != "f":
+            raise TypeError(f"{question.tensor} {name:.80} is of {array.dtype}, expected real floating-point numbers")
+        tensors[name] = array
+    return tensors
+
+
+def _in_order(network: Network, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {node.name: found[node.name] for node in network.nodes if node.name in found} | found
 
 
 def _version(port: Adapter) -> str:

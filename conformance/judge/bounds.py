@@ -13,6 +13,57 @@ What = Literal["taps", "gradients", "training"]
 ROUNDING: Mapping[str, float] = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 """The relative error of rounding one number, by precision. Errors are also given in this unit."""
 
+SMALLEST: Mapping[str, float] = {"float64": 1e-300, "float32": 1e-37, "float16": 1e-7, "bfloat16": 1e-37}
+"""Values that a processor may take for 0, by precision, with some room for the products that they are part of."""
+
+LAYERS: Mapping[str, float] = {
+    # Sums of products: 3 to 7.5 in every framework and precision, the most in TensorFlow over 1024 channels.
+    "Conv": 12.0,
+    "Linear": 8.0,
+    # Two products, two sums and a square root: 3 to 5.
+    "BatchNorm": 8.0,
+    # The exponential function: 2 to 6. ONNX Runtime has a formula of its own, see SIGMOID.
+    "sigmoid": 8.0,
+    "swish": 8.0,
+    "tanh": 8.0,
+    # Three operations, one rounding each: 2 and 4.
+    "hard-sigmoid": 4.0,
+    "hard-swish": 5.0,
+    # A mean of n values may be added up one by one, which is off by sqrt(n) and more: see MEAN.
+    "avg": 8.0,
+    # One rounding: 1.0.
+    "Scale": 2.0,
+    "Add": 2.0,
+    "Mix": 2.0,
+    "Times": 2.0,
+    # No rounding at all; 0.7 where a compiler has not rounded the input that it went on with.
+    "max": 2.0,
+    "relu": 2.0,
+    "relu6": 2.0,
+    "Concat": 2.0,
+    "AppendZeros": 2.0,
+    "Shift": 2.0,
+    "Shuffle": 2.0,
+    "Flatten": 2.0,
+    "Dropout": 2.0,
+}
+"""What rounding can explain of one layer's output, by operation, function or pooling: the constant c of
+``conformance.judge.local``, in units of the rounding of one number times the sum of the terms' absolute values."""
+
+MEAN = 2.0
+"""Of a mean of n values, so many times sqrt(n) more. OpenVINO: 20 for 120 values. One value left out of n is still
+found in float32 up to n = 40,000, a map of 200x200."""
+
+SIGMOID: Mapping[str, float] = dict.fromkeys(("onnx", "onnx_torch", "onnx_jax"), 4.0)
+"""By adapter, what the sigmoid is off by everywhere, in roundings of 1: ONNX Runtime's rational function has an
+absolute error of 2.4 of them, so its small gates are off by far more than their own rounding, and those below 1e-8
+are 0."""
+
+SUSPICIOUS = 5.0, 8.0
+"""An error within the bounds is suspicious above so many times the largest that the reference itself makes in
+float32, counted in roundings of each precision, or above so many times the second number, if that is more. The
+frameworks make at most 2.5 times the reference's; a mistake of 0.9 times the bound of float32 is 8 times that."""
+
 TAPS: Mapping[str, float] = {
     # The order of a sum changes the last bits: 1e-15 to 1e-14 over 50 to 154 layers. The smallest mistake that is one,
     # an eps of 1e-5 instead of Caffe's float32(1e-5), makes 1e-12.
@@ -29,10 +80,10 @@ TAPS: Mapping[str, float] = {
 GRADIENTS: Mapping[str, float] = {
     # Twice as many sums as in the outputs: 5e-15; through the statistics of a batch, which cancel, 5e-14.
     "float64": 1e-12,
-    # Plain rounding makes 1e-6 to 1e-5. But where two values of a max-pooling window, or a ReLU's input and 0, are so
-    # close that rounding swaps them, a piece of the gradient goes elsewhere: 3e-3 for one window of SE-ResNet-50 in
-    # whose 200,704 two candidates are 1e-7 apart. Smaller mistakes are for float64 to find.
-    "float32": 1e-2,
+    # Plain rounding makes 1e-6 to 1e-5, if ReLUs and maxima send the gradient where the port's own pass did. Where they
+    # decide for themselves a piece goes elsewhere, for two values that rounding swaps: 3e-3 for one window of
+    # SE-ResNet-50 in whose 200,704 two candidates are 1e-7 apart.
+    "float32": 1e-4,
 }
 """Gradients of a functional of the logits with respect to the input and every parameter."""
 
@@ -43,5 +94,9 @@ TRAINING: Mapping[str, float] = {
     "float64": 1e-10,
 }
 """Parameters and running statistics after ten steps."""
+
+PASSES: Mapping[str, float] = {"float64": 1e-12, "float32": 1e-4}
+"""Outputs of the nodes in the pass whose gradients are judged, which say where the gradient goes; in training through
+the statistics of a batch, which cancel."""
 
 BOUNDS: Mapping[What, Mapping[str, float]] = {"taps": TAPS, "gradients": GRADIENTS, "training": TRAINING}

@@ -3,13 +3,13 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from conformance.adapters import DIFFERENTIABLE, STANDARD, adapter, known
+from conformance.adapters import DIFFERENTIABLE, STANDARD, adapter, computes_in, known
 from conformance.adapters.protocol import Adapter
 from conformance.judge.answer import Answer, answer_of, ask
 from conformance.judge.bounds import BOUNDS
@@ -17,6 +17,7 @@ from conformance.judge.measure import judge
 from conformance.judge.process import answer_in_a_process, keep
 from conformance.judge.progress import SILENT, Progress
 from conformance.judge.question import Backward, Forward, Given, Question, Training
+from conformance.judge.standard import Standard
 from conformance.judge.verdict import Comparison, Verdict
 from conformance.reference.training import Batch, Recipe
 from weights.errors import InputError
@@ -32,11 +33,14 @@ class Conditions:
         isolated: each adapter in a process of its own, two at a time, so that a crash, a lack of memory or a hang is
             one adapter's only. Otherwise one after the other in this process.
         timeout: seconds that an isolated adapter has.
+        allowed: precisions that agree too, where an adapter computes in another than the one asked for. Those of the
+            runtimes that come along are known and need not be named.
         progress: is told which adapter is at work.
     """
 
     isolated: bool = True
     timeout: float = 600.0
+    allowed: tuple[str, ...] = ()
     progress: Progress = SILENT
 
 
@@ -222,42 +226,38 @@ def compared(given: Given, adapters: Iterable[str], conditions: Conditions) -> C
     names = tuple(dict.fromkeys(adapters))
     for name in names:
         known(name)
+    standard = Standard(given)
     with conditions.progress.step("the reference"):
-        truth = truth_of(given)
-    results = judged(given, names, lambda name, answer: judge(name, answer, truth, given.question), conditions)
-    return comparison_of(given, results, truth)
+        _ = standard.truth  # computed before anything else, and once
+    return by_standard(standard, names, conditions)
 
 
-def comparison_of(given: Given, results: Mapping[str, Verdict], truth: Mapping[str, np.ndarray]) -> Comparison:
-    """The comparison of what was asked."""
-    return Comparison(
-        network=given.network.name,
-        dtype=given.dtype,
-        shape=given.question.input_shape,
-        results=results,
-        truth=truth,
-        what=given.question.what,
-    )
-
-
-def judged(
-    given: Given,
-    adapters: Iterable[str],
-    verdict: Callable[[str, Answer], Verdict],
-    conditions: Conditions,
-) -> dict[str, Verdict]:
-    """Asks every adapter and applies ``verdict(name, answer)`` to each answer.
+def by_standard(standard: Standard, adapters: Iterable[str], conditions: Conditions) -> Comparison:
+    """Asks every adapter and judges each answer by the standard.
 
     Raises:
         InputError: an unknown adapter.
     """
+    given = standard.given
+    return Comparison(
+        network=given.network.name,
+        dtype=given.dtype,
+        shapes=given.question.input_shapes,
+        results=_judged(standard, adapters, conditions),
+        truth=standard.truth[0],
+        what=given.question.what,
+    )
+
+
+def _judged(standard: Standard, adapters: Iterable[str], conditions: Conditions) -> dict[str, Verdict]:
+    given = standard.given
     names = tuple(dict.fromkeys(adapters))
     for name in names:
         known(name)
 
     def verdict_on(name: str, answer: Callable[[str], Answer]) -> Verdict:
         with conditions.progress.step(name):
-            return verdict(name, answer(name))
+            return judge(name, answer(name), standard, (*conditions.allowed, *computes_in(name)))
 
     if not conditions.isolated:
         return {name: verdict_on(name, lambda name: answer_of(name, given)) for name in names}
@@ -297,9 +297,4 @@ def verdicts(
     for question in questions:
         if hasattr(asked, question.function) and (question.what == "taps" or dtype in BOUNDS[question.what]):
             given = Given(as_network(of), params, dtype, question)
-            yield judge(asked.NAME, ask(asked, given), truth_of(given), question)
-
-
-def truth_of(given: Given) -> Mapping[str, np.ndarray]:
-    """The reference's tensors in float64. Errors in the reference propagate; they are no adapter's disagreement."""
-    return ask(adapter("numpy"), replace(given, dtype="float64")).tensors
+            yield judge(asked.NAME, ask(asked, given), Standard(given))

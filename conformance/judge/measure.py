@@ -1,75 +1,138 @@
-"""Measures an answer: how far each of its tensors is from the reference's."""
+"""Measures an answer: how far each of its tensors is from the reference's, and each layer from what its inputs make."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from conformance.judge.answer import Answer
-from conformance.judge.bounds import BOUNDS
-from conformance.judge.question import Question
+from conformance.judge.bounds import BOUNDS, ROUNDING, SIGMOID, SUSPICIOUS
+from conformance.judge.local import shares
+from conformance.judge.question import Forward, Given, Question
+from conformance.judge.standard import Standard, Tensors, UndecidedError, relative_error
 from conformance.judge.verdict import Status, Verdict
 from weights.errors import printable
+from weights.networks.sizes import shapes
+
+_UNDECIDED = (
+    "below float64 gradients are judged by the ReLUs and maxima of the port's own pass, whose taps it does not give"
+)
 
 
-def judge(name: str, answer: Answer, truth: Mapping[str, np.ndarray], question: Question) -> Verdict:
+def judge(name: str, answer: Answer, standard: Standard, allowed: Collection[str] = ()) -> Verdict:
     """Compares an answer with the reference, tensor by tensor, in the reference's order.
 
-    The question says which tensors are required and which bound holds.
+    Args:
+        name: of the adapter.
+        answer: its answer.
+        standard: what it is judged by. Its question says which tensors are required and which bound holds.
+        allowed: precisions that agree too, where another one was asked for.
     """
+    given = standard.given
+    question = given.question
     if answer.message:
         status: Status = "absent" if answer.absent else "failed"
-        return Verdict(adapter=name, status=status, version=answer.version, message=answer.message)
+        return Verdict(adapter=name, status=status, version=answer.version, asked=given.dtype, message=answer.message)
     if answer.dtype not in BOUNDS[question.what]:
-        message = printable(
-            f"says that it computed in {answer.dtype!r:.40}: expected {', '.join(BOUNDS[question.what])}"
-        )
-        return Verdict(adapter=name, status="failed", version=answer.version, message=message)
-    found = answer.tensors
-    errors, notes, top1 = {}, [], None
-    for tensor, b in truth.items():
-        if tensor not in found:
-            continue
-        a = found[tensor]
-        errors[tensor] = relative_error(a, b)
-        if a.shape != b.shape:
-            notes.append(f"{tensor} has shape {a.shape}, expected {b.shape}")
-        elif tensor == "logits" and math.isfinite(errors[tensor]):
-            top1 = int(np.argmax(a[0]))
-    if unknown := [tensor for tensor in found if tensor not in truth]:
-        names = printable(", ".join(str(tensor)[:80] for tensor in unknown[:5])) + ", ..." * (len(unknown) > 5)
-        notes.insert(0, f"{question.tensor}s that the network does not have: {names}")
-    if missing := [tensor for tensor in question.required(list(truth)) if tensor not in found]:
-        more = f", nor {len(missing) - 1} more" if len(missing) > 1 else ""
-        notes.insert(0, f"there is no {question.tensor} {missing[0]!r}{more}")
+        expected = ", ".join(BOUNDS[question.what])
+        message = printable(f"says that it computed in {answer.dtype!r:.40}: expected {expected}")
+        return Verdict(adapter=name, status="failed", version=answer.version, asked=given.dtype, message=message)
+    try:
+        truth = standard.truth_for(answer)
+    except UndecidedError:
+        return Verdict(adapter=name, status="absent", version=answer.version, asked=given.dtype, message=_UNDECIDED)
+    errors, notes = _errors(answer, standard, truth)
+    layers = _layers(name, answer, given)
+    known = list(truth[0])
+    missing = tuple(tensor for tensor in known if tensor not in errors)
+    absences = _absences(question, known, missing)
+    notes = [*absences, *_strangers(answer, standard, question), *filter(None, [standard.strays(answer)]), *notes]
     bound = BOUNDS[question.what][answer.dtype]
-    agreed = all(error <= bound for error in errors.values()) and not notes
-    if not agreed and (bad := next((tensor for tensor, b in truth.items() if not np.isfinite(b).all()), None)):
+    agreed = all(error <= bound for error in errors.values()) and all(s <= 1 for s in layers.values()) and not notes
+    if not agreed and (bad := next((tensor for tensor, b in truth[0].items() if not np.isfinite(b).all()), None)):
         notes.insert(0, f"the reference itself is not finite from {bad} on")
+    status = "agreed" if agreed else "disagreed"
+    if agreed and (most := _suspicious(errors, answer.dtype, question, standard)):
+        status = "suspicious"
+        notes.append(most)
+    elif agreed and answer.dtype not in (given.dtype, *allowed):
+        status = "otherwise"
+        notes.append(f"asked for {given.dtype}; --allow-dtype {answer.dtype} accepts it")
+    clear = math.isfinite(errors.get("logits", math.inf))
     return Verdict(
         adapter=name,
-        status="agreed" if agreed else "disagreed",
+        status=status,
         version=answer.version,
+        asked=given.dtype,
         dtype=answer.dtype,
         bound=bound,
         message="; ".join(notes[:3]),
         errors=errors,
-        top1=top1,
+        layers=layers,
+        missing=missing,
+        top1=int(np.argmax(answer.tensors["logits"][0])) if clear else None,
         seconds=answer.seconds,
     )
 
 
-def relative_error(a: np.ndarray, b: np.ndarray) -> float:
-    """The error max |a - b| / max |b|; inf where the shapes differ or either has a value that is not finite.
+def _errors(answer: Answer, standard: Standard, truth: Sequence[Tensors]) -> tuple[dict[str, float], list[str]]:
+    """The largest error of each tensor over the inputs, and shapes that are others."""
+    errors: dict[str, float] = {}
+    notes: list[str] = []
+    for place, (found, expected) in enumerate(zip((answer.tensors, *answer.others), truth, strict=True)):
+        for tensor, b in expected.items():
+            if tensor not in found:
+                continue
+            a, shape = found[tensor], standard.shape(place, tensor)
+            if a.shape == shape:
+                error = relative_error(standard.seen(tensor, a), b)
+            else:
+                error = math.inf
+                notes.append(f"{tensor} has shape {a.shape}, expected {shape}")
+            errors[tensor] = max(error, errors.get(tensor, 0.0))
+    return errors, notes
 
-    A gate of ReLUs can switch a block off, and then b is all zeros. Such zeros come from comparisons and from products
-    with 0, which round nothing: zeros agree, with an error of 0, and any other number is off by inf.
-    """
-    if a.shape != b.shape:
-        return math.inf
-    a = a.astype(np.float64, copy=False)
-    with np.errstate(invalid="ignore"):  # inf - inf
-        largest, off = float(np.abs(b).max(initial=0)), float(np.abs(a - b).max(initial=0))
-    if not math.isfinite(largest) or not math.isfinite(off):
-        return math.inf
-    return off / largest if largest else (math.inf if off else 0.0)
+
+def _layers(name: str, answer: Answer, given: Given) -> dict[str, float]:
+    """The largest share of each layer over the inputs; none but of outputs in inference mode."""
+    question = given.question
+    found: dict[str, float] = {}
+    if isinstance(question, Forward):
+        for x, tensors in zip(question.inputs, (answer.tensors, *answer.others), strict=True):
+            expected = {tap: (len(x), *shape) for tap, shape in shapes(given.network, *x.shape[2:]).items()}
+            taps = {tap: tensor for tap, tensor in tensors.items() if expected.get(tap) == tensor.shape}
+            for tap, share in shares(
+                given.network, given.params, x, taps, answer.dtype, SIGMOID.get(name, 0.0)
+            ).items():
+                found[tap] = max(share, found.get(tap, 0.0))
+    return found
+
+
+def _absences(question: Question, known: Sequence[str], missing: Sequence[str]) -> Iterator[str]:
+    """What is required and not there."""
+    if lacks := [tensor for tensor in question.required(known) if tensor in missing]:
+        more = f", nor {len(lacks) - 1} more" if len(lacks) > 1 else ""
+        yield f"there is no {question.tensor} {lacks[0]!r}{more}"
+
+
+def _strangers(answer: Answer, standard: Standard, question: Question) -> Iterator[str]:
+    """What the network does not have."""
+    known = {*standard.truth[0], *standard.given.network.by_name} if question.what == "gradients" else standard.truth[0]
+    if unknown := [tensor for found in (answer.tensors, *answer.others) for tensor in found if tensor not in known]:
+        names = printable(", ".join(tensor[:80] for tensor in unknown[:5])) + ", ..." * (len(unknown) > 5)
+        yield f"{question.tensor}s that the network does not have: {names}"
+
+
+def _suspicious(errors: Mapping[str, float], dtype: str, question: Question, standard: Standard) -> str:
+    """Why errors within the bound are suspicious; "" if they are not."""
+    factor, least = SUSPICIOUS
+    if question.what == "training" or not errors:
+        return ""
+    tensor, worst = max(errors.items(), key=lambda item: item[1])
+    roundings = worst / ROUNDING[dtype]
+    if roundings <= factor * least:
+        return ""
+    usual = max(standard.plain_rounding, least)
+    if roundings <= factor * usual:
+        return ""
+    return f"{tensor} is off by {roundings:.3g} roundings, plain rounding makes {usual:.3g}"

@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+
 from conformance.adapters import ADAPTERS
 from conformance.judge.answer import Answer, answer_of
 from conformance.judge.question import Given
@@ -62,7 +64,12 @@ def answer_in_a_process(name: str, folder: Path, timeout: float) -> Answer:
         if code or not answer.exists():
             return Answer(message=_last_words(code, said.read_text(errors="replace")))
         tensors, strings = load_tensors(answer)
-        return Answer(tensors=tensors, **json.loads(strings["answer"]))
+        said = json.loads(strings["answer"])
+        found: list[dict[str, np.ndarray]] = [{} for _ in range(said.pop("inputs"))]
+        for name, tensor in tensors.items():
+            place, _, own = name.partition("/")
+            found[int(place)][own] = tensor
+        return Answer(tensors=found[0], others=tuple(found[1:]), **said)
 
 
 def _last_words(code: int, stderr: str) -> str:
@@ -83,4 +90,6 @@ def main(question: str, name: str, answer: str) -> None:
 
 def _save(path: Path, answer: Answer) -> None:
     said = {key: getattr(answer, key) for key in ("version", "dtype", "seconds", "message", "absent")}
-    save_tensors(path, answer.tensors, {"answer": json.dumps(said)})
+    found = (answer.tensors, *answer.others)
+    tensors = {f"{place}/{name}": tensor for place, own in enumerate(found) for name, tensor in own.items()}
+    save_tensors(path, tensors, {"answer": json.dumps(said | {"inputs": len(found)})})

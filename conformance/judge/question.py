@@ -16,13 +16,24 @@ from weights.networks.sizes import shapes
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """The outputs of the nodes for images x (N, 3, H, W), in inference mode. Nodes that a port has not are left out."""
+    """The outputs of the nodes in inference mode. Nodes that a port has not are left out.
+
+    Attributes:
+        x: images (N, 3, H, W).
+        others: more images, of other sizes, for the same model.
+    """
 
     what: ClassVar[What] = "taps"
     function: ClassVar[str] = "taps"  # of the adapter
     tensor: ClassVar[str] = "tap"  # what one of the answered tensors is called
     training: ClassVar[bool] = False
     x: np.ndarray
+    others: tuple[np.ndarray, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[np.ndarray, ...]:
+        """All images, by size."""
+        return self.x, *self.others
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -30,16 +41,18 @@ class Forward:
         return self.x.shape
 
     @property
-    def input_shape(self) -> tuple[int, ...]:
+    def input_shapes(self) -> tuple[tuple[int, ...], ...]:
         """Of all that goes in."""
-        return self.shape
+        return tuple(x.shape for x in self.inputs)
 
     def required(self, tensors: Sequence[str]) -> Sequence[str]:
         """The tensors that an answer has to have, of all of them in the order of the computation: the last one."""
         return tensors[-1:]
 
     def check(self, network: Network) -> None:
-        """Nothing but the images can be wrong."""
+        """Raises an InputError if the other images do not fit the network."""
+        for x in self.others:
+            check_images(network, x.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +78,9 @@ class Backward:
         return self.x.shape
 
     @property
-    def input_shape(self) -> tuple[int, ...]:
+    def input_shapes(self) -> tuple[tuple[int, ...], ...]:
         """Of all that goes in."""
-        return self.shape
+        return (self.shape,)
 
     def required(self, tensors: Sequence[str]) -> Sequence[str]:
         """All tensors."""
@@ -102,9 +115,9 @@ class Training:
         return self.batches[0][0].shape if self.batches else ()
 
     @property
-    def input_shape(self) -> tuple[int, ...]:
+    def input_shapes(self) -> tuple[tuple[int, ...], ...]:
         """Of all that goes in: (steps, N, 3, H, W)."""
-        return len(self.batches), *self.shape
+        return ((len(self.batches), *self.shape),)
 
     def required(self, tensors: Sequence[str]) -> Sequence[str]:
         """All tensors."""
@@ -122,6 +135,13 @@ class Training:
                 )
         if not network.classes:
             raise InputError(f"{network.name} has no classifier, so it cannot be trained on classes")
+
+
+def check_images(network: Network, shape: tuple[int, ...]) -> None:
+    """Raises an InputError if images of that shape do not fit the network."""
+    if len(shape) != 4 or not shape[0] or shape[1] != network.in_channels:
+        raise InputError(f"the input has shape {shape}, expected (N, {network.in_channels}, H, W)")
+    shapes(network, *shape[2:])
 
 
 Question = Forward | Backward | Training
@@ -151,13 +171,11 @@ class Given:
     question: Question
 
     def __post_init__(self) -> None:
-        bounds, shape = BOUNDS[self.question.what], self.question.shape
+        bounds = BOUNDS[self.question.what]
         if self.dtype not in bounds:
             raise InputError(f"unknown dtype {self.dtype!r}: expected one of {', '.join(bounds)}")
-        if len(shape) != 4 or shape[1] != self.network.in_channels:
-            raise InputError(f"the input has shape {shape}, expected (N, {self.network.in_channels}, H, W)")
         check(self.network, self.params)
-        shapes(self.network, *shape[2:])
+        check_images(self.network, self.question.shape)
         self.question.check(self.network)
         spec = self.network.spec
         if self.question.training and spec:

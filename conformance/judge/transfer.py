@@ -28,8 +28,8 @@ def save(path: Path, given: Given) -> None:
     question = given.question
     data: dict[str, Any] = {"dtype": given.dtype, "network": _network_to_dict(given.network)}
     match question:
-        case Forward(x):
-            tensors = {"x": x}
+        case Forward():
+            tensors = {f"x{i}": x for i, x in enumerate(question.inputs)}
         case Backward(x, cotangent, training):
             tensors, data["training"] = {"x": x, "cotangent": cotangent}, training
         case Training(batches, recipe):
@@ -51,7 +51,8 @@ def load(path: Path) -> Given:
     question: Question
     match data["question"]:
         case Forward.__name__:
-            question = Forward(arrays["x"])
+            x, *others = (arrays[f"x{i}"] for i in range(len(arrays)))
+            question = Forward(x, tuple(others))
         case Backward.__name__:
             question = Backward(arrays["x"], arrays["cotangent"], data["training"])
         case Training.__name__:

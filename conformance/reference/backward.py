@@ -7,7 +7,7 @@ from typing import assert_never
 import numpy as np
 
 from conformance.reference import forward as reference
-from weights.networks.network import Network, as_network
+from weights.networks.network import Network, Node, as_network
 from weights.networks.operations import (
     Act,
     Activation,
@@ -39,6 +39,7 @@ def gradients(
     cotangent: np.ndarray,
     *,
     training: bool = False,
+    decided: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
     """Gradients of sum(logits * cotangent) with respect to the input, "data", and every learnable parameter.
 
@@ -47,6 +48,8 @@ def gradients(
         x: (N, 3, H, W); its dtype is that of the whole computation.
         cotangent: as the logits (N, classes), or as the pooled features where there is no classifier.
         training: BatchNorm normalises with the statistics of the batch, and gradients run through them.
+        decided: for every node that ``decides``, an input that says on which side of a ReLU, or from which pixel of a
+            window, the gradient goes on, in place of this computation's own.
 
     Returns:
         In the order in which they come about: the last node's first, "data" last; canonical layouts.
@@ -59,6 +62,9 @@ def gradients(
     for node in reversed(nodes):
         g, y = flow.pop(node.name), values[node.name]
         a, *rest = (values[name] for name in node.inputs)
+        if decided is not None and decides(node):
+            a = decided[node.name].astype(x.dtype)
+            y = reference.output(node, [a], params)
         m = node.module
 
         def p(leaf: str, module: str = m) -> np.ndarray:
@@ -86,7 +92,7 @@ def gradients(
             case Act(function):
                 flows = [g * slope(function, a, y)]
             case Pool() as op:
-                flows = [_pool(op, g, a, y)]
+                flows = [_pool(op, g, a)]
             case GlobalPool(what):
                 flows = [_global_pool(what, g, a)]
             case Scale():
@@ -116,6 +122,17 @@ def gradients(
             flow[name] = flow[name] + into if name in flow else into
     found["data"] = flow["data"]
     return found
+
+
+def decides(node: Node) -> bool:
+    """Whether rounding of a node's input can send the gradient elsewhere."""
+    match node.op:
+        case Act(function):
+            return function in ("relu", "relu6", "hard-sigmoid", "hard-swish")
+        case Pool(what) | GlobalPool(what):
+            return what == "max"
+        case _:
+            return False
 
 
 def slope(function: Activation, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -158,10 +175,12 @@ def _conv(g: np.ndarray, x: np.ndarray, weight: np.ndarray, op: Conv) -> tuple[n
     return dx[:, :, top : top + height, left : left + width], dw
 
 
-def _max_pool(g: np.ndarray, x: np.ndarray, y: np.ndarray, kernel: int, stride: int, pad: int) -> np.ndarray:
+def _max_pool(op: Pool, g: np.ndarray, x: np.ndarray) -> np.ndarray:
     """To the first of equal values, row by row."""
+    kernel, stride, pad = op.kernel, op.stride, op.pad
     height, width = x.shape[2:]
     h, w = g.shape[2:]
+    y = reference.pool(op, x)
     x = np.pad(x, _sides(x, kernel, stride, pad, h, w), constant_values=-np.inf)
     dx, given = np.zeros_like(x), np.zeros(g.shape, bool)
     for i, j in np.ndindex(kernel, kernel):
@@ -172,10 +191,10 @@ def _max_pool(g: np.ndarray, x: np.ndarray, y: np.ndarray, kernel: int, stride: 
     return dx[:, :, pad : pad + height, pad : pad + width]
 
 
-def _pool(op: Pool, g: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _pool(op: Pool, g: np.ndarray, x: np.ndarray) -> np.ndarray:
     match op.what:
         case "max":
-            return _max_pool(g, x, y, op.kernel, op.stride, op.pad)
+            return _max_pool(op, g, x)
         case "avg":
             return _avg_pool(op, g, x)
         case _:

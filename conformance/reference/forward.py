@@ -1,6 +1,6 @@
 """Runs a graph in NumPy: plain, and the arbiter, checked against the original Caffe at every layer."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import assert_never
 
@@ -52,54 +52,61 @@ def execute(
     """As ``run``, for any list of nodes in topological order."""
     values = {"data": x}
     for node in nodes:
-        a, *rest = (values[name] for name in node.inputs)
-
-        def p(leaf: str, module: str = node.module) -> np.ndarray:
-            return np.asarray(params[f"{module}.{leaf}"], x.dtype)
-
-        match node.op:
-            case Conv() as op:
-                y = conv(a, p("weight"), op)
-                y = y + _chw(p("bias")) if op.bias else y
-            case BatchNorm(eps):
-                mean, var = statistics(a) if training else (p("running_mean"), p("running_var"))
-                y = a - _chw(mean)
-                y *= _chw(p("weight") / np.sqrt(var + eps))
-                y += _chw(p("bias"))
-            case Linear(_, bias):
-                y = np.moveaxis(a, 1, -1) @ p("weight").T
-                y = np.moveaxis(y + p("bias") if bias else y, -1, 1)
-            case Act(function):
-                y = ACTIVATIONS[function](a)
-            case Pool() as op:
-                y = pool(op, a)
-            case GlobalPool(what):
-                y = GLOBAL_POOLS[what](a)
-            case Scale():
-                y = a * (rest[0] if rest[0].ndim == 4 else _hw(rest[0]))
-            case Add():
-                y = a + rest[0]
-            case Concat():
-                y = np.concatenate([a, *rest], 1)
-            case Mix():
-                y = 0.5 * a + 0.5 * rest[0]
-            case Times(factor):
-                y = factor * a
-            case AppendZeros(channels):
-                y = np.pad(a, ((0, 0), (0, channels), (0, 0), (0, 0)))
-            case Shift():
-                y = np.pad(a, ((0, 0), (0, 0), (1, 0), (1, 0)))[:, :, :-1, :-1]
-            case Shuffle(groups):
-                y = shuffle(a, groups)
-            case Flatten():
-                y = a.reshape(len(a), -1)
-            case Dropout():
-                y = a
-            case _:
-                assert_never(node.op)
-        values[node.name] = y
+        values[node.name] = output(node, [values[name] for name in node.inputs], params, training=training)
     del values["data"]
     return values
+
+
+def output(
+    node: Node, inputs: Sequence[np.ndarray], params: Mapping[str, np.ndarray], *, training: bool = False
+) -> np.ndarray:
+    """One node's output from its inputs, whose dtype is that of the computation."""
+    a, *rest = inputs
+
+    def p(leaf: str) -> np.ndarray:
+        return np.asarray(params[f"{node.module}.{leaf}"], a.dtype)
+
+    match node.op:
+        case Conv() as op:
+            y = conv(a, p("weight"), op)
+            return y + _chw(p("bias")) if op.bias else y
+        case BatchNorm(eps):
+            mean, var = statistics(a) if training else (p("running_mean"), p("running_var"))
+            y = a - _chw(mean)
+            y *= _chw(p("weight") / np.sqrt(var + eps))
+            y += _chw(p("bias"))
+            return y
+        case Linear(_, bias):
+            y = np.moveaxis(a, 1, -1) @ p("weight").T
+            return np.moveaxis(y + p("bias") if bias else y, -1, 1)
+        case Act(function):
+            return ACTIVATIONS[function](a)
+        case Pool() as op:
+            return pool(op, a)
+        case GlobalPool(what):
+            return GLOBAL_POOLS[what](a)
+        case Scale():
+            return a * (rest[0] if rest[0].ndim == 4 else _hw(rest[0]))
+        case Add():
+            return a + rest[0]
+        case Concat():
+            return np.concatenate([a, *rest], 1)
+        case Mix():
+            return 0.5 * a + 0.5 * rest[0]
+        case Times(factor):
+            return factor * a
+        case AppendZeros(channels):
+            return np.pad(a, ((0, 0), (0, channels), (0, 0), (0, 0)))
+        case Shift():
+            return np.pad(a, ((0, 0), (0, 0), (1, 0), (1, 0)))[:, :, :-1, :-1]
+        case Shuffle(groups):
+            return shuffle(a, groups)
+        case Flatten():
+            return a.reshape(len(a), -1)
+        case Dropout():
+            return a
+        case _:
+            assert_never(node.op)
 
 
 def statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,117 @@
+"""What answers are judged by: the reference's tensors in float64, each computed once, when it is first needed."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+
+from conformance.adapters import adapter
+from conformance.judge.answer import Answer, ask
+from conformance.judge.bounds import PASSES, ROUNDING
+from conformance.judge.local import decisions
+from conformance.judge.question import Backward, Given
+from conformance.reference import backward, forward
+
+Tensors = Mapping[str, np.ndarray]
+
+
+class UndecidedError(Exception):
+    """Gradients below float64 that cannot be judged: it is not known where rounding sent them."""
+
+
+class Standard:
+    """The reference's own answer. Errors in the reference propagate; they are no adapter's disagreement."""
+
+    def __init__(self, given: Given) -> None:
+        self.given = given
+
+    @cached_property
+    def truth(self) -> tuple[Tensors, ...]:
+        """What is compared of the tensors in float64, for each input, in the order of the computation."""
+        return self._asked("float64")
+
+    def truth_for(self, answer: Answer) -> tuple[Tensors, ...]:
+        """The tensors that an answer is compared with.
+
+        Where two values of a window, or a ReLU's input and 0, are so close that rounding swaps them, a piece of the
+        gradient goes elsewhere, and no bound would be both honest and sharp. So below float64 the gradients are those
+        of a network whose ReLUs and maxima decide as the port showed that they did.
+
+        Raises:
+            UndecidedError: the port does not show enough for that.
+        """
+        question = self.given.question
+        if not isinstance(question, Backward) or answer.dtype == "float64":
+            return self.truth
+        decided = decisions(
+            self.given.network, self.given.params, question.x, self.shown(answer), training=question.training
+        )
+        if decided is None:
+            raise UndecidedError
+        x = question.x.astype(np.float64)
+        found = backward.gradients(
+            self.given.network, self.given.params, x, question.cotangent, training=question.training, decided=decided
+        )
+        return ({name: self.seen(name, values) for name, values in found.items()},)
+
+    def shown(self, answer: Answer) -> Tensors:
+        """The taps of the pass whose gradients were answered."""
+        return {name: tensor for name, tensor in answer.tensors.items() if name in self.given.network.by_name}
+
+    def strays(self, answer: Answer) -> str:
+        """Which tap of the pass whose gradients were answered is off, and by how much; "" if none is."""
+        if not isinstance(self.given.question, Backward):
+            return ""
+        for name, tensor in self.shown(answer).items():
+            error = relative_error(tensor, self._pass[name])
+            if not error <= PASSES[answer.dtype]:
+                return f"in the pass of the gradients {name} is off by {error:.1e}"
+        return ""
+
+    @cached_property
+    def _pass(self) -> Tensors:
+        given, question = self.given, self.given.question
+        x = question.x.astype(np.float64) if isinstance(question, Backward) else np.empty(0)
+        return forward.run(given.network, given.params, x, training=question.training)
+
+    def seen(self, tensor: str, values: np.ndarray) -> np.ndarray:
+        """What of a tensor is compared with that of the truth: all of it."""
+        del tensor
+        return values
+
+    def shape(self, place: int, tensor: str) -> tuple[int, ...]:
+        """That a tensor has to have, for the input at that place."""
+        return self.truth[place][tensor].shape
+
+    @cached_property
+    def plain_rounding(self) -> float:
+        """The largest error of the reference in float32, in roundings: about the same in every precision."""
+        found = self._asked("float32")
+        errors = (
+            relative_error(self.seen(name, tensors[name]), b)
+            for tensors, truth in zip(found, self.truth, strict=True)
+            for name, b in truth.items()
+        )
+        return max(errors, default=0.0) / ROUNDING["float32"]
+
+    def _asked(self, dtype: str) -> tuple[Tensors, ...]:
+        answer = ask(adapter("numpy"), replace(self.given, dtype=dtype))
+        return answer.tensors, *answer.others
+
+
+def relative_error(a: np.ndarray, b: np.ndarray) -> float:
+    """The error max |a - b| / max |b|; inf where the shapes differ or either has a value that is not finite.
+
+    A gate of ReLUs can switch a block off, and then b is all zeros. Such zeros come from comparisons and from products
+    with 0, which round nothing: zeros agree, with an error of 0, and any other number is off by inf.
+    """
+    if a.shape != b.shape:
+        return math.inf
+    a = a.astype(np.float64, copy=False)
+    with np.errstate(invalid="ignore"):  # inf - inf
+        largest, off = float(np.abs(b).max(initial=0)), float(np.abs(a - b).max(initial=0))
+    if not math.isfinite(largest) or not math.isfinite(off):
+        return math.inf
+    return off / largest if largest else (math.inf if off else 0.0)
