@@ -16,7 +16,7 @@ from conformance.adapters import ADAPTERS
 from conformance.golden.against import against
 from conformance.golden.file import read
 from conformance.judge.bounds import BOUNDS
-from conformance.judge.compare import Conditions, compared
+from conformance.judge.compare import USUAL, Conditions, compared
 from conformance.judge.progress import SILENT, Progress
 from conformance.judge.question import Backward, Forward, Given
 from conformance.judge.verdict import Comparison
@@ -75,12 +75,18 @@ Source = Checkpoint | Golden
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """How a run is made: the adapters by name, the precisions, what was typed, and each adapter's own process."""
+    """How a run is made: the adapters by name, the precisions, what was typed, each process and its limits."""
 
     adapters: Sequence[str]
     dtypes: Sequence[str] = ("float64",)
     command: str = ""
     isolated: bool = True
+    timeout: float = USUAL.timeout
+    memory: float | None = USUAL.memory
+
+    def conditions(self, progress: Progress) -> Conditions:
+        """How the adapters are asked."""
+        return Conditions(isolated=self.isolated, timeout=self.timeout, memory=self.memory, progress=progress)
 
 
 def record(source: Source, asked: Asked, progress: Progress = SILENT) -> Run:
@@ -104,7 +110,7 @@ def record(source: Source, asked: Asked, progress: Progress = SILENT) -> Run:
 
 def _with_the_reference(source: Checkpoint, asked: Asked, progress: Progress) -> Run:
     spec, params, network = source.spec, source.params, source.spec.network()
-    conditions = Conditions(isolated=asked.isolated, progress=progress)
+    conditions = asked.conditions(progress)
     expected = params.info.preprocessing or CAFFE
     if source.photo is None:
         x = cases.image(SEED, 1, *(source.size or spec.only_size or (expected.crop, expected.crop)), spec.in_channels)
@@ -136,7 +142,7 @@ def _with_the_reference(source: Checkpoint, asked: Asked, progress: Progress) ->
 
 def _with_a_golden_file(source: Golden, asked: Asked, progress: Progress) -> Run:
     kept = read(source.golden)
-    conditions = Conditions(isolated=asked.isolated, progress=progress)
+    conditions = asked.conditions(progress)
     comparisons: list[Comparison] = []
     for dtype in asked.dtypes:
         with progress.busy(f"Comparing in {dtype}", len(asked.adapters)):

@@ -6,6 +6,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 
@@ -154,19 +155,28 @@ def adapter(name: str) -> "Adapter":
 
 
 def known(name: str) -> str:
-    """The path of the module that is the adapter of that name. Only the packages above it are imported.
+    """The path of the module that is the adapter of that name. Nothing of it is imported, nor the packages above it.
 
     Raises:
         InputError: there is no such module.
     """
     path = ADAPTERS[name].module if name in ADAPTERS else name
-    try:
-        found = "." in path and find_spec(path)
-    except ModuleNotFoundError:
-        found = None
-    if not found:
+    if "." not in path or not _is_there(path):
         raise InputError(
             f"unknown framework {name!r}: expected one of {', '.join(ADAPTERS)}, "
             "or an adapter's module, 'package.module', that can be imported"
         )
     return path
+
+
+def _is_there(path: str) -> bool:
+    package, _, rest = path.partition(".")
+    try:
+        found = find_spec(package)
+        while found and rest:
+            part, _, rest = rest.partition(".")
+            places = found.submodule_search_locations
+            found = None if places is None else PathFinder.find_spec(f"{found.name}.{part}", places)
+    except ValueError:  # a name with nothing between its dots, or a module without a spec, made by hand
+        return False
+    return found is not None

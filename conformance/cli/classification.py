@@ -26,12 +26,16 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="The framework that computes: one that senet models lists, or your own adapter as package.module.",
 )
+@options.timeout
+@options.memory
 @click.option("--top", "count", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many classes.")
 def classify(
     photo: Path,
     file: Path,
     framework: str,
     count: int,
+    timeout: float,
+    memory: float | None,
     given: options.Given,
     dialect: str | None,
     labels: "Labels | None",
@@ -41,7 +45,7 @@ def classify(
     Prints the most probable classes, by the preprocessing and the label order that the checkpoint states or that the
     options give. Nothing is guessed: what is not known is asked for.
     """
-    from conformance.judge.compare import logits
+    from conformance.judge.compare import Conditions, logits
     from conformance.report.run import top
     from conformance.report.table import aligned
     from weights import InputError
@@ -63,7 +67,8 @@ def classify(
     takes_photographs(spec, photo)
     x = prepare(photo, info.preprocessing)
     with bars.busy(f"Classifying with {framework}"):
-        best = top(logits(framework, spec, params, x), info.labels, count, info.class_names)
+        conditions = Conditions(timeout=timeout, memory=memory)
+        best = top(logits(framework, spec, params, x, conditions), info.labels, count, info.class_names)
     named = bool(best[0].name)
     header = ("probability", "index", "class")[: 3 if named else 2]
     lines = [(f"{c.probability:.4f}", str(c.index), c.name)[: len(header)] for c in best]

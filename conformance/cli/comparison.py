@@ -29,6 +29,8 @@ class Question:
     gradients: bool
     against: Path | None
     in_process: bool
+    timeout: float
+    memory: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,8 @@ class Outputs:
 @click.option("--report", type=FILE, metavar="FILE.html", help="Write a self-contained page.")
 @click.option("--json", "result", type=FILE, metavar="FILE.json", help="Write the numbers of every tap.")
 @click.option("--junit", type=FILE, metavar="FILE.xml", help="Write a test case for every tap.")
+@options.timeout
+@options.memory
 @click.option("--in-process", is_flag=True, help="Run all in this process, for a debugger; else each in its own.")
 @click.option("--markdown", is_flag=True, help="Print a report in Markdown.")
 @options.grouped(question=Question, outputs=Outputs)
@@ -84,6 +88,8 @@ def compare(
         dtypes=question.dtypes,
         command=shlex.join(["senet", *sys.argv[1:]]),
         isolated=not question.in_process,
+        timeout=question.timeout,
+        memory=question.memory,
     )
     found = None
     if file is not None:
@@ -137,6 +143,8 @@ def _write(run: "Run", outputs: Outputs) -> None:
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of a model's weights and of the input."
 )
 @options.size
+@options.timeout
+@options.memory
 def freeze(
     source: str,
     golden: Path,
@@ -144,6 +152,8 @@ def freeze(
     dialect: str | None,
     seed: int,
     size: tuple[int, int] | None,
+    timeout: float,
+    memory: float | None,
 ) -> None:
     """Keep what a network answers, for years.
 
@@ -152,9 +162,13 @@ def freeze(
     name, whose weights are drawn from the seed.
     """
     from conformance.golden.file import freeze as keep
+    from conformance.judge.compare import Conditions
 
+    conditions = Conditions(timeout=timeout, memory=memory)
     with Bars().busy(f"Freezing {source}"), options.warnings_in_a_line():
-        kept = keep(source, golden, seed=seed, size=size, dialect=dialect, **options.reading(given))
+        kept = keep(
+            source, golden, seed=seed, size=size, dialect=dialect, conditions=conditions, **options.reading(given)
+        )
     n, _, h, w = kept.x.shape
     click.echo(
         f"{golden}: {kept.spec.name} at {n}x3x{h}x{w}, samples of {len(kept.taps)} taps and {len(kept.gradients)} "

@@ -22,7 +22,11 @@ DTYPES = ("float64", "float32")
 @click.option("--caffemodel", type=FILE, help="A real checkpoint. Default: one with seeded weights is written.")
 @click.option("--output", type=FILE, default=Path("demo"), show_default=True, help="Folder for all that is written.")
 @options.frameworks
-def demo(caffemodel: Path | None, output: Path, frameworks: tuple[str, ...]) -> None:
+@options.timeout
+@options.memory
+def demo(
+    caffemodel: Path | None, output: Path, frameworks: tuple[str, ...], timeout: float, memory: float | None
+) -> None:
     """Do the whole job on one network.
 
     Converts a Caffe checkpoint, runs it in all frameworks on a photograph, and writes a report.
@@ -52,7 +56,9 @@ def demo(caffemodel: Path | None, output: Path, frameworks: tuple[str, ...]) -> 
     dtypes = ",".join(DTYPES)
     again = ("senet", "compare", str(canonical), "--image", str(photo), "--dtype", dtypes, "--report", str(report))
     source = Checkpoint(file=canonical, spec=spec, params=params, photo=photo, note=note)
-    asked = Asked(adapters=frameworks or FRAMEWORKS, dtypes=DTYPES, command=shlex.join(again))
+    asked = Asked(
+        adapters=frameworks or FRAMEWORKS, dtypes=DTYPES, command=shlex.join(again), timeout=timeout, memory=memory
+    )
     run = record(source, asked, bars)
     with replacing(report) as file:
         file.write(to_html(run).encode())

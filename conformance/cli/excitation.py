@@ -15,6 +15,7 @@ from conformance.cli.progress import Bars
 if TYPE_CHECKING:
     import numpy as np
 
+    from conformance.judge.compare import Conditions
     from weights import Checkpoint
 
 PHOTOS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -36,6 +37,8 @@ _GATE = ".se.gate"  # of a block's name
     metavar="NAME",
     help="The framework that computes: one that senet models lists, or your own adapter as package.module.",
 )
+@options.timeout
+@options.memory
 @click.option("--plot", type=FILE, metavar="FILE.png|svg", help="Draw the last block of each stage. Needs Matplotlib.")
 @click.option("--every-block", is_flag=True, help="Draw all blocks.")
 @click.option("--json", "result", type=FILE, metavar="FILE.json", help="Write every channel of every block.")
@@ -45,6 +48,8 @@ def excite(
     given: options.Given,
     dialect: str | None,
     framework: str,
+    timeout: float,
+    memory: float | None,
     plot: Path | None,
     every_block: bool,
     result: Path | None,
@@ -57,6 +62,7 @@ def excite(
     """
     import numpy as np
 
+    from conformance.judge.compare import Conditions
     from conformance.report.excitation import HEADER, excited, rows, to_dict
     from conformance.report.table import aligned
     from weights import InputError
@@ -71,7 +77,7 @@ def excite(
         import_module("matplotlib")  # missing, it is told before the networks run and not after
     options.check_adapters([framework])
     classes = _classes(photos)
-    bars = Bars()
+    bars, conditions = Bars(), Conditions(timeout=timeout, memory=memory)
     with bars.busy(f"Reading {file.name}"):
         found = options.checkpoint(file, given, dialect=dialect)
     if not found.spec.se:
@@ -84,7 +90,8 @@ def excite(
     for kind, members in classes.items():
         x = np.concatenate([prepare(photo, found.info.preprocessing) for photo in members])
         with bars.busy(f"Looking at {kind}"):
-            gates[kind] = [_gates(framework, found, x[i : i + _BATCH]) for i in range(0, len(x), _BATCH)]
+            batches = (x[i : i + _BATCH] for i in range(0, len(x), _BATCH))
+            gates[kind] = [_gates(framework, found, batch, conditions) for batch in batches]
     excitations = excited(gates)
     click.echo(aligned(HEADER, rows(excitations), options.terminal_width()))
     if result:
@@ -97,7 +104,7 @@ def excite(
         click.echo(f"\nPlot      {plot}")
 
 
-def _gates(framework: str, found: "Checkpoint", x: "np.ndarray") -> "dict[str, np.ndarray]":
+def _gates(framework: str, found: "Checkpoint", x: "np.ndarray", conditions: "Conditions") -> "dict[str, np.ndarray]":
     """The gates of images (N, 3, H, W) by block.
 
     Raises:
@@ -106,7 +113,7 @@ def _gates(framework: str, found: "Checkpoint", x: "np.ndarray") -> "dict[str, n
     from conformance.judge.compare import outputs
     from weights import InputError
 
-    taps = outputs(framework, found.spec, found.params, x)
+    taps = outputs(framework, found.spec, found.params, x, conditions)
     gates = {name.removesuffix(_GATE): taps[name] for name in taps if name.endswith(_GATE)}
     if not gates:
         raise InputError(f"{framework}: does not show the gates of its SE blocks")

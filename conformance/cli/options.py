@@ -1,6 +1,7 @@
 """What several commands share: options, reading a checkpoint, finding adapters, the exit code of a run."""
 
 import json
+import math
 import re
 import sys
 import warnings
@@ -82,6 +83,29 @@ frameworks = click.option(
     f"package.module; or all. Default: {','.join(FRAMEWORKS)}.",
 )
 
+
+def _amount(_ctx: click.Context, _param: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not 0 < value < math.inf:
+        raise click.BadParameter(f"{value:g} is not an amount; write a number above 0")
+    return value
+
+
+timeout = click.option(
+    "--timeout",
+    type=float,
+    callback=_amount,
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a framework may take.",
+)
+memory = click.option(
+    "--memory",
+    type=float,
+    callback=_amount,
+    metavar="MB",
+    help="How much memory a framework's processes may take together. Default: any amount.",
+)
 
 dialect = click.option(
     "--dialect",

@@ -28,7 +28,8 @@ from typing import Any
 import numpy as np
 
 from conformance import cases
-from conformance.judge.compare import gradients, run
+from conformance.judge.compare import Conditions, answered
+from conformance.judge.question import Backward, Forward, Given
 from weights.errors import InputError
 from weights.files import read as read_checkpoint
 from weights.files.safetensors import load_tensors, save_tensors
@@ -42,6 +43,7 @@ from weights.params import CAFFE, Params
 MARK = "senet.golden"
 VERSION = "1"
 SAMPLES = 32
+_HERE = Conditions(isolated=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ def freeze(
     seed: int = 0,
     size: tuple[int, int] | None = None,
     batch: int = 1,
+    conditions: Conditions = _HERE,
     **options: Any,  # noqa: ANN401, those of weights.read
 ) -> Golden:
     """Writes a golden file.
@@ -84,6 +87,7 @@ def freeze(
         source: a network's name (its weights are then drawn), or a checkpoint of any format.
         seed: of the weights, if they are drawn; the image is drawn from the next one, the cotangent from the one after.
         size: height and width of the image; else what the checkpoint expects, 224x224.
+        conditions: how the reference is asked.
         options: of the checkpoint's format, as of ``weights.read``.
 
     Raises:
@@ -99,11 +103,11 @@ def freeze(
         what, drawn = f"{params.info.source or Path(source).name}, sha256 {params.info.sha256 or 'not known'}", None
     crop = (params.info.preprocessing or CAFFE).crop
     x = cases.image(seed + 1, batch, *(size or spec.only_size or (crop, crop)), spec.in_channels)
-    taps = run("numpy", spec, params, x)
+    taps = answered("numpy", Given(spec.network(), params, "float64", Forward(x)), conditions)
     output = list(taps.values())[-1]
     cotangent = cases.top_diff(seed + 2, batch, output.shape[1])
-    found = gradients("numpy", spec, params, x, cotangent)
-    for name, array in (taps | found).items():
+    found = answered("numpy", Given(spec.network(), params, "float64", Backward(x, cotangent)), conditions)
+    for name, array in {**taps, **found}.items():
         if not np.isfinite(array).all():
             raise InputError(f"{source}: {name} of {spec.name} is not finite: there is nothing to keep")
     rng = np.random.default_rng(seed + 3)

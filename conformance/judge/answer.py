@@ -7,13 +7,14 @@ from typing import assert_never, cast
 
 import numpy as np
 
-from conformance.adapters import AbsentError, adapter
+from conformance.adapters import AbsentError, adapter, known
 from conformance.adapters.protocol import Adapter, Limited, Trainable
-from conformance.judge.question import Backward, Forward, Given, Question, Training
+from conformance.judge.question import Backward, Forward, Given, Training
 from weights.errors import InputError, printable
 from weights.networks.network import Network
 
 _LONGEST = 300  # characters of what an adapter says
+_LOOKED_AT = 10 * _LONGEST  # it may say megabytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,7 @@ class Answer:
 
     def __post_init__(self) -> None:
         for name in ("version", "message"):
-            line = " ".join(printable(getattr(self, name)).split())
+            line = " ".join(printable(getattr(self, name)[:_LOOKED_AT]).split())
             object.__setattr__(self, name, line if len(line) <= _LONGEST else f"{line[:_LONGEST]}...")
 
 
@@ -62,27 +63,30 @@ def ask(port: Adapter, given: Given) -> Answer:
     start = time.perf_counter()
     question, network = given.question, given.network
     if not hasattr(port, question.function):
+        if question.what == "taps":  # which every adapter has
+            raise TypeError(f"{port.NAME} has no function {question.function}()")
         raise UnableError(f"{port.NAME} has no {question.what}")
     if network.spec is None and not getattr(port, "ANY_NETWORK", False):
         raise UnableError(f"{port.NAME} has no model of {network.name}, which is only its nodes, without a record")
     able = cast(Trainable, port)  # at least as far as it is asked
     of = network.spec or network
     dtype = port.dtype(of, question.shape, given.dtype) if isinstance(port, Limited) else given.dtype
+    _expect_text(dtype, "dtype()")
     model = able.build(of, given.params, dtype)
     carried = "float64" if dtype == "float64" else "float32"  # NumPy has no bfloat16
     others: Sequence[Mapping[str, np.ndarray]] = ()
     match question:
         case Forward():
             answers = (able.taps(model, np.ascontiguousarray(x, carried)) for x in question.inputs)
-            tensors, *others = (_in_order(network, _real(found, question)) for found in answers)
+            tensors, *others = (_in_order(network, _tensors(found, "taps")) for found in answers)
         case Backward(x, cotangent, training):
             # Said only in training, so that ports which do not train need no such argument.
             options = {"training": True} if training else {}
             x = np.ascontiguousarray(x, carried)
-            tensors = _real(able.gradients(model, x, np.asarray(cotangent, carried), **options), question)
+            tensors = _tensors(able.gradients(model, x, np.asarray(cotangent, carried), **options), "gradients")
         case Training(batches, recipe):
             cast_to = [(np.ascontiguousarray(x, carried), np.asarray(classes, np.int64)) for x, classes in batches]
-            tensors = _real(able.train(model, cast_to, recipe), question)
+            tensors = _tensors(able.train(model, cast_to, recipe), "train")
         case _:
             assert_never(question)
     return Answer(
@@ -94,47 +98,68 @@ def ask(port: Adapter, given: Given) -> Answer:
     )
 
 
-def _real(found: object, question: Question) -> dict[str, np.ndarray]:
-    """The tensors that a port answered, if they are arrays of real floating-point numbers by name."""
-    if not isinstance(found, Mapping):
-        raise TypeError(f"{question.function}() gave a {type(found).__name__}, expected {question.tensor}s by name")
-    tensors: dict[str, np.ndarray] = {}
-    for name, values in found.items():
-        if not isinstance(name, str):
-            raise TypeError(f"{question.function}() gave a name that is a {type(name).__name__}, expected a text")
-        array = np.asarray(values)
-        if array.dtype.kind != "f":
-            raise TypeError(f"{question.tensor} {name:.80} is of {array.dtype}, expected real floating-point numbers")
-        tensors[name] = array
-    return tensors
-
-
 def _in_order(network: Network, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {node.name: found[node.name] for node in network.nodes if node.name in found} | found
 
 
+def _tensors(found: object, function: str) -> dict[str, np.ndarray]:
+    """What a function of an adapter gave, as arrays of NumPy's own class.
+
+    Raises:
+        TypeError: it is no mapping of names to arrays of numbers that NumPy has in files.
+    """
+    if not isinstance(found, Mapping):
+        raise TypeError(f"{function}() gave a {type(found).__name__}, expected a dict of arrays by name")
+    arrays: dict[str, np.ndarray] = {}
+    for name, array in dict(found).items():
+        if not isinstance(name, str):
+            raise TypeError(f"{function}() gave a name that is a {type(name).__name__}, expected a text")
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"{function}() gave {name} as a {type(array).__name__}, expected an array of NumPy's")
+        if array.dtype.kind != "f" or array.dtype.itemsize > 8:
+            raise TypeError(f"{function}() gave {name} as an array of {array.dtype}, expected float64 or float32")
+        arrays[str(name)] = np.asarray(array)
+    return arrays
+
+
 def _version(port: Adapter) -> str:
-    version: object = port.version()
-    if not isinstance(version, str):
-        raise TypeError(f"version() gave a {type(version).__name__}, expected a text")
-    return version
+    return _expect_text(port.version(), "version()")
+
+
+def _expect_text(value: object, what: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{what} gave a {type(value).__name__}, expected a text")
+    return value
 
 
 def answer_of(name: str, given: Given) -> Answer:
-    """The answer of an adapter by its name; what goes wrong becomes its message.
+    """The answer of an adapter by its name; what goes wrong becomes its message, but for KeyboardInterrupt.
 
     Raises:
         InputError: there is no such adapter.
     """
-    try:
-        port = adapter(name)
-    except AbsentError as error:
-        return Answer(message=str(error), absent=True)
+    known(name)
     version = ""
     try:
+        try:
+            port = adapter(name)
+        except AbsentError as error:
+            return Answer(message=str(error), absent=True)
+        _expect_text(getattr(port, "NAME", ""), "NAME")
         version = _version(port)
         return ask(port, given)
     except UnableError as error:
         return Answer(version=version, message=str(error), absent=True)
-    except Exception as error:
-        return Answer(version=version, message=f"{type(error).__name__}: {str(error).strip()}")
+    except KeyboardInterrupt:  # may be the user's
+        raise
+    except BaseException as error:
+        return Answer(version=version, message=_said(error))
+
+
+def _said(error: BaseException) -> str:
+    kind = type(error).__name__
+    try:
+        text = str(error).strip()
+    except Exception:
+        return f"{kind}, which cannot say what is wrong"
+    return f"{kind}: {text}" if text else kind

@@ -4,8 +4,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -14,7 +12,7 @@ from conformance.adapters.protocol import Adapter
 from conformance.judge.answer import Answer, answer_of, ask
 from conformance.judge.bounds import BOUNDS
 from conformance.judge.measure import judge
-from conformance.judge.process import answer_in_a_process, keep
+from conformance.judge.process import processes
 from conformance.judge.progress import SILENT, Progress
 from conformance.judge.question import Backward, Forward, Given, Question, Training
 from conformance.judge.standard import Standard
@@ -22,6 +20,7 @@ from conformance.judge.verdict import Comparison, Verdict
 from conformance.reference.training import Batch, Recipe
 from weights.errors import InputError
 from weights.networks.network import Network, as_network
+from weights.networks.sizes import shapes
 from weights.networks.spec import Spec
 
 
@@ -35,12 +34,14 @@ class Conditions:
         timeout: seconds that an isolated adapter has.
         allowed: precisions that agree too, where an adapter computes in another than the one asked for. Those of the
             runtimes that come along are known and need not be named.
+        memory: MB (1e6 bytes) of resident memory that its processes may take together; None for any amount.
         progress: is told which adapter is at work.
     """
 
     isolated: bool = True
     timeout: float = 600.0
     allowed: tuple[str, ...] = ()
+    memory: float | None = None
     progress: Progress = SILENT
 
 
@@ -130,27 +131,51 @@ def train(
     return dict(ask(adapter(name), Given(as_network(of), params, dtype, Training(tuple(batches), recipe))).tensors)
 
 
-def logits(name: str, of: Network | Spec, params: Mapping[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+def logits(
+    name: str, of: Network | Spec, params: Mapping[str, np.ndarray], x: np.ndarray, conditions: Conditions = USUAL
+) -> np.ndarray:
     """The output (N, classes) by one adapter in float32, in a process of its own, whose chatter is not ours.
 
     Raises:
-        InputError: what the adapter needs is not installed, or it failed.
+        InputError: what the adapter needs is not installed, it failed, or what it gave is not what the network gives.
     """
-    return outputs(name, of, params, x)[as_network(of).output.name]
+    found, output = outputs(name, of, params, x, conditions), as_network(of).output.name
+    if output not in found:
+        raise InputError(f"{name}: gave no {output}")
+    return found[output]
 
 
-def outputs(name: str, of: Network | Spec, params: Mapping[str, np.ndarray], x: np.ndarray) -> Mapping[str, np.ndarray]:
+def outputs(
+    name: str, of: Network | Spec, params: Mapping[str, np.ndarray], x: np.ndarray, conditions: Conditions = USUAL
+) -> Mapping[str, np.ndarray]:
     """The outputs of all nodes by one adapter, as of ``logits``.
+
+    Raises:
+        InputError: what the adapter needs is not installed, it failed, or what it gave is not what the network gives.
+    """
+    given = Given(as_network(of), params, "float32", Forward(x))
+    found = answered(name, given, conditions)
+    expected = {node: (len(x), *shape) for node, shape in shapes(given.network, *x.shape[2:]).items()}
+    for node, array in found.items():
+        if node in expected and (array.shape != expected[node] or not np.isfinite(array).all()):
+            raise InputError(
+                f"{name}: {node} has shape {array.shape} or is not finite, expected finite numbers of {expected[node]}"
+            )
+    return found
+
+
+def answered(name: str, given: Given, conditions: Conditions) -> Mapping[str, np.ndarray]:
+    """The tensors that one adapter answers.
 
     Raises:
         InputError: what the adapter needs is not installed, or it failed.
     """
-    given = Given(as_network(of), params, "float32", Forward(x))
-    with TemporaryDirectory(prefix="senet-", ignore_cleanup_errors=True) as folder:
-        keep(Path(folder), given)
-        answer = answer_in_a_process(name, Path(folder), USUAL.timeout)
+    if not conditions.isolated:
+        return ask(adapter(name), given).tensors
+    with processes(given, conditions.timeout, conditions.memory) as answer_in_a_process:
+        answer = answer_in_a_process(name)
     if answer.message:
-        raise InputError(answer.message)
+        raise InputError(answer.message if answer.absent else f"{name}: {answer.message}")
     return answer.tensors
 
 
@@ -261,16 +286,12 @@ def _judged(standard: Standard, adapters: Iterable[str], conditions: Conditions)
 
     if not conditions.isolated:
         return {name: verdict_on(name, lambda name: answer_of(name, given)) for name in names}
+    # The processes end before the pool waits for the threads that ask them.
     with (
-        TemporaryDirectory(prefix="senet-", ignore_cleanup_errors=True) as folder,
         ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool,
+        processes(given, conditions.timeout, conditions.memory) as answer_in_a_process,
     ):
-        keep(Path(folder), given)
-
-        def isolated(name: str) -> Verdict:
-            return verdict_on(name, lambda name: answer_in_a_process(name, Path(folder), conditions.timeout))
-
-        return dict(zip(names, pool.map(isolated, names), strict=True))
+        return dict(zip(names, pool.map(lambda name: verdict_on(name, answer_in_a_process), names), strict=True))
 
 
 def verdicts(

@@ -1,25 +1,32 @@
-"""An adapter asked in a process of its own, which may crash or hang without harm.
+"""An adapter asked in a process of its own, which may do whatever it likes without harm to the others.
 
-What is asked and what is answered travel as safetensors files, with JSON in their metadata: an answer is mapped into
-memory, and only what is looked at is read.
+What is asked and what is answered travel as safetensors files, with JSON in their metadata. They have no names: the
+process is handed the question, to be read only, as its standard input, and its answer as its standard output. So one
+process reaches neither the question nor the answer of another, and nothing is left on disk whoever is killed. The
+answer is mapped into memory, and only what is looked at is read.
 """
 
 import json
 import os
 import signal
-import subprocess
 import sys
+import tempfile
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from math import isfinite
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import BinaryIO
 
 import numpy as np
 
 from conformance.adapters import ADAPTERS
 from conformance.judge.answer import Answer, answer_of
+from conformance.judge.guard import Ended, Guard, Limits
 from conformance.judge.question import Given
-from conformance.judge.transfer import load, save
+from conformance.judge.transfer import largest_answer, load, save
 from weights.errors import InputError
-from weights.files.safetensors import load_tensors, save_tensors
+from weights.files.safetensors import tensors_in, write_tensors
 
 _CHILD = (
     # Our packages come from where they are here, whatever the current folder has by their names. Everything else is
@@ -28,68 +35,158 @@ _CHILD = (
     "main(*sys.argv[2:])"
 )
 _HOME = str(Path(__file__).parents[2])
-_QUESTION, _ANSWER = "question.safetensors", "answer.safetensors"
+_ITS_ANSWER = "its answer"
 
 
-def keep(folder: Path, given: Given) -> None:
-    """Writes what adapters are given into a folder, once for all of them."""
-    save(folder / _QUESTION, given)
+@contextmanager
+def processes(given: Given, timeout: float, memory: float | None = None) -> Generator[Callable[[str], Answer]]:
+    """Hands out a function that asks the adapter of a name, in a process of its own, from any thread.
 
-
-def answer_in_a_process(name: str, folder: Path, timeout: float) -> Answer:
-    """The answer of an adapter to the question that ``keep`` wrote; what goes wrong becomes its message.
+    What goes wrong in a process becomes the message of its answer. When the block ends, for whatever reason, so do all
+    processes that were started and all that these have started.
 
     Args:
-        name: of the adapter.
-        folder: that of the question. Tensors of the answer outlive it.
-        timeout: seconds after which the process is ended.
+        given: what every adapter is given.
+        timeout: seconds after which a process is ended.
+        memory: MB of resident memory at which it is ended; None for never.
+
+    Raises:
+        InputError: there is no place for the question, or no process can be started.
     """
+    limits = Limits(timeout=timeout, memory=memory, written=largest_answer(given))
+    with ExitStack() as stack:
+        try:
+            question, guard = stack.enter_context(_nameless(given)), stack.enter_context(Guard())
+        except OSError as error:
+            raise InputError(f"no process can be asked: {(error.strerror or str(error)).lower()}") from error
+        yield lambda name: _ask(guard, name, question, limits)
+
+
+@contextmanager
+def _nameless(given: Given) -> Generator[BinaryIO]:
+    """The question in a file without a name, to be read only."""
+    number, path = tempfile.mkstemp(prefix="senet-")
+    with os.fdopen(number, "wb") as file, open(path, "rb") as question:  # noqa: PTH123
+        os.unlink(path)  # noqa: PTH108
+        save(file, given)
+        file.flush()
+        yield question
+
+
+def _ask(guard: Guard, name: str, question: BinaryIO, limits: Limits) -> Answer:
     # Modules are found where this process finds them: a port may lie in the current folder.
-    env = {
+    environment = {
         **os.environ,
         **(ADAPTERS[name].environment if name in ADAPTERS else {}),
         "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
     }
-    # A mapped file stays readable when it is deleted; a system that refuses to delete it keeps it.
-    with TemporaryDirectory(prefix="senet-", dir=folder, ignore_cleanup_errors=True) as out:
-        answer, said = Path(out, _ANSWER), Path(out, "stderr")
-        command = [sys.executable, "-P", "-c", _CHILD, _HOME, str(folder / _QUESTION), name, str(answer)]
-        try:
-            with said.open("wb") as stderr:
-                code = subprocess.run(
-                    command, env=env, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr, timeout=timeout
-                ).returncode
-        except subprocess.TimeoutExpired:
-            return Answer(message=f"no answer within {timeout:g} s")
-        if code or not answer.exists():
-            return Answer(message=_last_words(code, said.read_text(errors="replace")))
-        tensors, strings = load_tensors(answer)
+    command = [sys.executable, "-P", "-c", _CHILD, _HOME, name]
+    try:
+        with tempfile.TemporaryFile() as file:
+            ended = guard.run(command, environment, limits, question, file)
+            size = os.fstat(file.fileno()).st_size
+            if ended.beyond:
+                return Answer(message=ended.beyond)
+            if ended.code or not size:
+                return Answer(message=_last_words(ended))
+            return _answered(memoryview(mmap(file.fileno(), size, access=ACCESS_READ)))
+    except (OSError, ValueError, RecursionError) as error:
+        return Answer(message=str(error))
+
+
+def _answered(data: memoryview) -> Answer:
+    """What a process answered.
+
+    Raises:
+        InputError: what is no answer.
+    """
+    tensors, strings = tensors_in(data, _ITS_ANSWER)
+    try:
         said = json.loads(strings["answer"])
-        found: list[dict[str, np.ndarray]] = [{} for _ in range(said.pop("inputs"))]
-        for name, tensor in tensors.items():
-            place, _, own = name.partition("/")
-            found[int(place)][own] = tensor
-        return Answer(tensors=found[0], others=tuple(found[1:]), **said)
+    except (KeyError, ValueError):
+        said = None
+    match said:
+        case {
+            "version": str(version),
+            "dtype": str(dtype),
+            "seconds": float(seconds),
+            "message": str(message),
+            "absent": bool(absent),
+            "inputs": int(inputs),
+        } if isfinite(seconds):
+            first, *others = _by_input(tensors, inputs)
+            return Answer(
+                version=version,
+                dtype=dtype,
+                tensors=first,
+                others=tuple(others),
+                seconds=seconds,
+                message=message,
+                absent=absent,
+            )
+        case _:
+            raise InputError(f"{_ITS_ANSWER} does not say what it is")
 
 
-def _last_words(code: int, stderr: str) -> str:
-    how = f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-    said = [line.strip() for line in stderr.splitlines() if line.strip()]
+def _by_input(tensors: Mapping[str, np.ndarray], inputs: int) -> Iterator[dict[str, np.ndarray]]:
+    """The tensors for each of the question's inputs, whose names begin with its place: "0/stem.conv1"."""
+    for prefix in (f"{place}/" for place in range(max(1, min(inputs, len(tensors))))):
+        yield {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _last_words(ended: Ended) -> str:
+    how = f"ended by {_name(-ended.code)}" if ended.code < 0 else f"ended with exit code {ended.code}"
+    said = [line.strip() for line in ended.said.splitlines() if line.strip()]
     return f"{how}: {said[-1]}" if said else how
 
 
-def main(question: str, name: str, answer: str) -> None:
-    """What the process runs: answers one question."""
-    found = answer_of(name, load(Path(question)))
+def _name(number: int) -> str:
     try:
-        _save(Path(answer), found)
-    except InputError as error:  # an array of objects, or of numbers that the file does not have
-        message = str(error).removeprefix(f"{answer}: ")
-        _save(Path(answer), Answer(version=found.version, message=message))
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
-def _save(path: Path, answer: Answer) -> None:
+def main(name: str, started: str) -> None:
+    """What the process runs: answers one question.
+
+    Args:
+        name: of the adapter.
+        started: the number of a file descriptor, as of ``Guard.run``.
+    """
+    waits = int(started)
+    if not os.read(waits, 1):
+        return
+    os.close(waits)
+    # What adapters print is no answer, and what they read is nothing.
+    with os.fdopen(os.dup(1), "wb") as answer, os.fdopen(os.dup(0), "rb") as question:
+        with open(os.devnull, "rb") as nothing:  # noqa: PTH123
+            os.dup2(nothing.fileno(), 0)
+        os.dup2(2, 1)
+        given = load(question)
+        question.close()
+        try:
+            found = answer_of(name, given)
+        except KeyboardInterrupt:  # the adapter's own: terminals do not reach this session
+            found = Answer(message="KeyboardInterrupt")
+        size, most = (
+            sum(array.nbytes for own in (found.tensors, *found.others) for array in own.values()),
+            largest_answer(given),
+        )
+        if size > most:
+            message = f"answered {size / 1e6:.0f} MB, expected at most {most / 1e6:.0f} MB"
+            found = Answer(version=found.version, message=message)
+        try:
+            _write(answer, found)
+        except (OSError, ValueError) as error:  # no space, or a name that no file can hold
+            answer.seek(0)
+            answer.truncate()
+            _write(answer, Answer(version=found.version, message=f"{_ITS_ANSWER} cannot be kept: {error}"))
+
+
+def _write(file: BinaryIO, answer: Answer) -> None:
     said = {key: getattr(answer, key) for key in ("version", "dtype", "seconds", "message", "absent")}
     found = (answer.tensors, *answer.others)
     tensors = {f"{place}/{name}": tensor for place, own in enumerate(found) for name, tensor in own.items()}
-    save_tensors(path, tensors, {"answer": json.dumps(said | {"inputs": len(found)})})
+    write_tensors(file, _ITS_ANSWER, tensors, {"answer": json.dumps(said | {"inputs": len(found)})})
+    file.flush()

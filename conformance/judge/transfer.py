@@ -3,27 +3,31 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any, assert_never, get_args
+from math import prod
+from mmap import ACCESS_COPY, mmap
+from typing import Any, BinaryIO, assert_never, get_args
 
 import numpy as np
 
 from conformance.judge.question import Backward, Forward, Given, Question, Training
 from conformance.reference.training import Recipe
-from weights.files.safetensors import load_tensors, save_tensors
+from weights.files.safetensors import tensors_in, write_tensors
 from weights.networks.models import from_dict, to_dict
 from weights.networks.network import Network, Node
 from weights.networks.operations import Op
+from weights.networks.sizes import shapes
 
 _PARAMS = "params/"
+_TIMES = 4  # a port may have outputs of its own
+_AT_LEAST = 2**26  # bytes
 _OPERATIONS = {kind.__name__: kind for kind in get_args(Op)}
 
 
-def save(path: Path, given: Given) -> None:
+def save(file: BinaryIO, given: Given) -> None:
     """Writes it.
 
     Raises:
-        InputError: the place cannot be written.
+        OSError: the file cannot be written.
     """
     question = given.question
     data: dict[str, Any] = {"dtype": given.dtype, "network": _network_to_dict(given.network)}
@@ -39,13 +43,12 @@ def save(path: Path, given: Given) -> None:
         case _:
             assert_never(question)
     tensors |= {_PARAMS + name: np.asarray(array) for name, array in given.params.items()}
-    save_tensors(path, tensors, {"given": json.dumps(data | {"question": type(question).__name__})})
+    write_tensors(file, "the question", tensors, {"given": json.dumps(data | {"question": type(question).__name__})})
 
 
-def load(path: Path) -> Given:
-    """Reads it; the arrays can be written, as frameworks want them."""
-    found, strings = load_tensors(path)
-    arrays = {name: array.copy() for name, array in found.items()}
+def load(file: BinaryIO) -> Given:
+    """Reads it; the arrays can be written, as frameworks want them, and the file does not change when they are."""
+    arrays, strings = tensors_in(memoryview(mmap(file.fileno(), 0, access=ACCESS_COPY)), "the question")
     params = {name.removeprefix(_PARAMS): arrays.pop(name) for name in list(arrays) if name.startswith(_PARAMS)}
     data = json.loads(strings["given"])
     question: Question
@@ -61,6 +64,14 @@ def load(path: Path) -> Given:
         case other:
             raise ValueError(f"unknown question {other!r}")
     return Given(_network(data["network"]), params, data["dtype"], question)
+
+
+def largest_answer(given: Given) -> int:
+    """Bytes that an answer may have: several times what every tensor takes that can be asked for, in float64."""
+    seen = given.question.input_shapes if isinstance(given.question, Forward) else (given.question.shape,)
+    values = sum(n * sum(map(prod, shapes(given.network, h, w).values())) for n, _, h, w in seen)
+    values += sum(array.size for array in given.params.values())
+    return _TIMES * 8 * values + _AT_LEAST
 
 
 def _network_to_dict(network: Network) -> dict[str, Any]:

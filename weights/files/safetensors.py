@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -93,7 +93,19 @@ def load_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     Raises:
         InputError: not a safetensors file, or a damaged one.
     """
-    data = mapped(path)
+    return tensors_in(mapped(path), path)
+
+
+def tensors_in(data: memoryview, path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """As ``load_tensors``, of the bytes of a file; the arrays are views of them.
+
+    Args:
+        data: the whole file.
+        path: what messages call it.
+
+    Raises:
+        InputError: as of ``load_tensors``.
+    """
     size = len(data)
     if size < 8:
         raise InputError(f"{path}: is no safetensors file: {size} bytes, at least 8 expected")
@@ -119,6 +131,19 @@ def save_tensors(path: Path, tensors: Mapping[str, np.ndarray], strings: Mapping
     Raises:
         InputError: a dtype that the format has not, or the place cannot be written.
     """
+    with replacing(path) as file:
+        write_tensors(file, path, tensors, strings)
+
+
+def write_tensors(
+    file: BinaryIO, path: Path | str, tensors: Mapping[str, np.ndarray], strings: Mapping[str, str]
+) -> None:
+    """As ``save_tensors``, into a file that is open; ``path`` is what messages call it.
+
+    Raises:
+        InputError: a dtype that the format has not.
+        OSError: the file cannot be written.
+    """
     for name, array in tensors.items():
         if array.dtype.newbyteorder("<") not in _NAMES:
             raise InputError(f"{path}: {name} is {array.dtype}, which safetensors files cannot hold")
@@ -134,14 +159,15 @@ def save_tensors(path: Path, tensors: Mapping[str, np.ndarray], strings: Mapping
         end += array.nbytes
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    with replacing(path) as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for name in order:
-            array = np.ascontiguousarray(tensors[name], dtype=tensors[name].dtype.newbyteorder("<"))
-            file.write(array.reshape(-1).view(np.uint8).data)
+    file.write(len(text).to_bytes(8, "little") + text)
+    for name in order:
+        array = np.ascontiguousarray(tensors[name], dtype=tensors[name].dtype.newbyteorder("<"))
+        file.write(array.reshape(-1).view(np.uint8).data)
 
 
-def _header(path: Path, text: bytes) -> tuple[dict[str, tuple[tuple[str, tuple[int, ...]], int, int]], dict[str, str]]:
+def _header(
+    path: Path | str, text: bytes
+) -> tuple[dict[str, tuple[tuple[str, tuple[int, ...]], int, int]], dict[str, str]]:
     """Of every tensor ((dtype, shape), begin, end), and the metadata."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -167,7 +193,7 @@ def _header(path: Path, text: bytes) -> tuple[dict[str, tuple[tuple[str, tuple[i
     return {name: _entry(path, name, entry) for name, entry in header.items()}, strings
 
 
-def _entry(path: Path, name: str, entry: object) -> tuple[tuple[str, tuple[int, ...]], int, int]:
+def _entry(path: Path | str, name: str, entry: object) -> tuple[tuple[str, tuple[int, ...]], int, int]:
     match entry:
         case {"dtype": str(code), "shape": [*shape], "data_offsets": [begin, end]} if all(
             type(n) is int and n >= 0 for n in (*shape, begin, end)
