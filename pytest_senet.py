@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from types import ModuleType
 
     import numpy as np
@@ -32,8 +32,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """Describes the marker."""
     config.addinivalue_line(
         "markers",
-        "senet(network, dtype='float64', size=None, seed=1): what the fixture 'senet' compares with: a name such as "
-        "'se-resnet-50' or a weights.Spec, the precision, height and width of the input, seed of the weights.",
+        "senet(network, dtype='float64', size=None, seed=1, batch=2, require=(), taps=None, allow_dtype=()): what the "
+        "fixture 'senet' compares with: a name such as 'se-resnet-50' or a weights.Spec, the precision, height and "
+        "width of the images, seed of the weights, images; what the port has to answer, of 'taps', 'gradients' and "
+        "'training', how many taps, and the precisions that it may compute in instead.",
     )
 
 
@@ -53,8 +55,13 @@ class Conformance:
         dtype: str = "float64",
         size: tuple[int, int] | None = None,
         seed: int = SEED,
+        batch: int = 2,
+        require: "Collection[str]" = (),
+        taps: int | None = None,
+        allow_dtype: "Collection[str]" = (),
     ) -> None:
-        self.network, self.dtype, self.size, self.seed = network, dtype, size, seed
+        self.network, self.dtype, self.size, self.seed, self.batch = network, dtype, size, seed, batch
+        self.require, self.taps, self.allow_dtype = require, taps, allow_dtype
 
     def assert_agrees(
         self,
@@ -65,18 +72,19 @@ class Conformance:
         dtype: str | None = None,
         size: tuple[int, int] | None = None,
     ) -> "Verdict":
-        """Passes if every tap of the port is the reference's, within the bound of the precision.
+        """Passes if every tap of the port is the reference's, within the bound of the precision, and so is every layer.
 
         If the port has gradients, they are compared as well: of a seeded functional of the logits with respect to the
-        image and every parameter.
+        images and every parameter, in inference mode and through the statistics of the batch. If it trains, so are the
+        running statistics after one step and, in float64, all parameters after ten.
 
         Args:
             adapter: a module (or any object) with the functions of ``conformance.adapters.protocol.Adapter``, or its
                 name.
             network: one of ``weights.MODELS`` or ``conformance.cases.TINY`` by name, or a spec; else the marker's.
             params: by canonical name; else seeded ones.
-            dtype: "float64" or "float32"; else the marker's.
-            size: height and width of the image; else the marker's, or small, odd and not square.
+            dtype: "float64", "float32", "bfloat16" or "float16"; else the marker's.
+            size: height and width of the images; else the marker's, or small, odd and not square.
 
         Returns:
             The verdict on the taps.
@@ -89,8 +97,10 @@ class Conformance:
         with _our_packages():
             from conformance import cases
             from conformance.judge.compare import verdicts
+            from conformance.judge.measure import demanding
+            from conformance.judge.question import Forward, every
             from conformance.report.explain import explain
-            from weights import InputError, shapes
+            from weights import InputError
 
             named = network or self.network
             if named is None:
@@ -98,15 +108,21 @@ class Conformance:
                     "which network? assert_agrees(adapter, 'se-resnet-50'), or a marker senet('se-resnet-50')"
                 )
             found = cases.find(named).network()
-            height, width = size or self.size or SIZE
+            at = size or self.size or (found.size or SIZE)
             params = params or cases.seeded(found, self.seed)
-            x = cases.image(self.seed + 1, 1, height, width, found.in_channels)
-            cotangent = cases.top_diff(self.seed + 2, 1, *shapes(found, height, width)[found.output.name])
-            both = tuple(verdicts(adapter, found, params, x, cotangent, dtype or self.dtype))
-            for verdict, what in zip(both, ("tap", "gradient"), strict=False):
-                if verdict.status != "agreed":
-                    raise AssertionError(explain(verdict, found, what))
-        return both[0]
+            x = cases.image(self.seed + 1, self.batch, *at, found.in_channels)
+            batches = cases.batches(found, self.seed + 3, size=at) if found.classes else ()
+            questions = every(found, x, self.seed + 2, batches)
+            demands = demanding(self.require, self.taps, self.allow_dtype)
+            first: Verdict | None = None
+            for question, verdict in verdicts(adapter, found, params, questions, dtype or self.dtype, demands):
+                if verdict.status not in ("agreed", "absent"):
+                    raise AssertionError(explain(verdict, found, question))
+                if isinstance(question, Forward):
+                    first = verdict
+            if first is None:
+                raise InputError(f"nothing is compared in {dtype or self.dtype}")
+        return first
 
 
 _HOME = str(Path(__file__).parent)

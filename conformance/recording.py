@@ -5,11 +5,13 @@ import os
 import platform
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
 from pathlib import Path
+
+import numpy as np
 
 from conformance import cases
 from conformance.adapters import ADAPTERS
@@ -17,8 +19,9 @@ from conformance.golden.against import against
 from conformance.golden.file import read
 from conformance.judge.bounds import BOUNDS
 from conformance.judge.compare import USUAL, Conditions, compared
+from conformance.judge.measure import NO_DEMANDS, Demands
 from conformance.judge.progress import SILENT, Progress
-from conformance.judge.question import Backward, Forward, Given
+from conformance.judge.question import GRADIENTS, TRAINING, Forward, Given, every
 from conformance.judge.verdict import Comparison
 from conformance.report.run import Compared, Input, Machine, Run, Weights, top
 from weights.images import prepare, takes_photographs
@@ -40,8 +43,13 @@ class Checkpoint:
         spec: the network.
         params: its parameters by canonical name.
         photo: what the networks look at; without it, seeded noise.
-        size: height and width of the input; None for what the preprocessing says, 224x224.
-        gradients: whether those are compared too, of a seeded functional of the output, where the outputs agree.
+        size: height and width of the input; None for two sizes: what the preprocessing says, 224x224, and a smaller one
+            that is higher than wide.
+        batch: images of each size; where a photograph is one of them, the others are noise.
+        gradients: whether those are compared too, of a seeded functional of the output, where the outputs agree, for
+            the images of the smaller size.
+        training: whether that is compared too: gradients through the statistics of a batch, running statistics after a
+            step, and in float64 all parameters after ten steps.
         note: what a reader has to know about the weights.
     """
 
@@ -50,7 +58,9 @@ class Checkpoint:
     params: Params
     photo: Path | None = None
     size: tuple[int, int] | None = None
+    batch: int = 2
     gradients: bool = False
+    training: bool = False
     note: str = ""
 
 
@@ -75,7 +85,7 @@ Source = Checkpoint | Golden
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """How a run is made: the adapters by name, the precisions, what was typed, each process and its limits."""
+    """How a run is made: adapters by name, precisions, what was typed, limits of each process, what is demanded."""
 
     adapters: Sequence[str]
     dtypes: Sequence[str] = ("float64",)
@@ -83,10 +93,17 @@ class Asked:
     isolated: bool = True
     timeout: float = USUAL.timeout
     memory: float | None = USUAL.memory
+    demands: Demands = NO_DEMANDS
 
     def conditions(self, progress: Progress) -> Conditions:
         """How the adapters are asked."""
-        return Conditions(isolated=self.isolated, timeout=self.timeout, memory=self.memory, progress=progress)
+        return Conditions(
+            isolated=self.isolated,
+            timeout=self.timeout,
+            memory=self.memory,
+            demands=self.demands,
+            progress=progress,
+        )
 
 
 def record(source: Source, asked: Asked, progress: Progress = SILENT) -> Run:
@@ -111,33 +128,41 @@ def record(source: Source, asked: Asked, progress: Progress = SILENT) -> Run:
 def _with_the_reference(source: Checkpoint, asked: Asked, progress: Progress) -> Run:
     spec, params, network = source.spec, source.params, source.spec.network()
     conditions = asked.conditions(progress)
-    expected = params.info.preprocessing or CAFFE
-    if source.photo is None:
-        x = cases.image(SEED, 1, *(source.size or spec.only_size or (expected.crop, expected.crop)), spec.in_channels)
-        seen = Input(what=f"noise of seed {SEED}", shape=x.shape)
-    else:
-        takes_photographs(spec, source.photo)
-        x = prepare(source.photo, expected, source.size)
-        what = f"the photograph {source.photo.name}"
-        said = str(expected) + ("" if params.info.preprocessing else _ASSUMED)
-        seen = Input(what=what, shape=x.shape, preprocessing=said, photo=_thumbnail(source.photo))
+    inputs, seen = _images(source)
+    batches = cases.batches(network, SEED) if source.training and network.classes else ()
+    wanted = (GRADIENTS if source.gradients else ()) + (TRAINING if source.training else ())
+    further = [question for question in every(network, inputs[-1], SEED, batches) if question.what in wanted]
     forward: list[Comparison] = []
-    backward: list[Comparison] = []
+    others: list[Comparison] = []
     for dtype in asked.dtypes:
         # ONNX Runtime computes in float32 whatever is asked for; once is enough.
         done = {name for c in forward for name, verdict in c.results.items() if verdict.dtype == dtype}
         left = [name for name in asked.adapters if name not in done]
         with progress.busy(f"Comparing in {dtype}", 1 + len(left)):
-            taps = compared(Given(network, params, dtype, Forward(x)), left, conditions)
+            taps = compared(Given(network, params, dtype, Forward(inputs[0], inputs[1:])), left, conditions)
         forward.append(taps)
-        if source.gradients:
-            cotangent = cases.top_diff(SEED, *taps.output.shape)
-            names = list(_agreed(taps))
-            with progress.busy(f"Comparing gradients in {dtype}", 1 + len(names)):
-                found = compared(Given(network, params, dtype, Backward(x, cotangent)), names, conditions)
-            backward.append(_present(found))
+        for question in further:
+            if dtype in BOUNDS[question.what]:
+                names = list(_agreed(taps))
+                with progress.busy(f"Comparing {question.what} in {dtype}", 1 + len(names)):
+                    others.append(compared(Given(network, params, dtype, question), names, conditions))
     weights = _weights(params.info, source.file, source.note)
-    return _run(spec, params.info, weights, seen, (*forward, *backward), asked)
+    return _run(spec, params.info, weights, seen, (*forward, *others), asked)
+
+
+def _images(source: Checkpoint) -> tuple[tuple[np.ndarray, ...], Input]:
+    """What the networks look at: different images, of two sizes where nobody states one."""
+    spec, expected = source.spec, source.params.info.preprocessing or CAFFE
+    usual = spec.only_size or (expected.crop, expected.crop)
+    inputs = cases.inputs(spec, SEED, source.size, source.batch, usual)
+    noise, shapes = f"noise of seed {SEED}", tuple(x.shape for x in inputs)
+    if source.photo is None:
+        return inputs, Input(what=noise, shapes=shapes)
+    takes_photographs(spec, source.photo)
+    inputs[0][:1] = prepare(source.photo, expected, source.size)
+    what = f"the photograph {source.photo.name}" + (f" and {noise}" if source.batch > 1 or len(inputs) > 1 else "")
+    said = str(expected) + ("" if source.params.info.preprocessing else _ASSUMED)
+    return inputs, Input(what=what, shapes=shapes, preprocessing=said, photo=_thumbnail(source.photo))
 
 
 def _with_a_golden_file(source: Golden, asked: Asked, progress: Progress) -> Run:
@@ -152,23 +177,18 @@ def _with_a_golden_file(source: Golden, asked: Asked, progress: Progress) -> Run
             names = list(_agreed(taps))
             with progress.busy(f"Comparing gradients in {dtype}", len(names)):
                 found = against(source.golden, source.params, names, dtype, "gradients", conditions)
-            comparisons.append(_present(found))
+            comparisons.append(found)
     versions = ", ".join(f"{name} {found}" for name, found in kept.versions.items())
     note = f"against {source.golden.name}, frozen with {versions}"
     info = source.params.info if source.params is not None else Info(source=kept.weights)
-    seen = Input(what=f"that of {source.golden.name}", shape=kept.x.shape)
+    seen = Input(what=f"that of {source.golden.name}", shapes=(kept.x.shape,))
     weights = _weights(info, source.file or kept.weights, note)
     return _run(kept.spec, info, weights, seen, tuple(comparisons), asked)
 
 
 def _agreed(taps: Comparison) -> Iterator[str]:
-    """Adapters worth asking for gradients: what went wrong forward goes wrong backward."""
-    return (name for name, verdict in taps.results.items() if verdict.status == "agreed")
-
-
-def _present(found: Comparison) -> Comparison:
-    """Without the adapters that have no gradients."""
-    return replace(found, results={name: v for name, v in found.results.items() if v.status != "absent"})
+    """Adapters worth asking for more: what went wrong forward goes wrong backward."""
+    return (name for name, verdict in taps.results.items() if verdict.status in ("agreed", "otherwise"))
 
 
 def _run(

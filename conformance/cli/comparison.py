@@ -1,5 +1,6 @@
 """The commands that judge: compare, and freeze, which keeps what a network answers for a comparison years later."""
 
+import re
 import shlex
 import sys
 from dataclasses import dataclass
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 from conformance.cli import options
-from conformance.cli.options import FILE, FRAMEWORKS
+from conformance.cli.options import DTYPES, FILE, FRAMEWORKS
 from conformance.cli.progress import Bars
 
 if TYPE_CHECKING:
+    from conformance.judge.measure import Demands
     from conformance.recording import Source
     from conformance.report.run import Run
     from weights.params import Checkpoint, Labels
@@ -25,12 +27,23 @@ class Question:
     frameworks: tuple[str, ...]
     dtypes: tuple[str, ...]
     size: tuple[int, int] | None
+    batch: int
     image: Path | None
     gradients: bool
+    training: bool
     against: Path | None
     in_process: bool
     timeout: float
     memory: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demanded:
+    """What is demanded of a framework beyond agreement."""
+
+    allow_dtype: tuple[str, ...]
+    require: tuple[str, ...]
+    require_taps: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +56,25 @@ class Outputs:
     markdown: bool
 
 
+_ALL = 10**9  # more nodes than any network has
+
+
+def _allowed(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...]:
+    return options.some_of(DTYPES, value)
+
+
+def _required(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...]:
+    return options.some_of(("taps", "gradients", "training"), value)
+
+
+def _taps(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+    if value is None or value == "all":
+        return _ALL if value else None
+    if not re.fullmatch("[1-9][0-9]{0,8}", value):
+        raise click.BadParameter(f"{value!r} is not a number of layers; write one, or all")
+    return int(value)
+
+
 @click.command()
 @click.argument("file", type=FILE, required=False)
 @options.given
@@ -51,8 +83,25 @@ class Outputs:
 @options.frameworks
 @options.dtypes
 @options.size
-@click.option("--image", type=FILE, help="A photograph to run on. Default: seeded noise.")
+@click.option("--batch", type=click.IntRange(1, 1024), default=2, show_default=True, help="Images of each size.")
+@click.option("--image", type=FILE, help="A photograph to run on, beside noise. Default: seeded noise alone.")
 @click.option("--gradients", is_flag=True, help="Also compare gradients (always done with --against).")
+@click.option("--training", is_flag=True, help="Also compare gradients and ten steps in training mode.")
+@click.option(
+    "--allow-dtype",
+    callback=_allowed,
+    default="",
+    metavar="DTYPE,...",
+    help="Precisions that a framework may compute in instead.",
+)
+@click.option(
+    "--require",
+    callback=_required,
+    default="",
+    metavar="WHAT,...",
+    help="What a framework has to answer at all: taps, gradients, training.",
+)
+@click.option("--require-taps", callback=_taps, metavar="N|all", help="How many layers a framework has to show.")
 @click.option("--against", type=FILE, metavar="GOLDEN", help="Compare with a file that senet freeze wrote.")
 @click.option("--report", type=FILE, metavar="FILE.html", help="Write a self-contained page.")
 @click.option("--json", "result", type=FILE, metavar="FILE.json", help="Write the numbers of every tap.")
@@ -61,21 +110,23 @@ class Outputs:
 @options.memory
 @click.option("--in-process", is_flag=True, help="Run all in this process, for a debugger; else each in its own.")
 @click.option("--markdown", is_flag=True, help="Print a report in Markdown.")
-@options.grouped(question=Question, outputs=Outputs)
+@options.grouped(question=Question, demanded=Demanded, outputs=Outputs)
 def compare(
     file: Path | None,
     given: options.Given,
     dialect: str | None,
     labels: "Labels | None",
     question: Question,
+    demanded: "Demanded",
     outputs: Outputs,
 ) -> None:
     """Compare the frameworks layer by layer.
 
-    Runs the checkpoint FILE in each and compares every layer with the NumPy reference. Exits with 0 if all agree
-    within the bounds (1e-13 of a layer's largest value in float64, 1e-5 in float32, 1e-1 in bfloat16, 2e-2 in
-    float16), with 1 if one does not. With --gradients, of the input and every parameter, the bounds are 1e-12 in
-    float64 and 1e-2 in float32.
+    Runs the checkpoint FILE in each, on two images of the size that it expects and on two of a smaller size that is
+    not square, and compares every layer with the NumPy reference: from the image on (within 1e-13 of a layer's largest
+    value in float64, 1e-5 in float32, 1e-1 in bfloat16, 2e-2 in float16), and by itself, from the inputs that the
+    framework itself showed, within what rounding can explain. Exits with 0 if all agree, with 1 if one does not.
+    With --gradients, of the input and every parameter, the bounds are 1e-12 in float64 and 1e-4 in float32.
 
     With --against, FILE holds the weights that were frozen, and may be left out if they were seeded.
     """
@@ -90,23 +141,33 @@ def compare(
         isolated=not question.in_process,
         timeout=question.timeout,
         memory=question.memory,
+        demands=_demands(demanded),
     )
     found = None
     if file is not None:
         with bars.busy(f"Reading {file.name}"):
             found = options.checkpoint(file, given, dialect=dialect, labels=labels)
         options.say_what_is_assumed(file, found)
-    run = record(_source(file, found, question), asked, bars)
+    run = record(_source(file, found, question, demanded), asked, bars)
     _write(run, outputs)
     options.exit_by(run, question.frameworks)
 
 
-def _source(file: Path | None, found: "Checkpoint | None", question: Question) -> "Source":
+def _demands(demanded: Demanded) -> "Demands":
+    from conformance.judge.measure import demanding
+
+    return demanding(demanded.require, demanded.require_taps, demanded.allow_dtype)
+
+
+def _source(file: Path | None, found: "Checkpoint | None", question: Question, demanded: Demanded) -> "Source":
     from conformance import recording
     from weights import InputError
 
+    training = question.training or "training" in demanded.require
     if question.against and (question.image or question.size):
         raise InputError(f"--against: {question.against} has an input of its own; leave out --image and --size")
+    if question.against and training:
+        raise InputError(f"--against: {question.against} has nothing of training; leave out --training")
     if file is None or found is None:
         if question.against is None:
             raise click.UsageError("Missing argument 'FILE', or --against", click.get_current_context())
@@ -115,7 +176,14 @@ def _source(file: Path | None, found: "Checkpoint | None", question: Question) -
     if question.against:
         return recording.Golden(golden=question.against, file=file, params=params)
     return recording.Checkpoint(
-        file=file, spec=spec, params=params, photo=question.image, size=question.size, gradients=question.gradients
+        file=file,
+        spec=spec,
+        params=params,
+        photo=question.image,
+        size=question.size,
+        batch=question.batch,
+        gradients=question.gradients or "gradients" in demanded.require,
+        training=training,
     )
 
 
@@ -143,6 +211,7 @@ def _write(run: "Run", outputs: Outputs) -> None:
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of a model's weights and of the input."
 )
 @options.size
+@click.option("--batch", type=click.IntRange(1, 1024), default=2, show_default=True, help="Images.")
 @options.timeout
 @options.memory
 def freeze(
@@ -152,6 +221,7 @@ def freeze(
     dialect: str | None,
     seed: int,
     size: tuple[int, int] | None,
+    batch: int,
     timeout: float,
     memory: float | None,
 ) -> None:
@@ -167,7 +237,14 @@ def freeze(
     conditions = Conditions(timeout=timeout, memory=memory)
     with Bars().busy(f"Freezing {source}"), options.warnings_in_a_line():
         kept = keep(
-            source, golden, seed=seed, size=size, dialect=dialect, conditions=conditions, **options.reading(given)
+            source,
+            golden,
+            seed=seed,
+            size=size,
+            batch=batch,
+            dialect=dialect,
+            conditions=conditions,
+            **options.reading(given),
         )
     n, _, h, w = kept.x.shape
     click.echo(

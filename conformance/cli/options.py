@@ -41,10 +41,19 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
 
 
 def _dtypes(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...]:
-    found = _listed(value)
+    return some_of(DTYPES, value) or DTYPES[:1]
+
+
+def some_of(known: Sequence[str], value: str) -> tuple[str, ...]:
+    """The names in a list with commas, "float64,float32"; () of an empty text.
+
+    Raises:
+        click.BadParameter: a name that is not known.
+    """
+    found = _listed(value) if value else ()
     for name in found:
-        if name not in DTYPES:
-            raise click.BadParameter(f"{name!r} is unknown; expected some of {', '.join(DTYPES)}")
+        if name not in known:
+            raise click.BadParameter(f"{name!r} is unknown; expected some of {', '.join(known)}")
     return found
 
 
@@ -351,7 +360,7 @@ def exit_by(run: "Run", named: Sequence[str]) -> None:
     verdicts = [verdict for comparison in run.comparisons for verdict in comparison.results.values()]
     required = set(named) - (set(ADAPTERS) if set(ADAPTERS) <= set(named) else set())
     for verdict in verdicts:
-        if verdict.status == "absent" and verdict.adapter in required:
+        if verdict.status == "absent" and not verdict.version and verdict.adapter in required:
             raise InputError(verdict.message)
     if all(verdict.status == "absent" for verdict in verdicts):
         raise InputError("no framework is installed, nothing was compared: pip install 'senet[all]', or one of them")

@@ -77,7 +77,7 @@ def freeze(
     *,
     seed: int = 0,
     size: tuple[int, int] | None = None,
-    batch: int = 1,
+    batch: int = 2,
     conditions: Conditions = _HERE,
     **options: Any,  # noqa: ANN401, those of weights.read
 ) -> Golden:
@@ -86,7 +86,8 @@ def freeze(
     Args:
         source: a network's name (its weights are then drawn), or a checkpoint of any format.
         seed: of the weights, if they are drawn; the image is drawn from the next one, the cotangent from the one after.
-        size: height and width of the image; else what the checkpoint expects, 224x224.
+        size: height and width of the images; else one smaller than what the checkpoint expects, and not square: 160x96.
+        batch: images.
         conditions: how the reference is asked.
         options: of the checkpoint's format, as of ``weights.read``.
 
@@ -102,7 +103,7 @@ def freeze(
         spec, params = read_checkpoint(source, **options)
         what, drawn = f"{params.info.source or Path(source).name}, sha256 {params.info.sha256 or 'not known'}", None
     crop = (params.info.preprocessing or CAFFE).crop
-    x = cases.image(seed + 1, batch, *(size or spec.only_size or (crop, crop)), spec.in_channels)
+    x = cases.image(seed + 1, batch, *(size or cases.oblong(spec, spec.only_size or (crop, crop))), spec.in_channels)
     taps = answered("numpy", Given(spec.network(), params, "float64", Forward(x)), conditions)
     output = list(taps.values())[-1]
     cotangent = cases.top_diff(seed + 2, batch, output.shape[1])

@@ -84,7 +84,7 @@ def ask(port: Adapter, given: Given) -> Answer:
             options = {"training": True} if training else {}
             x = np.ascontiguousarray(x, carried)
             tensors = _tensors(able.gradients(model, x, np.asarray(cotangent, carried), **options), "gradients")
-        case Training(batches, recipe):
+        case Training(batches, recipe, _):
             cast_to = [(np.ascontiguousarray(x, carried), np.asarray(classes, np.int64)) for x, classes in batches]
             tensors = _tensors(able.train(model, cast_to, recipe), "train")
         case _:

@@ -7,8 +7,9 @@ and network, stands beside these bounds in docs/precision.md; ``python -m benchm
 from collections.abc import Mapping
 from typing import Literal
 
-What = Literal["taps", "gradients", "training"]
-"""What is compared: outputs of nodes, gradients, or parameters and running statistics after steps of training."""
+What = Literal["taps", "gradients", "training gradients", "statistics", "training"]
+"""What is compared: outputs of nodes; gradients; gradients through the statistics of a batch; running statistics after
+one step of training; parameters and running statistics after more steps."""
 
 ROUNDING: Mapping[str, float] = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 """The relative error of rounding one number, by precision. Errors are also given in this unit."""
@@ -80,12 +81,19 @@ TAPS: Mapping[str, float] = {
 GRADIENTS: Mapping[str, float] = {
     # Twice as many sums as in the outputs: 5e-15; through the statistics of a batch, which cancel, 5e-14.
     "float64": 1e-12,
-    # Plain rounding makes 1e-6 to 1e-5, if ReLUs and maxima send the gradient where the port's own pass did. Where they
-    # decide for themselves a piece goes elsewhere, for two values that rounding swaps: 3e-3 for one window of
-    # SE-ResNet-50 in whose 200,704 two candidates are 1e-7 apart.
+    # Plain rounding makes 1e-6 to 5e-6, through the statistics of a batch 2e-5, if ReLUs and maxima send the gradient
+    # where the port's own pass did. Where they decide for themselves a piece goes elsewhere, for two values that
+    # rounding swaps: 3e-3 for one window of SE-ResNet-50 in whose 200,704 two candidates are 1e-7 apart.
     "float32": 1e-4,
 }
 """Gradients of a functional of the logits with respect to the input and every parameter."""
+
+STATISTICS: Mapping[str, float] = {
+    # Means and variances of the outputs, whose differences cancel: ten times what those are off by.
+    "float64": 1e-12,
+    "float32": 1e-4,
+}
+"""Running statistics after one step, in which no parameter has moved yet."""
 
 TRAINING: Mapping[str, float] = {
     # Ten steps, each of which multiplies the error of the step before: 1e-14 to 5e-13. In float32 no bound would mean
@@ -99,4 +107,10 @@ PASSES: Mapping[str, float] = {"float64": 1e-12, "float32": 1e-4}
 """Outputs of the nodes in the pass whose gradients are judged, which say where the gradient goes; in training through
 the statistics of a batch, which cancel."""
 
-BOUNDS: Mapping[What, Mapping[str, float]] = {"taps": TAPS, "gradients": GRADIENTS, "training": TRAINING}
+BOUNDS: Mapping[What, Mapping[str, float]] = {
+    "taps": TAPS,
+    "gradients": GRADIENTS,
+    "training gradients": GRADIENTS,
+    "statistics": STATISTICS,
+    "training": TRAINING,
+}

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from conformance.adapters import DIFFERENTIABLE, STANDARD, adapter, computes_in, known
+from conformance.adapters import DIFFERENTIABLE, STANDARD, adapter, known
 from conformance.adapters.protocol import Adapter
 from conformance.judge.answer import Answer, answer_of, ask
 from conformance.judge.bounds import BOUNDS
-from conformance.judge.measure import judge
+from conformance.judge.measure import NO_DEMANDS, Demands, judge
 from conformance.judge.process import processes
 from conformance.judge.progress import SILENT, Progress
 from conformance.judge.question import Backward, Forward, Given, Question, Training
@@ -32,15 +32,14 @@ class Conditions:
         isolated: each adapter in a process of its own, two at a time, so that a crash, a lack of memory or a hang is
             one adapter's only. Otherwise one after the other in this process.
         timeout: seconds that an isolated adapter has.
-        allowed: precisions that agree too, where an adapter computes in another than the one asked for. Those of the
-            runtimes that come along are known and need not be named.
+        demands: what is demanded of an adapter beyond agreement.
         memory: MB (1e6 bytes) of resident memory that its processes may take together; None for any amount.
         progress: is told which adapter is at work.
     """
 
     isolated: bool = True
     timeout: float = 600.0
-    allowed: tuple[str, ...] = ()
+    demands: Demands = NO_DEMANDS
     memory: float | None = None
     progress: Progress = SILENT
 
@@ -282,7 +281,7 @@ def _judged(standard: Standard, adapters: Iterable[str], conditions: Conditions)
 
     def verdict_on(name: str, answer: Callable[[str], Answer]) -> Verdict:
         with conditions.progress.step(name):
-            return judge(name, answer(name), standard, (*conditions.allowed, *computes_in(name)))
+            return judge(name, answer(name), standard, conditions.demands)
 
     if not conditions.isolated:
         return {name: verdict_on(name, lambda name: answer_of(name, given)) for name in names}
@@ -298,24 +297,29 @@ def verdicts(
     port: str | Adapter,
     of: Network | Spec,
     params: Mapping[str, np.ndarray],
-    x: np.ndarray,
-    cotangent: np.ndarray,
+    questions: Iterable[Question],
     dtype: str,
-) -> Iterator[Verdict]:
-    """Yields the verdict on a port's taps and then, if it has gradients, on those; in this process.
+    demands: Demands = NO_DEMANDS,
+) -> Iterator[tuple[Question, Verdict]]:
+    """Yields each question that has a bound in the precision, with the verdict on a port's answer; in this process.
 
     Args:
         port: the port, or its name. Its errors propagate.
-        of, params, x: as of ``compare``.
-        cotangent: the gradient on the output (N, classes).
+        of, params: as of ``compare``.
+        questions: what is asked. What a port has no function for is not, unless it is demanded.
         dtype: what it computes in.
+        demands: what is demanded of the port beyond agreement.
 
     Raises:
         InputError: there is no such port, or the parameters or the size do not fit the network.
     """
     asked = adapter(port) if isinstance(port, str) else port
-    questions: tuple[Question, ...] = (Forward(x), Backward(x, cotangent))
     for question in questions:
-        if hasattr(asked, question.function) and (question.what == "taps" or dtype in BOUNDS[question.what]):
+        if dtype not in BOUNDS[question.what]:
+            continue
+        if hasattr(asked, question.function):
             given = Given(as_network(of), params, dtype, question)
-            yield judge(asked.NAME, ask(asked, given), Standard(given))
+            yield question, judge(asked.NAME, ask(asked, given), Standard(given), demands)
+        elif question.what in demands.answers or question.what == "taps":
+            message = f"{asked.NAME} has no function {question.function}()"
+            yield question, Verdict(adapter=asked.NAME, status="failed", asked=dtype, message=message)

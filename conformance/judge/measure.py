@@ -2,16 +2,19 @@
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from conformance.adapters import computes_in
 from conformance.judge.answer import Answer
-from conformance.judge.bounds import BOUNDS, ROUNDING, SIGMOID, SUSPICIOUS
+from conformance.judge.bounds import BOUNDS, ROUNDING, SIGMOID, SUSPICIOUS, What
 from conformance.judge.local import shares
-from conformance.judge.question import Forward, Given, Question
+from conformance.judge.question import GRADIENTS, TRAINING, Backward, Forward, Given, Question, Training
 from conformance.judge.standard import Standard, Tensors, UndecidedError, relative_error
 from conformance.judge.verdict import Status, Verdict
-from weights.errors import printable
+from weights.errors import InputError, printable
+from weights.networks.parameters import schema
 from weights.networks.sizes import shapes
 
 _UNDECIDED = (
@@ -19,19 +22,62 @@ _UNDECIDED = (
 )
 
 
-def judge(name: str, answer: Answer, standard: Standard, allowed: Collection[str] = ()) -> Verdict:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demands:
+    """What is demanded of every adapter beyond agreement in what it answers.
+
+    Attributes:
+        dtypes: precisions that agree too, where an adapter computes in another than the one asked for. Those of the
+            runtimes that come along are known and need not be named.
+        taps: how many nodes' outputs it has to show; None: the last one's.
+        answers: what it has to answer at all: an adapter that cannot is otherwise absent, not wrong.
+    """
+
+    dtypes: tuple[str, ...] = ()
+    taps: int | None = None
+    answers: tuple[What, ...] = ()
+
+
+NO_DEMANDS = Demands()
+"""Agreement in what is answered, in the precision that is asked for."""
+
+_MEANS: Mapping[str, tuple[What, ...]] = {"taps": (), "gradients": GRADIENTS, "training": TRAINING}
+REQUIRABLE = tuple(_MEANS)
+"""What can be required of a port."""
+
+
+def demanding(required: Collection[str], taps: int | None = None, dtypes: Collection[str] = ()) -> Demands:
+    """Demands as people state them.
+
+    Args:
+        required: some of ``REQUIRABLE``: "taps" are those of at least one node beside the output.
+        taps: how many.
+        dtypes: precisions that agree too.
+
+    Raises:
+        InputError: something else is required.
+    """
+    if unknown := [what for what in required if what not in _MEANS]:
+        raise InputError(f"unknown requirement {unknown[0]!r:.80}: expected some of {', '.join(REQUIRABLE)}")
+    answers: list[What] = []
+    for what in required:
+        answers += _MEANS[what]
+    return Demands(dtypes=tuple(dtypes), taps=taps or (2 if "taps" in required else None), answers=tuple(answers))
+
+
+def judge(name: str, answer: Answer, standard: Standard, demands: Demands = NO_DEMANDS) -> Verdict:
     """Compares an answer with the reference, tensor by tensor, in the reference's order.
 
     Args:
         name: of the adapter.
         answer: its answer.
         standard: what it is judged by. Its question says which tensors are required and which bound holds.
-        allowed: precisions that agree too, where another one was asked for.
+        demands: what else is demanded.
     """
     given = standard.given
     question = given.question
     if answer.message:
-        status: Status = "absent" if answer.absent else "failed"
+        status: Status = "absent" if answer.absent and question.what not in demands.answers else "failed"
         return Verdict(adapter=name, status=status, version=answer.version, asked=given.dtype, message=answer.message)
     if answer.dtype not in BOUNDS[question.what]:
         expected = ", ".join(BOUNDS[question.what])
@@ -40,12 +86,13 @@ def judge(name: str, answer: Answer, standard: Standard, allowed: Collection[str
     try:
         truth = standard.truth_for(answer)
     except UndecidedError:
-        return Verdict(adapter=name, status="absent", version=answer.version, asked=given.dtype, message=_UNDECIDED)
+        status = "failed" if question.what in demands.answers else "absent"
+        return Verdict(adapter=name, status=status, version=answer.version, asked=given.dtype, message=_UNDECIDED)
     errors, notes = _errors(answer, standard, truth)
     layers = _layers(name, answer, given)
     known = list(truth[0])
     missing = tuple(tensor for tensor in known if tensor not in errors)
-    absences = _absences(question, known, missing)
+    absences = [*_absences(question, known, missing), *_too_few(question, errors, missing, demands)]
     notes = [*absences, *_strangers(answer, standard, question), *filter(None, [standard.strays(answer)]), *notes]
     bound = BOUNDS[question.what][answer.dtype]
     agreed = all(error <= bound for error in errors.values()) and all(s <= 1 for s in layers.values()) and not notes
@@ -55,7 +102,7 @@ def judge(name: str, answer: Answer, standard: Standard, allowed: Collection[str
     if agreed and (most := _suspicious(errors, answer.dtype, question, standard)):
         status = "suspicious"
         notes.append(most)
-    elif agreed and answer.dtype not in (given.dtype, *allowed):
+    elif agreed and answer.dtype not in (given.dtype, *demands.dtypes, *computes_in(name)):
         status = "otherwise"
         notes.append(f"asked for {given.dtype}; --allow-dtype {answer.dtype} accepts it")
     clear = math.isfinite(errors.get("logits", math.inf))
@@ -115,9 +162,20 @@ def _absences(question: Question, known: Sequence[str], missing: Sequence[str]) 
         yield f"there is no {question.tensor} {lacks[0]!r}{more}"
 
 
+def _too_few(question: Question, shown: Collection[str], missing: Sequence[str], demands: Demands) -> Iterator[str]:
+    """That there are not as many taps as are demanded."""
+    if isinstance(question, Forward) and demands.taps is not None and missing and len(shown) < demands.taps:
+        least = min(demands.taps, len(shown) + len(missing))
+        yield f"there are {len(shown)} taps, demanded are {least}; the first that is missing is {missing[0]}"
+
+
 def _strangers(answer: Answer, standard: Standard, question: Question) -> Iterator[str]:
     """What the network does not have."""
-    known = {*standard.truth[0], *standard.given.network.by_name} if question.what == "gradients" else standard.truth[0]
+    known = set(standard.truth[0])
+    if isinstance(question, Backward):  # and the taps of its pass
+        known |= set(standard.given.network.by_name)
+    if isinstance(question, Training):
+        known |= {p.name for p in schema(standard.given.network)}
     if unknown := [tensor for found in (answer.tensors, *answer.others) for tensor in found if tensor not in known]:
         names = printable(", ".join(tensor[:80] for tensor in unknown[:5])) + ", ..." * (len(unknown) > 5)
         yield f"{question.tensor}s that the network does not have: {names}"
@@ -126,7 +184,7 @@ def _strangers(answer: Answer, standard: Standard, question: Question) -> Iterat
 def _suspicious(errors: Mapping[str, float], dtype: str, question: Question, standard: Standard) -> str:
     """Why errors within the bound are suspicious; "" if they are not."""
     factor, least = SUSPICIOUS
-    if question.what == "training" or not errors:
+    if isinstance(question, Training) or not errors:
         return ""
     tensor, worst = max(errors.items(), key=lambda item: item[1])
     roundings = worst / ROUNDING[dtype]

@@ -1,11 +1,12 @@
 """What an adapter is asked: one network, its parameters, a precision, and one of three questions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
+from conformance import cases
 from conformance.judge.bounds import BOUNDS, What
 from conformance.reference.training import Batch, Recipe
 from weights.errors import InputError
@@ -65,12 +66,16 @@ class Backward:
         training: BatchNorm normalises with the statistics of the batch, and gradients run through them.
     """
 
-    what: ClassVar[What] = "gradients"
     function: ClassVar[str] = "gradients"
     tensor: ClassVar[str] = "tensor"
     x: np.ndarray
     cotangent: np.ndarray
     training: bool = False
+
+    @property
+    def what(self) -> What:
+        """What is compared."""
+        return "training gradients" if self.training else "gradients"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -100,14 +105,15 @@ class Training:
     Attributes:
         batches: images (N, 3, H, W) and their classes (N,), all of one shape.
         recipe: how the parameters are moved.
+        what: "training"; or "statistics", to compare only these.
     """
 
-    what: ClassVar[What] = "training"
     function: ClassVar[str] = "train"
     tensor: ClassVar[str] = "tensor"
     training: ClassVar[bool] = True
     batches: tuple[Batch, ...]
     recipe: Recipe
+    what: Literal["training", "statistics"] = "training"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -118,6 +124,10 @@ class Training:
     def input_shapes(self) -> tuple[tuple[int, ...], ...]:
         """Of all that goes in: (steps, N, 3, H, W)."""
         return ((len(self.batches), *self.shape),)
+
+    def compares(self, tensor: str) -> bool:
+        """Whether a tensor of the answer is compared."""
+        return self.what == "training" or tensor.endswith((".running_mean", ".running_var"))
 
     def required(self, tensors: Sequence[str]) -> Sequence[str]:
         """All tensors."""
@@ -146,6 +156,29 @@ def check_images(network: Network, shape: tuple[int, ...]) -> None:
 
 Question = Forward | Backward | Training
 """A ``match`` over a ``Question`` ends with ``assert_never``."""
+
+
+GRADIENTS: tuple[What, ...] = ("gradients",)
+TRAINING: tuple[What, ...] = ("training gradients", "statistics", "training")
+"""What is asked where gradients, and where training, are to be compared."""
+
+
+def every(network: Network, x: np.ndarray, seed: int, batches: Sequence[Batch] = ()) -> Iterator[Question]:
+    """Everything that a port can be asked, forward first.
+
+    Args:
+        network: the network.
+        x: images (N, C, H, W).
+        seed: of the cotangent.
+        batches: to train on, by a recipe of small steps; without any, and without a classifier, nothing is trained.
+    """
+    yield Forward(x)
+    cotangent = cases.top_diff(seed, len(x), *shapes(network, *x.shape[2:])[network.output.name])
+    yield Backward(x, cotangent)
+    yield Backward(x, cotangent, training=True)
+    if batches:
+        yield Training(tuple(batches[:1]), cases.RECIPE, "statistics")
+        yield Training(tuple(batches), cases.RECIPE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from conformance.adapters import adapter
 from conformance.judge.answer import Answer, ask
 from conformance.judge.bounds import PASSES, ROUNDING
 from conformance.judge.local import decisions
-from conformance.judge.question import Backward, Given
+from conformance.judge.question import Backward, Given, Training
 from conformance.reference import backward, forward
 
 Tensors = Mapping[str, np.ndarray]
@@ -97,8 +97,13 @@ class Standard:
         return max(errors, default=0.0) / ROUNDING["float32"]
 
     def _asked(self, dtype: str) -> tuple[Tensors, ...]:
-        answer = ask(adapter("numpy"), replace(self.given, dtype=dtype))
-        return answer.tensors, *answer.others
+        answer, question = ask(adapter("numpy"), replace(self.given, dtype=dtype)), self.given.question
+        if isinstance(question, Training):
+            return ({name: tensor for name, tensor in answer.tensors.items() if question.compares(name)},)
+        found = (answer.tensors, *answer.others)
+        if isinstance(question, Backward):
+            found = ({name: tensor for name, tensor in answer.tensors.items() if name not in self.shown(answer)},)
+        return found
 
 
 def relative_error(a: np.ndarray, b: np.ndarray) -> float:

@@ -36,8 +36,8 @@ def save(file: BinaryIO, given: Given) -> None:
             tensors = {f"x{i}": x for i, x in enumerate(question.inputs)}
         case Backward(x, cotangent, training):
             tensors, data["training"] = {"x": x, "cotangent": cotangent}, training
-        case Training(batches, recipe):
-            data["recipe"] = asdict(recipe)
+        case Training(batches, recipe, what):
+            data |= {"recipe": asdict(recipe), "what": what}
             tensors = {f"x{i}": x for i, (x, _) in enumerate(batches)}
             tensors |= {f"classes{i}": classes for i, (_, classes) in enumerate(batches)}
         case _:
@@ -60,7 +60,7 @@ def load(file: BinaryIO) -> Given:
             question = Backward(arrays["x"], arrays["cotangent"], data["training"])
         case Training.__name__:
             batches = tuple((arrays[f"x{i}"], arrays[f"classes{i}"]) for i in range(len(arrays) // 2))
-            question = Training(batches, Recipe.of(data["recipe"]))
+            question = Training(batches, Recipe.of(data["recipe"]), data["what"])
         case other:
             raise ValueError(f"unknown question {other!r}")
     return Given(_network(data["network"]), params, data["dtype"], question)

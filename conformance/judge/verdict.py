@@ -49,6 +49,11 @@ class Verdict:
     seconds: float = 0.0
 
     @property
+    def other_dtype(self) -> bool:
+        """Whether it computed in another precision than the one asked for."""
+        return self.dtype not in ("", self.asked)
+
+    @property
     def worst(self) -> tuple[str, float] | None:
         """The tensor with the largest error, and that error; None without errors."""
         return max(self.errors.items(), key=lambda item: item[1], default=None)

@@ -29,7 +29,8 @@ def _suite(run: Run, comparison: Comparison, name: str, found: Verdict) -> Eleme
         "framework": title_of(name),
         "version": found.version,
         "network": comparison.network,
-        "input": "x".join(map(str, comparison.shape)),
+        "input": ", ".join("x".join(map(str, shape)) for shape in comparison.shapes),
+        "asked": comparison.dtype,
         "bound": str(found.bound),
         "command": run.command,
     }
@@ -39,9 +40,13 @@ def _suite(run: Run, comparison: Comparison, name: str, found: Verdict) -> Eleme
     place = f"{comparison.network}.{place}"
     for tensor, error in found.errors.items():
         case = SubElement(suite, "testcase", classname=place, name=tensor)
-        if not error <= found.bound:
-            said = f"error {error_in_words(error)}, bound {error_in_words(found.bound)}"
-            SubElement(case, "failure", message=said, type="disagreed")
+        wrong = [] if error <= found.bound else [f"error {error_in_words(error)}, bound {error_in_words(found.bound)}"]
+        if tensor in found.wrong_layers:
+            wrong.append(f"the layer by itself is off by {found.layers[tensor]:.2g} times what rounding can explain")
+        if wrong:
+            SubElement(case, "failure", message="; ".join(wrong), type="disagreed")
+    for tensor in found.missing:
+        SubElement(SubElement(suite, "testcase", classname=place, name=tensor), "skipped", message="not answered")
     if found.message:
         kind = {"absent": "skipped", "failed": "error"}.get(found.status, "failure")
         case = SubElement(suite, "testcase", classname=place, name="answer")

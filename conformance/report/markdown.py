@@ -14,7 +14,7 @@ def to_markdown(run: Run) -> str:
     facts = (
         ("checkpoint", f"`{checkpoint.file}`" + (f", {checkpoint.note}" if checkpoint.note else "")),
         ("sha256", f"`{checkpoint.sha256}`" if checkpoint.sha256 else "not known"),
-        ("input", f"{run.input.what}, {'x'.join(map(str, run.input.shape))}"),
+        ("input", f"{run.input.what}, {' and '.join('x'.join(map(str, shape)) for shape in run.input.shapes)}"),
         ("versions", ", ".join(f"{name} {found}" for name, found in run.machine.versions.items())),
         ("again", f"`{run.command}`"),
     )

@@ -13,7 +13,7 @@ from conformance.judge.verdict import Comparison, Verdict, all_agreed
 from weights.images import names
 from weights.params import Labels
 
-FORMAT = 1
+FORMAT = 2
 """The version of the JSON's layout."""
 
 
@@ -53,13 +53,13 @@ class Input:
 
     Attributes:
         what: in words.
-        shape: (N, 3, H, W).
+        shapes: (N, 3, H, W) of each size.
         preprocessing: in words; "none" of noise.
         photo: a photograph as a data URI, or "".
     """
 
     what: str
-    shape: tuple[int, ...]
+    shapes: tuple[tuple[int, ...], ...]
     preprocessing: str = "none"
     photo: str = ""
 
@@ -140,7 +140,7 @@ def to_dict(run: Run) -> dict[str, Any]:
         "format": FORMAT,
         "checkpoint": asdict(run.checkpoint),
         "network": asdict(run.network),
-        "input": {**asdict(run.input), "shape": list(run.input.shape)},
+        "input": {**asdict(run.input), "shapes": list(map(list, run.input.shapes))},
         "comparisons": [comparison_to_dict(comparison) for comparison in run.comparisons],
         "top5": [asdict(prediction) for prediction in run.top5],
         "labels": run.labels,
@@ -158,23 +158,28 @@ def comparison_to_dict(comparison: Comparison) -> dict[str, Any]:
         "dtype": comparison.dtype,
         "bound": comparison.bound,
         "eps": 2 * ROUNDING[comparison.dtype],
-        "shape": list(comparison.shape),
+        "shapes": list(map(list, comparison.shapes)),
         "agreed": comparison.agreed,
         "frameworks": {name: _verdict(verdict) for name, verdict in comparison.results.items()},
     }
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:
-    worst = verdict.worst
+    worst, layer = verdict.worst, verdict.worst_layer
     return {
         "status": verdict.status,
         "version": verdict.version,
+        "asked": verdict.asked,
         "dtype": verdict.dtype,
         "bound": verdict.bound,
         "message": verdict.message,
         "taps": dict(verdict.errors),
         "roundings": verdict.roundings,
         "worst": worst and {"tap": worst[0], "error": worst[1]},
+        "layers": dict(verdict.layers),
+        "worst_layer": layer and {"tap": layer[0], "share": layer[1]},
+        "wrong_layers": list(verdict.wrong_layers),
+        "missing": list(verdict.missing),
         "first_divergent": verdict.first_divergent,
         "logits_error": verdict.errors.get("logits"),
         "top1": verdict.top1,

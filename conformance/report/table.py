@@ -16,31 +16,37 @@ if TYPE_CHECKING:
 HEADER = (
     "framework",
     "version",
+    "asked",
     "dtype",
     "taps",
     "worst tap",
     "its error",
     "roundings",
+    "worst layer",
+    "its share",
     "logits error",
     "top-1",
     "verdict",
 )
-NUMBERS = tuple(HEADER.index(name) for name in ("taps", "its error", "roundings", "logits error", "top-1"))
+NUMBERS = tuple(HEADER.index(name) for name in ("taps", "its error", "roundings", "its share", "logits error", "top-1"))
 
 
 def rows(run: Run) -> Iterator[tuple[str, ...]]:
     """The agreement table, a row for each framework and precision."""
     for comparison in run.comparisons:
         for name, found in comparison.results.items():
-            worst, logits = found.worst, found.errors.get("logits")
+            worst, layer, logits = found.worst, found.worst_layer, found.errors.get("logits")
             yield (
                 titled(name, comparison.what),
                 found.version,
-                found.dtype or comparison.dtype,
+                comparison.dtype,
+                found.dtype,
                 str(len(found.errors)) if worst else "",
                 worst[0] if worst else "",
                 f"{worst[1]:.1e}" if worst else "",
                 f"{found.roundings[worst[0]]:.3g}" if worst else "",
+                layer[0] if layer else "",
+                f"{layer[1]:.2g}" if layer else "",
                 f"{logits:.1e}" if logits is not None else "",
                 str(found.top1) if found.top1 is not None else "",
                 in_words(found),
@@ -48,8 +54,12 @@ def rows(run: Run) -> Iterator[tuple[str, ...]]:
 
 
 def in_words(found: Verdict) -> str:
-    """A verdict in a few words: the status, the first tensor above the bound, the message."""
-    said = f"{found.status}, first at {found.first_divergent}" if found.first_divergent else found.status
+    """A verdict in a few words: the status, the first tensor that is off, the layers that are wrong, the message."""
+    said = f"agreed in {found.dtype}" if found.status in ("agreed", "otherwise") and found.other_dtype else found.status
+    if found.first_divergent:
+        said += f", first at {found.first_divergent}"
+    if len(found.wrong_layers) > 1:
+        said += f", {len(found.wrong_layers)} layers by themselves"
     return f"{said}: {found.message}" if found.message else said
 
 

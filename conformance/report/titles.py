@@ -5,7 +5,13 @@ import math
 from conformance.adapters import title_of
 from conformance.judge.bounds import What
 
-KINDS: dict[What, str] = {"taps": "", "gradients": "gradients", "training": "training"}
+KINDS: dict[What, str] = {
+    "taps": "",
+    "gradients": "gradients",
+    "training gradients": "gradients in training",
+    "statistics": "statistics of a step",
+    "training": "training",
+}
 """What is compared, beside the title of an adapter: taps go without saying."""
 
 
