@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from conformance.judge.measure import relative_error
+from conformance.judge.standard import relative_error
 
 
 def assert_within(errors: Mapping[str, float], bound: float) -> None:

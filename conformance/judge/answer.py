@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import assert_never, cast
 
 import numpy as np
@@ -81,6 +82,8 @@ def ask(port: Adapter, given: Given) -> Answer:
             tensors, *others = (_in_order(network, _tensors(found, "taps")) for found in answers)
         case Backward(x, cotangent, training):
             # Said only in training, so that ports which do not train need no such argument.
+            if training and "training" not in signature(able.gradients).parameters:
+                raise UnableError(f"{port.NAME} has no {question.what}")
             options = {"training": True} if training else {}
             x = np.ascontiguousarray(x, carried)
             tensors = _tensors(able.gradients(model, x, np.asarray(cotangent, carried), **options), "gradients")

@@ -60,10 +60,15 @@ SIGMOID: Mapping[str, float] = dict.fromkeys(("onnx", "onnx_torch", "onnx_jax"),
 absolute error of 2.4 of them, so its small gates are off by far more than their own rounding, and those below 1e-8
 are 0."""
 
-SUSPICIOUS = 5.0, 8.0
-"""An error within the bounds is suspicious above so many times the largest that the reference itself makes in
-float32, counted in roundings of each precision, or above so many times the second number, if that is more. The
-frameworks make at most 2.5 times the reference's; a mistake of 0.9 times the bound of float32 is 8 times that."""
+SUSPICIOUS: Mapping[str, float] = {"taps": 6.0, "gradients": 20.0, "training gradients": 20.0, "statistics": 20.0}
+"""An error within its bound is suspicious above so many times the largest that the reference itself makes in float32,
+counted in roundings of each precision; of outputs only where the layer could not be judged by itself, for what every
+layer explains may grow by cancellation: 97 roundings were seen where the reference made 14. Elsewhere the frameworks
+make up to 3 times what the reference does. A mistake of 0.9 times the bound is 8 times that in outputs in float32, 30
+times in gradients."""
+
+PLAIN = 8.0
+"""What the reference makes at least, for this: in a small network it may make none."""
 
 TAPS: Mapping[str, float] = {
     # The order of a sum changes the last bits: 1e-15 to 1e-14 over 50 to 154 layers. The smallest mistake that is one,

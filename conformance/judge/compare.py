@@ -9,7 +9,7 @@ import numpy as np
 
 from conformance.adapters import DIFFERENTIABLE, STANDARD, adapter, known
 from conformance.adapters.protocol import Adapter
-from conformance.judge.answer import Answer, answer_of, ask
+from conformance.judge.answer import Answer, UnableError, answer_of, ask
 from conformance.judge.bounds import BOUNDS
 from conformance.judge.measure import NO_DEMANDS, Demands, judge
 from conformance.judge.process import processes
@@ -306,7 +306,7 @@ def verdicts(
     Args:
         port: the port, or its name. Its errors propagate.
         of, params: as of ``compare``.
-        questions: what is asked. What a port has no function for is not, unless it is demanded.
+        questions: what is asked. On what a port has no function for the verdict is "absent", unless it is demanded.
         dtype: what it computes in.
         demands: what is demanded of the port beyond agreement.
 
@@ -317,9 +317,9 @@ def verdicts(
     for question in questions:
         if dtype not in BOUNDS[question.what]:
             continue
-        if hasattr(asked, question.function):
-            given = Given(as_network(of), params, dtype, question)
-            yield question, judge(asked.NAME, ask(asked, given), Standard(given), demands)
-        elif question.what in demands.answers or question.what == "taps":
-            message = f"{asked.NAME} has no function {question.function}()"
-            yield question, Verdict(adapter=asked.NAME, status="failed", asked=dtype, message=message)
+        given = Given(as_network(of), params, dtype, question)
+        try:
+            answer = ask(asked, given)
+        except UnableError as error:
+            answer = Answer(message=str(error), absent=True)
+        yield question, judge(asked.NAME, answer, Standard(given), demands)

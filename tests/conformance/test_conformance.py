@@ -12,8 +12,9 @@ import conformance
 from conformance import cases
 from conformance.adapters import STANDARD, adapter
 from conformance.judge.answer import Answer
-from conformance.judge.measure import judge, relative_error
-from conformance.judge.question import Forward
+from conformance.judge.measure import judge
+from conformance.judge.question import Forward, Given
+from conformance.judge.standard import Standard, relative_error
 from conformance.report.run import comparison_to_dict
 from weights import MODELS, InputError, graph
 from weights.networks.operations import Add
@@ -191,8 +192,9 @@ def test_version_that_is_no_text_is_a_failure_of_its_own_row(broken, isolated):
 
 
 def test_precision_that_is_none_is_a_failure():
-    answer = Answer(dtype="complex64", tensors={})
-    found = judge("numpy", answer, {}, Forward(cases.image(1, 1, 64, 64)))
+    spec = cases.TINY["tiny-se-resnet"]
+    given = Given(spec.network(), cases.seeded(spec, 1), "float64", Forward(cases.image(1, 1, 64, 64)))
+    found = judge("numpy", Answer(dtype="complex64", tensors={}), Standard(given))
     assert (found.status, found.message[:46]) == ("failed", "says that it computed in 'complex64': expected")
 
 
@@ -267,7 +269,7 @@ def test_errors_are_relative_to_the_largest_value(a, b, error):
 def test_results_are_plain_data():
     found = conformance.compare(TINY, cases.seeded(TINY, 1), cases.image(1, 2, 64, 64), ["numpy"], isolated=False)
     data = comparison_to_dict(found)
-    assert (data["shape"], data["bound"], data["eps"]) == ([2, 3, 64, 64], 1e-13, 2.0**-52)
+    assert (data["shapes"], data["bound"], data["eps"]) == ([[2, 3, 64, 64]], 1e-13, 2.0**-52)
     row = data["frameworks"]["numpy"]
     assert (row["status"], row["logits_error"], row["worst"]) == ("agreed", 0.0, {"tap": "stem.conv1", "error": 0.0})
     assert row["top1"] == int(found.output[0].argmax())

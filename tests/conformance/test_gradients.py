@@ -12,7 +12,7 @@ import conformance
 from conformance import cases
 from conformance.adapters import DIFFERENTIABLE
 from conformance.judge.bounds import GRADIENTS
-from conformance.judge.measure import relative_error
+from conformance.judge.standard import relative_error
 from conformance.reference import backward
 from conformance.reference import forward as reference
 from conformance.report.run import comparison_to_dict

@@ -12,7 +12,8 @@ from conformance.adapters import DIFFERENTIABLE, STANDARD
 from conformance.judge.answer import Answer
 from conformance.judge.bounds import BOUNDS, ROUNDING
 from conformance.judge.measure import judge
-from conformance.judge.question import Forward
+from conformance.judge.question import Forward, Given
+from conformance.judge.standard import Standard
 from conformance.reference import forward as reference
 
 SPEC = cases.TINY["tiny-se-resnet"]
@@ -72,12 +73,14 @@ def test_plain_rounding_is_some_roundings(dtype):
 
 def test_a_worse_precision_in_the_middle_is_seen_where_it_is():
     params, x = cases.seeded(SPEC, 61), cases.image(62, 2, 64, 64)
-    truth = reference.run(SPEC, params, x.astype(np.float64))
+    standard = Standard(Given(SPEC.network(), params, "float32", Forward(x)))
     taps = reference.run(SPEC, params, x)
     tap = "stage2.0.conv2"
     taps[tap] = _rounded(taps[tap], 11)  # as TF32's factors
-    result = judge("numpy", Answer(dtype="float32", tensors=taps), truth, Forward(x))
+    result = judge("numpy", Answer(dtype="float32", tensors=taps), standard)
     assert (result.status, result.first_divergent) == ("disagreed", tap)
+    # The layer by itself is wrong, and so, of what it makes of the rounded values, is nothing but the one behind it.
+    assert result.wrong_layers == (tap, "stage2.0.bn2")
     assert result.roundings[tap] > 1000
     assert max(r for name, r in result.roundings.items() if name != tap) < 100
 

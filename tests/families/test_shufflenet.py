@@ -21,7 +21,7 @@ from conformance.adapters import adapter
 from conformance.adapters.protocol import Trainable
 from conformance.cases import image, seeded, top_diff
 from conformance.judge.bounds import GRADIENTS, TAPS
-from conformance.judge.measure import relative_error
+from conformance.judge.standard import relative_error
 from conformance.reference import backward, forward
 from weights import MODELS, SE, InputError, Params, ShuffleNetSpec, Spec, cost
 from weights.caffe.layers import layers

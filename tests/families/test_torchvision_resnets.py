@@ -19,7 +19,7 @@ from within import assert_within
 import conformance
 from conformance import cases
 from conformance.judge.bounds import GRADIENTS, TAPS
-from conformance.judge.measure import relative_error
+from conformance.judge.standard import relative_error
 from conformance.reference import backward
 from conformance.reference import forward as reference
 from weights import MODELS, SE, Info, InputError, Params, ResNetSpec, Spec, cost, feature_nodes, read, schema, write

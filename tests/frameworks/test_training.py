@@ -13,7 +13,7 @@ from conformance import Recipe, cases
 from conformance.adapters import DIFFERENTIABLE, adapter
 from conformance.adapters.protocol import Trainable
 from conformance.judge.bounds import TRAINING
-from conformance.judge.measure import relative_error
+from conformance.judge.standard import relative_error
 from conformance.reference import forward as reference
 from conformance.reference.training import caffe_rules
 from conformance.report.run import comparison_to_dict

@@ -15,7 +15,7 @@ from conformance.adapters import adapter
 from conformance.adapters.protocol import Trainable
 from conformance.cases import image, seeded, top_diff
 from conformance.judge.bounds import GRADIENTS, TAPS, TRAINING
-from conformance.judge.measure import relative_error
+from conformance.judge.standard import relative_error
 from conformance.reference import backward, forward, training
 from weights import SE, Params, ResNetSpec, Spec, graph
 from weights.networks.operations import Add

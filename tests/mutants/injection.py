@@ -15,7 +15,7 @@ import numpy as np
 from conformance import cases
 from conformance.adapters import adapter
 from conformance.judge.bounds import TAPS
-from conformance.judge.measure import relative_error
+from conformance.judge.standard import relative_error
 from conformance.reference import forward
 from weights.networks.network import Network, as_network
 from weights.networks.parameters import schema

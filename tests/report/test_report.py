@@ -45,7 +45,7 @@ def judged(adapter: str, dtype: str, errors: dict[str, float], bound: float) -> 
 
 def compared(*verdicts: Verdict, **changes: Any) -> Comparison:
     results = {verdict.adapter: verdict for verdict in verdicts}
-    comparison = Comparison(network=SPEC.name, dtype="float64", shape=(1, 3, 65, 64), results=results, truth={})
+    comparison = Comparison(network=SPEC.name, dtype="float64", shapes=((1, 3, 65, 64),), results=results, truth={})
     return replace(comparison, **changes)
 
 
@@ -61,7 +61,7 @@ def run(error: float = 1e-15, name: str = "tiny-se-resnet", note: str = "", spec
             file="x.safetensors", file_sha256="cd", source="x.caffemodel", format="caffemodel", sha256="ab", note=note
         ),
         network=Compared(name=name, parameters=12345, gmacs=0.1),
-        input=Input(what="the photograph x.jpg", shape=(1, 3, 65, 64), preprocessing="BGR", photo=PIXEL),
+        input=Input(what="the photograph x.jpg", shapes=((1, 3, 65, 64),), preprocessing="BGR", photo=PIXEL),
         comparisons=(compared(torch, onnx, ABSENT),),
         top5=(Prediction(3, "kit fox", 0.5),),
         labels="devkit",
@@ -210,7 +210,7 @@ def test_page_names_seeded_weights():
 def test_table_has_a_row_for_each_framework():
     lines = list(rows(run()))
     assert [line[0] for line in lines] == ["PyTorch", "ONNX Runtime", "Flax (JAX)"]
-    assert lines[1][2] == "float32"
+    assert lines[1][2:4] == ("float64", "float32")
     assert lines[2][-1].startswith("absent: jax is not installed")
     text = aligned(HEADER, lines).splitlines()
     assert text[0].index("verdict") == text[2].index("agreed")
