@@ -33,6 +33,7 @@ MUTANTS = (
         what="the eps of Keras' own applications, 1.001e-5",
         at="stem.bn1",
         spec=lambda spec: replace(spec, eps=1.001e-5),
+        hidden="a change of 1e-7, two roundings",
     ),
     Mutant(
         name="eps-double",
@@ -40,6 +41,7 @@ MUTANTS = (
         at="stem.bn1",
         spec=lambda spec: replace(spec, eps=1e-5),
         impossible=("onnx",),  # its epsilon is a float
+        hidden="the same number in float32",
     ),
     Mutant(
         name="eps-beside-the-root",
@@ -90,6 +92,7 @@ MUTANTS = (
         what="the statistics are rounded to float32",
         at="stem.bn1",
         params=each(r".*running_\w+", lambda v: v.astype(np.float32)),
+        hidden="float32 rounds them",
     ),
     Mutant(
         name="weights-in-float16",

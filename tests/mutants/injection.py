@@ -6,6 +6,7 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,16 @@ import numpy as np
 
 from conformance import cases
 from conformance.adapters import adapter
-from conformance.judge.bounds import TAPS
-from conformance.judge.standard import relative_error
-from conformance.reference import forward
+from conformance.judge.answer import Answer
+from conformance.judge.measure import judge
+from conformance.judge.question import Forward, Given
+from conformance.judge.standard import Standard
 from weights.networks.network import Network, as_network
 from weights.networks.parameters import schema
 from weights.networks.se import SE
 from weights.networks.spec import Spec
 
-from . import choices, constants, excitation, geometry, layout, structure
+from . import choices, conditions, constants, excitation, geometry, layout, structure
 from .mutant import Arrays, Finding, Mutant, Nodes, Substitute
 from .substitution import StaleError, substituted
 
@@ -35,9 +37,13 @@ MUTANTS: dict[str, Mutant] = {
         *excitation.MUTANTS,
         *choices.MUTANTS,
         *structure.MUTANTS,
+        *conditions.MUTANTS,
     )
 }
 """All of them, by name."""
+
+DTYPES = ("float64", "float32")
+"""What bugs are looked for in."""
 
 MODULES = {"numpy": "reference", "torch": "torch", "jax": "jax", "tf": "tf"}
 """By framework, the module of this package that has its substitutes."""
@@ -74,30 +80,42 @@ NETWORKS: dict[str, Spec] = {
     "unit-max": _unit(squeeze="max"),
     "unit-no-squeeze": _unit(squeeze="none"),
     "unit-hard-sigmoid": _unit(gate="hard-sigmoid"),
+    "small-gates": _UNIT,
+    "dead-channel": _UNIT,
 }
 """What the bugs are put into: two stages, three modules, one unit, because they come in kinds and not in depths."""
 
 
-def params_of(spec: Spec) -> Arrays:
+def params_of(network: str) -> Arrays:
     """Seeded weights with variances near 1/16, where a wrong eps shows 16 times as much as near 1."""
-    params = dict(cases.seeded(spec, 31))
+    params = dict(cases.seeded(NETWORKS[network], 31))
     for name in params:
         if name.endswith(".running_var"):
             params[name] = params[name] / 16
             params[name.replace("running_var", "weight")] = params[name.replace("running_var", "weight")] / 4
+    if network == "small-gates":
+        params["stage1.0.se.fc2.bias"][:2] -= 13
+    if network == "dead-channel":
+        params["stem.bn1.weight"][0] = params["stem.bn1.bias"][0] = 1e-9
     return params
 
 
-def inject(mutant: Mutant, framework: str) -> Finding:
-    """Puts a bug into a framework and compares it, in float64, with the reference.
+@cache
+def standard_of(network: str, dtype: str) -> Standard:
+    """What a network is judged by: two images that are not square."""
+    given = NETWORKS[network].network(), params_of(network), dtype, Forward(cases.image(32, 2, 64, 48))
+    return Standard(Given(*given))
+
+
+def inject(mutant: Mutant, framework: str, dtype: str = "float64") -> Finding:
+    """Puts a bug into a framework and compares it with the reference.
 
     Raises:
         StaleError: the bug cannot be put there any more: the code has changed.
     """
     spec = NETWORKS[mutant.network]
-    params = params_of(spec)
-    x = cases.image(32, 2, 64, 64).astype(np.float64)
-    truth = forward.run(spec, params, x)
+    standard = standard_of(mutant.network, dtype)
+    params, x = params_of(mutant.network), cases.image(32, 2, 64, 48).astype(dtype)
     of, changed, substitutes = spec, params, ()
     if framework in mutant.code:
         substitutes = _substitutes(mutant.name, framework)
@@ -107,16 +125,19 @@ def inject(mutant: Mutant, framework: str) -> Finding:
         changed = {p.name: changed[p.name] for p in schema(of)}  # some changes leave parameters without a layer
     with substituted(substitutes), _compiled_anew(framework, bool(substitutes)):
         run = adapter(framework)
-        taps = run.taps(run.build(of, changed, "float64"), x)
-    errors = {tap: relative_error(taps[tap], b) for tap, b in truth.items() if tap in taps}
-    found = next((tap for tap, error in errors.items() if not error <= TAPS["float64"]), None)
+        taps = {tap: np.asarray(array) for tap, array in run.taps(run.build(of, changed, dtype), x).items()}
+    known = {tap: array for tap, array in taps.items() if tap in standard.truth[0]}
+    verdict = judge(framework, Answer(dtype=dtype, tensors=known), standard)
+    errors, found = verdict.errors, verdict.first_divergent
     touched = _downstream(as_network(spec).nodes, mutant.at)
     return Finding(
         mutant=mutant.name,
         framework=framework,
+        dtype=dtype,
         expected=next(tap for tap in errors if tap in touched),
         found=found,
         error=errors[found] if found else max(errors.values()),
+        share=verdict.layers.get(found or ""),
     )
 
 
@@ -168,7 +189,8 @@ def findings(framework: str) -> list[Finding]:
         if unknown := table.keys() - {m.name for m in reached if framework in m.code}:
             raise StaleError(f"{framework} has substitutes for {', '.join(unknown)}, which no mutant lists")
     # Those in data first: code makes what is compiled useless.
-    return [inject(m, framework) for m in sorted(reached, key=lambda m: framework in m.code)]
+    ordered = sorted(reached, key=lambda m: framework in m.code)
+    return [inject(m, framework, dtype) for m in ordered for dtype in DTYPES]
 
 
 def isolated(framework: str) -> list[Finding]:

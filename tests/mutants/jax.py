@@ -149,6 +149,21 @@ def squeezes_the_batch(self: layers.GlobalAvgPool, x: Array) -> Array:
     return jnp.broadcast_to(x.mean((0, 1, 2)), (x.shape[0], x.shape[-1]))
 
 
+def squeezes_the_first_image(self: layers.GlobalAvgPool, x: Array) -> Array:
+    del self
+    return jnp.broadcast_to(x[:1].mean((1, 2)), (x.shape[0], x.shape[-1]))
+
+
+def divides_by_the_height_squared(self: layers.GlobalAvgPool, x: Array) -> Array:
+    del self
+    return x.sum((1, 2)) / x.shape[1] ** 2
+
+
+def cuts_small_gates(self: SEBlock, x: Array) -> Array:
+    s = self.gate(self.fc2(self.relu(self.fc1(self.pool(x)))))
+    return x * jnp.where(s < 5e-6, 0, s)[:, None, None, :]
+
+
 def takes_the_maxima_of_the_batch(self: layers.GlobalMaxPool, x: Array) -> Array:
     del self
     return jnp.broadcast_to(x.max((0, 1, 2)), (x.shape[0], x.shape[-1]))
@@ -204,6 +219,9 @@ SUBSTITUTES: Substitutes = {
     "sum-minus": (Substitute(Bottleneck, "__call__", subtracts_the_shortcut),),
     "projection-unnormalised": (Substitute(Shortcut, "__call__", lacks_the_batch_norm),),
     "branch-reads-another": (Substitute(InceptionModule, "__call__", reads_its_neighbour),),
+    "first-image-alone": (Substitute(layers.GlobalAvgPool, "__call__", squeezes_the_first_image),),
+    "height-squared": (Substitute(layers.GlobalAvgPool, "__call__", divides_by_the_height_squared),),
+    "small-gate-cut": (Substitute(SEBlock, "__call__", cuts_small_gates),),
     "squeeze-over-the-batch": (Substitute(layers.GlobalAvgPool, "__call__", squeezes_the_batch),),
     "maximum-over-the-batch": (Substitute(layers.GlobalMaxPool, "__call__", takes_the_maxima_of_the_batch),),
     "gate-before-the-bias": (Substitute(SEBlock, "__call__", gates_before_the_bias),),

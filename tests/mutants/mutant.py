@@ -35,6 +35,7 @@ class Mutant:
     nodes: Callable[[Nodes], Nodes] | None = None
     code: tuple[str, ...] = ()
     impossible: tuple[str, ...] = ()  # frameworks that cannot have it
+    hidden: str = ""  # why rounding hides it in float32
 
     @property
     def frameworks(self) -> tuple[str, ...]:
@@ -63,6 +64,8 @@ class Finding:
 
     mutant: str
     framework: str
+    dtype: str
     expected: str  # the first tap, in the order of the graph, that depends on the node with the bug
     found: str | None  # the first divergent tap; None: not caught
-    error: float  # there; inf: another shape
+    error: float  # there, from the image on; inf: another shape
+    share: float | None  # there, of the layer by itself, as a share of what rounding can explain; None: not judged

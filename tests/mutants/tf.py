@@ -160,6 +160,23 @@ def squeezes_the_batch(self: layers.GlobalAveragePooling2D, x: Any) -> Any:
     return ops.mean(x, (0, 1, 2)) + 0 * x[:, 0, 0]
 
 
+def squeezes_the_first_image(self: layers.GlobalAveragePooling2D, x: Any) -> Any:
+    del self
+    return ops.mean(x[:1], (1, 2)) + 0 * x[:, 0, 0]
+
+
+def divides_by_the_height_squared(self: layers.GlobalAveragePooling2D, x: Any) -> Any:
+    del self
+    total: Any = ops.sum(x, (1, 2))
+    return total / ops.cast(ops.shape(x)[1], x.dtype) ** 2
+
+
+def cuts_small_gates(self: SEBlock, x: Any) -> Any:
+    s = self.gate(self.fc2(self.relu(self.fc1(self.pool(x)))))
+    s: Any = ops.where(s < 5e-6, 0 * s, s)
+    return x * s[:, None, None, :]
+
+
 def takes_the_maxima_of_the_batch(self: layers.GlobalMaxPooling2D, x: Any) -> Any:
     del self
     return ops.max(x, (0, 1, 2)) + 0 * x[:, 0, 0]
@@ -210,6 +227,9 @@ SUBSTITUTES: Substitutes = {
     "sum-minus": (Substitute(keras.layers, "Add", subtracts_the_shortcut),),
     "projection-unnormalised": (Substitute(BatchNorm, "call", does_not_normalise_the_shortcut),),
     "branch-reads-another": (Substitute(inception, "inception_module", reads_its_neighbour),),
+    "first-image-alone": (Substitute(layers.GlobalAveragePooling2D, "call", squeezes_the_first_image),),
+    "height-squared": (Substitute(layers.GlobalAveragePooling2D, "call", divides_by_the_height_squared),),
+    "small-gate-cut": (Substitute(SEBlock, "call", cuts_small_gates),),
     "squeeze-over-the-batch": (Substitute(layers.GlobalAveragePooling2D, "call", squeezes_the_batch),),
     "maximum-over-the-batch": (Substitute(layers.GlobalMaxPooling2D, "call", takes_the_maxima_of_the_batch),),
     "gate-before-the-bias": (Substitute(SEBlock, "call", gates_before_the_bias),),

@@ -131,6 +131,21 @@ def squeezes_the_batch(self: layers.GlobalAvgPool, x: Tensor) -> Tensor:
     return x.mean((0, 2, 3)).expand(x.shape[:2])
 
 
+def squeezes_the_first_image(self: layers.GlobalAvgPool, x: Tensor) -> Tensor:
+    del self
+    return x[:1].mean((2, 3)).expand(x.shape[:2])
+
+
+def divides_by_the_height_squared(self: layers.GlobalAvgPool, x: Tensor) -> Tensor:
+    del self
+    return x.sum((2, 3)) / x.shape[2] ** 2
+
+
+def cuts_small_gates(self: SEBlock, x: Tensor) -> Tensor:
+    s = self.gate(self.fc2(self.relu(self.fc1(self.pool(x)))))
+    return x * torch.where(s < 5e-6, 0, s)[:, :, None, None]
+
+
 def takes_the_maxima_of_the_batch(self: layers.GlobalMaxPool, x: Tensor) -> Tensor:
     del self
     return x.amax((0, 2, 3)).expand(x.shape[:2])
@@ -182,6 +197,9 @@ SUBSTITUTES: Substitutes = {
     "sum-minus": (Substitute(Bottleneck, "forward", subtracts_the_shortcut),),
     "projection-unnormalised": (Substitute(Shortcut, "forward", lacks_the_batch_norm),),
     "branch-reads-another": (Substitute(InceptionModule, "forward", reads_its_neighbour),),
+    "first-image-alone": (Substitute(layers.GlobalAvgPool, "forward", squeezes_the_first_image),),
+    "height-squared": (Substitute(layers.GlobalAvgPool, "forward", divides_by_the_height_squared),),
+    "small-gate-cut": (Substitute(SEBlock, "forward", cuts_small_gates),),
     "squeeze-over-the-batch": (Substitute(layers.GlobalAvgPool, "forward", squeezes_the_batch),),
     "maximum-over-the-batch": (Substitute(layers.GlobalMaxPool, "forward", takes_the_maxima_of_the_batch),),
     "gate-before-the-bias": (Substitute(SEBlock, "forward", gates_before_the_bias),),
