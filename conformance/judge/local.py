@@ -104,31 +104,23 @@ def decisions(
     Returns:
         Inputs by the node's name, in float64; None where one of them is more than ``SPAN`` nodes from what was shown.
     """
-    values: dict[str, np.ndarray] = {"data": _wide(x)}
-
-    def value(name: str, span: int = SPAN) -> np.ndarray | None:
-        if name not in values:
-            node = network.by_name[name]
-            if name in taps:
-                values[name] = _wide(taps[name])
-            elif span == 0:
-                return None
-            else:
-                inputs = [known for into in node.inputs if (known := value(into, span - 1)) is not None]
-                if len(inputs) < len(node.inputs):
-                    return None
-                values[name] = forward.output(node, inputs, params, training=training)
-        return values[name]
-
+    known: dict[str, tuple[np.ndarray, int]] = {"data": (_wide(x), 0)}  # and how far from what was shown
     found: dict[str, np.ndarray] = {}
     for node in network.nodes:
+        inputs = [known[name] for name in node.inputs if name in known]
+        spanned = 1 + max(n for _, n in inputs) if len(inputs) == len(node.inputs) else SPAN + 1
+        if node.name in taps:
+            known[node.name] = _wide(taps[node.name]), 0
+        elif spanned <= SPAN:
+            y = forward.output(node, [value for value, _ in inputs], params, training=training)
+            known[node.name] = y, spanned
         if decides(node):
             # What a ReLU lets through, it lets through a second time, so its output decides as its input did.
             own = node.name in taps and isinstance(node.op, Act) and node.op.function in ("relu", "relu6")
-            known = value(node.name if own else node.inputs[0])
-            if known is None:
+            by = node.name if own else node.inputs[0]
+            if by not in known:
                 return None
-            found[node.name] = known
+            found[node.name] = known[by][0]
     return found
 
 

@@ -168,7 +168,9 @@ def squeezes_the_first_image(self: layers.GlobalAveragePooling2D, x: Any) -> Any
 def divides_by_the_height_squared(self: layers.GlobalAveragePooling2D, x: Any) -> Any:
     del self
     total: Any = ops.sum(x, (1, 2))
-    return total / ops.cast(ops.shape(x)[1], x.dtype) ** 2
+    shape: Any = ops.shape(x)
+    height: Any = ops.cast(shape[1], x.dtype)
+    return total / height**2
 
 
 def cuts_small_gates(self: SEBlock, x: Any) -> Any:

@@ -1,0 +1,238 @@
+"""Ports that are wrong in ways that are hard to see: each is caught, and where it is wrong is said."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from conformance import cases
+from conformance.adapters import numpy as right
+from conformance.judge.compare import verdicts
+from conformance.judge.measure import demanding
+from conformance.judge.question import Forward, Question, every
+from conformance.judge.verdict import Verdict
+from weights.networks.network import as_network
+
+SPEC = cases.TINY["tiny-se-resnet"]
+NETWORK = SPEC.network()
+PARAMS = cases.seeded(SPEC, 71)
+X = cases.image(72, 2, 67, 59)
+QUESTIONS = tuple(every(NETWORK, X, 73, cases.batches(NETWORK, 74, size=(64, 48))))
+
+
+class Port:
+    """The reference, with functions of its own in the place of some."""
+
+    NAME = "mine"
+
+    def __init__(self, **functions: Any) -> None:
+        for name in ("version", "build", "taps", "gradients", "train"):
+            setattr(self, name, functions.get(name, getattr(right, name)))
+        if "dtype" in functions:
+            self.dtype = functions["dtype"]
+
+
+def judged(port: Port, dtype: str, **demands: Any) -> dict[str, Verdict]:
+    found = verdicts(port, NETWORK, PARAMS, QUESTIONS, dtype, demanding(**{"required": (), **demands}))  # type: ignore[arg-type]
+    return {question.what: verdict for question, verdict in found}
+
+
+def taps_with(change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]) -> Port:
+    return Port(taps=lambda model, x: change(dict(right.taps(model, x))))
+
+
+def gradients_with(change: Callable[[str, np.ndarray], np.ndarray], *, only_in_training: bool = False) -> Port:
+    def gradients(model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool = False) -> dict[str, np.ndarray]:
+        found = right.gradients(model, x, cotangent, training)
+        if only_in_training and not training:
+            return found
+        nodes = as_network(model.network).by_name
+        return {name: a if name in nodes else change(name, a) for name, a in found.items()}
+
+    return Port(gradients=gradients)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_the_right_port_agrees_in_everything(dtype):
+    found = judged(Port(), dtype, required=("taps", "gradients", "training"))
+    asked = ["taps", "gradients", "training gradients", "statistics", *(["training"] if dtype == "float64" else [])]
+    assert {what: verdict.status for what, verdict in found.items()} == dict.fromkeys(asked, "agreed")
+
+
+def test_a_port_with_another_network_inside_is_wrong_in_its_layers_alone():
+    def taps(_model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
+        return right.taps(right.build(replace(SPEC, eps=1.1e-5), PARAMS, "float32"), x)
+
+    found = judged(Port(taps=taps), "float32")["taps"]
+    assert found.status == "disagreed"
+    # By themselves: every BatchNorm with variances that an eps shows in, and nothing that only reads their outputs.
+    assert found.wrong_layers
+    assert all(".bn" in name for name in found.wrong_layers)
+    assert max(found.errors.values()) <= 1e-5  # from the image on there is nothing to see
+
+
+def test_several_wrong_layers_are_all_named():
+    def taps(_model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
+        wrong = dict(PARAMS)
+        for name in ("stage1.0.conv2.weight", "stage4.0.conv1.weight"):
+            wrong[name] = wrong[name] * np.float32(1 + 1e-3)
+        return right.taps(right.build(SPEC, wrong, "float32"), x)
+
+    assert judged(Port(taps=taps), "float32")["taps"].wrong_layers == ("stage1.0.conv2", "stage4.0.conv1")
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_everything_wrong_after_the_first_image_is_caught(dtype):
+    def change(taps: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        for array in taps.values():
+            array[1:] *= 2
+        return taps
+
+    assert judged(taps_with(change), dtype)["taps"].status == "disagreed"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda a: a.astype(complex), "an array of complex128"),
+        (lambda a: a.astype(object), "an array of object"),
+        (lambda a: a.astype(str), "an array of <U"),
+        (lambda a: a.astype(np.int64), "an array of int64"),
+        (lambda a: a.astype(bool), "an array of bool"),
+    ],
+    ids=["complex", "object", "text", "integers", "booleans"],
+)
+def test_numbers_that_are_not_real_are_refused(change, said):
+    port = taps_with(lambda taps: taps | {"stage2.0": change(taps["stage2.0"])})
+    with pytest.raises(TypeError, match=said):
+        judged(port, "float64")
+
+
+def test_a_port_cannot_choose_its_own_bound():
+    def lies(_spec: Any, _shape: Any, _dtype: str) -> str:
+        return "bfloat16"
+
+    port = Port(dtype=lies, build=lambda spec, params, _dtype: right.build(spec, params, "float64"))
+    found = judged(port, "float64")["taps"]
+    assert (found.status, found.asked, found.dtype) == ("otherwise", "float64", "bfloat16")
+    assert "--allow-dtype bfloat16" in found.message
+    assert judged(port, "float64", dtypes=("bfloat16",))["taps"].status == "agreed"
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_an_error_of_nearly_the_bound_is_suspicious_where_no_layer_can_be_judged(dtype):
+    off = {"float64": 0.9e-13, "float32": 0.9e-5}[dtype]
+    port = taps_with(lambda taps: {"logits": taps["logits"] + off * np.abs(taps["logits"]).max().astype(dtype)})
+    found = judged(port, dtype)["taps"]
+    assert found.status == "suspicious"
+    assert "roundings, plain rounding makes" in found.message
+
+
+def test_a_layer_that_follows_from_what_it_was_given_is_not_suspicious():
+    # The same image a little brighter, in float32: every layer does what it should, of another input.
+    port = Port(taps=lambda model, x: right.taps(model, x * np.float32(1 + 4e-6)))
+    found = judged(port, "float32")["taps"]
+    assert found.wrong_layers == ("stem.conv1",)
+
+
+@pytest.mark.parametrize("factor", [1.009, 1.0005])
+def test_gradients_that_are_all_off_by_a_factor_are_caught_in_float32(factor):
+    found = judged(gradients_with(lambda _name, a: a * np.float32(factor)), "float32")
+    assert [found[what].status for what in ("gradients", "training gradients")] == ["disagreed"] * 2
+
+
+def test_gradients_that_are_wrong_only_in_training_are_caught():
+    def change(name: str, a: np.ndarray) -> np.ndarray:
+        return a * 1.001 if name.endswith("bn1.weight") else a
+
+    for dtype in ("float64", "float32"):
+        found = judged(gradients_with(change, only_in_training=True), dtype)
+        assert (found["gradients"].status, found["training gradients"].status) == ("agreed", "disagreed")
+
+
+def test_gradients_without_taps_of_their_pass_are_not_judged_in_float32():
+    def gradients(model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool = False) -> dict[str, np.ndarray]:
+        found = right.gradients(model, x, cotangent, training)
+        return {name: a for name, a in found.items() if name not in NETWORK.by_name}
+
+    port = Port(gradients=gradients)
+    assert judged(port, "float64")["gradients"].status == "agreed"
+    assert judged(port, "float32")["gradients"].status == "absent"
+    assert judged(port, "float32", required=("gradients",))["gradients"].status == "failed"
+
+
+def test_taps_of_another_pass_do_not_excuse_gradients():
+    # Switches of a network whose ReLUs all let through: its taps are not those of this network.
+    def gradients(model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool = False) -> dict[str, np.ndarray]:
+        found = right.gradients(model, x, cotangent, training)
+        return {name: np.abs(a) if "relu" in name else a for name, a in found.items()} | {
+            "stage2.0.relu1": found["stage2.0.relu1"] + np.float32(1)
+        }
+
+    found = judged(Port(gradients=gradients), "float32")["gradients"]
+    assert found.status == "disagreed"
+    assert "in the pass of the gradients stage2.0.relu1 is off" in found.message
+
+
+def test_training_that_returns_nothing_is_caught():
+    found = judged(Port(train=lambda *_: {}), "float64")
+    assert (found["statistics"].status, found["training"].status) == ("disagreed", "disagreed")
+    assert found["training"].message.startswith("there is no tensor 'stem.conv1.weight', nor ")
+
+
+def test_a_statistic_that_stays_as_it_was_is_caught_after_a_step():
+    def train(model: Any, batches: Any, recipe: Any) -> dict[str, np.ndarray]:
+        return dict(right.train(model, batches, recipe)) | {
+            "stem.bn1.running_var": model.params["stem.bn1.running_var"]
+        }
+
+    for dtype in ("float64", "float32"):
+        found = judged(Port(train=train), dtype)["statistics"]
+        assert (found.status, found.first_divergent) == ("disagreed", "stem.bn1.running_var")
+
+
+def test_a_port_that_trains_without_momentum_is_caught():
+    def train(model: Any, batches: Any, recipe: Any) -> dict[str, np.ndarray]:
+        return dict(right.train(model, batches, replace(recipe, momentum=0)))
+
+    assert judged(Port(train=train), "float64")["training"].status == "disagreed"
+
+
+def test_taps_can_be_demanded():
+    few = taps_with(lambda taps: {name: taps[name] for name in ("stem.conv1", "logits")})
+    assert judged(few, "float64")["taps"].status == "agreed"
+    found = judged(few, "float64", taps=10**9)["taps"]
+    assert (found.status, len(found.missing)) == ("disagreed", len(NETWORK.nodes) - 2)
+    assert found.message == "there are 2 taps, demanded are 94; the first that is missing is stem.bn1"
+    alone = taps_with(lambda taps: {"logits": taps["logits"]})
+    assert judged(alone, "float64", required=("taps",))["taps"].status == "disagreed"
+
+
+def test_what_a_port_cannot_do_is_said_and_fails_where_it_is_required():
+    class Bare:
+        NAME, version, build, taps = (
+            "mine",
+            staticmethod(right.version),
+            staticmethod(right.build),
+            staticmethod(right.taps),
+        )
+
+    def asked(required: tuple[str, ...]) -> dict[str, str]:
+        found = verdicts(Bare(), NETWORK, PARAMS, QUESTIONS, "float64", demanding(required))  # type: ignore[arg-type]
+        return {question.what: verdict.status for question, verdict in found}
+
+    assert set(asked(()).values()) == {"agreed", "absent"}
+    assert asked(("gradients",))["gradients"] == "failed"
+    assert {asked(("training",))[what] for what in ("training gradients", "statistics", "training")} == {"failed"}
+
+
+def test_both_sizes_are_compared():
+    def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
+        found = right.taps(model, x)
+        return found if x.shape[2] == 67 else found | {"stage2.0": found["stage2.0"] * 1.01}
+
+    both: Question = Forward(X, (cases.image(75, 2, 64, 48),))
+    ((_, found),) = verdicts(Port(taps=taps), NETWORK, PARAMS, [both], "float64")  # type: ignore[arg-type]
+    assert (found.status, found.first_divergent) == ("disagreed", "stage2.0")
