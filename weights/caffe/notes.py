@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from weights.caffe.net import Net
+from weights.errors import InputError
 from weights.files import metadata
 from weights.networks.spec import Spec
 from weights.params import Info
-from weights.storage.mapped import mapped, sha256
 from weights.storage.whole import reading
 
 _WEIGHTS = "senet.weights"
-"""The note that says for which weights file, by its sha256, the other notes hold."""
+"""The note that says to which weights file, by its sha256, a definition with its notes belongs."""
 
 _SAID = ("senet.spec", "senet.factors", "senet.provenance", "senet.input_size", "senet.last_pooling")
 """Metadata that the layers and their blobs say themselves, or that is about another file."""
@@ -21,18 +21,17 @@ def prototxt_of(path: Path) -> Path:
     return path.with_name(path.name.removesuffix(".h5").removesuffix(".caffemodel") + ".prototxt")
 
 
-def comments(spec: Spec | None, info: Info, path: Path) -> str:
-    """The metadata that the network and its blobs do not say themselves, as comment lines; empty if there is none.
+def comments(spec: Spec | None, info: Info, digest: str) -> str:
+    """Comment lines: which weights file they are about, and the metadata that the network and its blobs do not say.
 
     Args:
         spec: the network's record; None of a network that is only its nodes.
         info: what travels with the values.
-        path: the weights file that the comments are about, whole by now.
+        digest: the sha256 of the weights file.
     """
     strings = {key: value for key, value in metadata.encode(spec, info).items() if key not in _SAID}
-    if not strings.keys() - {metadata.MARK}:
-        return ""
-    return "".join(f"# {key}: {value}\n" for key, value in {**strings, _WEIGHTS: sha256(mapped(path))}.items())
+    said = strings if strings.keys() - {metadata.MARK} else {}
+    return "".join(f"# {key}: {value}\n" for key, value in {**said, _WEIGHTS: digest}.items())
 
 
 def on_size(net: Net) -> str:
@@ -40,6 +39,25 @@ def on_size(net: Net) -> str:
     poolings = [layer.settings["pooling_param"] for layer in net.layers if layer.type == "Pooling"]
     any_size = bool(poolings) and poolings[-1].get("global_pooling", False)
     return "# The last pooling is global: any size of the input fits.\n" if any_size else ""
+
+
+def check(path: Path, digest: str) -> None:
+    """Whether a weights file and the definition of its name belong together, as far as that definition says.
+
+    Args:
+        path: the weights file.
+        digest: its sha256.
+
+    Raises:
+        InputError: the definition was written with other weights.
+    """
+    definition = prototxt_of(path)
+    if _said(definition).get(_WEIGHTS, digest) != digest:
+        raise InputError(
+            f"{path}: {definition.name} beside it belongs to other weights, by the sha256 that it notes: the pair was not "
+            "written to its end, or one of the two was replaced. Write the pair again; or rename "
+            f"{definition.name}, to read these weights without what it notes"
+        )
 
 
 def read(path: Path, spec: Spec, digest: str) -> Info | None:
@@ -50,11 +68,16 @@ def read(path: Path, spec: Spec, digest: str) -> Info | None:
         spec: the network of the weights file.
         digest: the sha256 of the weights file.
     """
-    if not path.is_file():
-        return None
-    with reading(path) as file:
-        lines = file.read().decode("utf-8", "surrogateescape").splitlines()
-    said = dict(line[2:].split(": ", 1) for line in lines if line.startswith("# senet.") and ": " in line)
-    if said.pop(_WEIGHTS, None) != digest:
+    said = _said(path)
+    if said.pop(_WEIGHTS, None) != digest or metadata.MARK not in said:
         return None
     return metadata.decode({**metadata.encode(spec, Info()), **said}, str(path))[1]
+
+
+def _said(path: Path) -> dict[str, str]:
+    """The comments of a definition, which need not exist, by their keys."""
+    if not path.is_file():
+        return {}
+    with reading(path) as file:
+        lines = file.read().decode("utf-8", "surrogateescape").splitlines()
+    return dict(line[2:].split(": ", 1) for line in lines if line.startswith("# senet.") and ": " in line)
