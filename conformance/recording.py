@@ -17,6 +17,7 @@ from conformance.golden.against import against
 from conformance.golden.file import read
 from conformance.judge.bounds import BOUNDS
 from conformance.judge.compare import Conditions, compared
+from conformance.judge.memory import check_memory
 from conformance.judge.progress import SILENT, Progress
 from conformance.judge.question import Backward, Forward, Given
 from conformance.judge.verdict import Comparison
@@ -106,8 +107,10 @@ def _with_the_reference(source: Checkpoint, asked: Asked, progress: Progress) ->
     spec, params, network = source.spec, source.params, source.spec.network()
     conditions = Conditions(isolated=asked.isolated, progress=progress)
     expected = params.info.preprocessing or CAFFE
+    height, width = source.size or spec.only_size or (expected.crop, expected.crop)
+    check_memory(network, (1, spec.in_channels, height, width))
     if source.photo is None:
-        x = cases.image(SEED, 1, *(source.size or spec.only_size or (expected.crop, expected.crop)), spec.in_channels)
+        x = cases.image(SEED, 1, height, width, spec.in_channels)
         seen = Input(what=f"noise of seed {SEED}", shape=x.shape)
     else:
         takes_photographs(spec, source.photo)

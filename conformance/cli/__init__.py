@@ -6,6 +6,8 @@ and 141 come with one line on stderr. Everything heavy is imported inside the co
 nothing and a command needs only what it uses.
 """
 
+import errno
+import os
 import sys
 import traceback
 from collections.abc import Callable, Generator
@@ -20,6 +22,10 @@ from conformance.cli.outputs import debug_option, debugging
 from conformance.cli.printing import flush, message, open_streams, say, silence
 
 _BAD_INPUT, _INTERNAL, _READER_GONE = 2, 70, 141  # 141 is what a shell reports for SIGPIPE
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+"""What writing fails with, through nobody's mistake here."""
 
 
 class _InternalError(click.ClickException):
@@ -83,6 +89,11 @@ def _told_in_a_line(debug: Callable[[], bool]) -> Generator[None]:
     except BrokenPipeError:
         silence()
         raise _ReaderGoneError("") from None
+    except OSError as error:
+        if error.filename is not None or error.errno not in _NO_ROOM:
+            raise _internal(error, debug()) from None
+        words = "on standard output or in a temporary folder"
+        raise click.ClickException(f"cannot be written, {words}: {os.strerror(error.errno).lower()}") from None
     except ImportError as error:
         raise _missing(error) or _internal(error, debug()) from None
     except SystemExit as error:  # of a package that should not; its code would pass for ours

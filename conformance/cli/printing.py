@@ -46,9 +46,9 @@ def message(text: str) -> str:
 
 def shown(path: object) -> str:
     """A name as it stands within a line."""
-    from weights.errors import printable
+    from weights.errors import in_a_line
 
-    return printable(str(path)).replace("\n", "\\n")
+    return in_a_line(path)
 
 
 def open_streams() -> None:

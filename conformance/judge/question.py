@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from conformance.judge.bounds import BOUNDS, What
+from conformance.judge.memory import check_memory
 from conformance.reference.training import Batch, Recipe
 from weights.errors import InputError
 from weights.networks.network import Network
@@ -154,10 +155,8 @@ class Given:
         bounds, shape = BOUNDS[self.question.what], self.question.shape
         if self.dtype not in bounds:
             raise InputError(f"unknown dtype {self.dtype!r}: expected one of {', '.join(bounds)}")
-        if len(shape) != 4 or shape[1] != self.network.in_channels:
-            raise InputError(f"the input has shape {shape}, expected (N, {self.network.in_channels}, H, W)")
+        check_memory(self.network, shape)
         check(self.network, self.params)
-        shapes(self.network, *shape[2:])
         self.question.check(self.network)
         spec = self.network.spec
         if self.question.training and spec:

@@ -54,9 +54,9 @@ def check(path: Path, digest: str) -> None:
     definition = prototxt_of(path)
     if _said(definition).get(_WEIGHTS, digest) != digest:
         raise InputError(
-            f"{path}: {definition.name} beside it belongs to other weights, by the sha256 that it notes: the pair was not "
-            "written to its end, or one of the two was replaced. Write the pair again; or rename "
-            f"{definition.name}, to read these weights without what it notes"
+            f"{path}: {definition.name} beside it belongs to other weights, by the sha256 that it notes: the pair was "
+            "not written to its end, or one of the two was replaced. Write the pair again; or, to read these weights "
+            f"without what it notes, rename {definition.name}"
         )
 
 
