@@ -21,23 +21,19 @@ from conformance.cli.ending import EndedError, signals_as_errors
 from conformance.cli.outputs import debug_option, debugging
 from conformance.cli.printing import flush, message, open_streams, say, silence
 
-_BAD_INPUT, _INTERNAL, _READER_GONE = 2, 70, 141  # 141 is what a shell reports for SIGPIPE
+_BAD_INPUT, _INTERNAL, _INTERRUPTED, _READER_GONE = 2, 70, 130, 141  # the last as shells report SIGINT and SIGPIPE
 
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 """What writing fails with, through nobody's mistake here."""
 
 
-class _InternalError(click.ClickException):
-    """What nobody foresaw."""
+class _EndError(click.ClickException):
+    """An end with a code of its own; without words where there are none."""
 
-    exit_code = _INTERNAL
-
-
-class _ReaderGoneError(click.ClickException):
-    """Whoever read stdout has read enough: an end without words."""
-
-    exit_code = _READER_GONE
+    def __init__(self, text: str, code: int):
+        super().__init__(text)
+        self.exit_code = code
 
 
 class _Commands(click.Group):
@@ -50,19 +46,13 @@ class _Commands(click.Group):
         try:
             with signals_as_errors():
                 code = super().main(*args, **{**extra, "standalone_mode": False})
-        except EndedError as ended:
-            code = _fail(ended.words, ended.code)
         except click.Abort:
-            code = _fail("interrupted", 130)
-        except _ReaderGoneError as error:
-            code = error.exit_code
+            code = _fail("interrupted", _INTERRUPTED)
         except click.UsageError as error:
             where = error.ctx.command_path if error.ctx else "senet"
             code = _fail(f"{error.format_message()} ({where} --help says more)", _BAD_INPUT)
-        except _InternalError as error:
-            code = _fail(error.message, error.exit_code)
         except click.ClickException as error:
-            code = _fail(error.format_message(), _BAD_INPUT)
+            code = _fail(error.format_message(), error.exit_code if isinstance(error, _EndError) else _BAD_INPUT)
         sys.exit(code if isinstance(code, int) else 0)
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
@@ -86,9 +76,11 @@ def _told_in_a_line(debug: Callable[[], bool]) -> Generator[None]:
         yield
     except (click.ClickException, click.exceptions.Exit, click.Abort):
         raise
+    except EndedError as ended:
+        raise _EndError(ended.words, ended.code) from None
     except BrokenPipeError:
         silence()
-        raise _ReaderGoneError("") from None
+        raise _EndError("", _READER_GONE) from None
     except OSError as error:
         if error.filename is not None or error.errno not in _NO_ROOM:
             raise _internal(error, debug()) from None
@@ -106,12 +98,12 @@ def _told_in_a_line(debug: Callable[[], bool]) -> Generator[None]:
         raise _internal(error, debug()) from None
 
 
-def _internal(error: BaseException, debug: bool) -> _InternalError:
+def _internal(error: BaseException, debug: bool) -> _EndError:
     if debug:
         traceback.print_exception(error)
     said = " ".join(f"{type(error).__name__}: {error}".split())
     more = "" if debug else "; run again with --debug for the traceback"
-    return _InternalError(f"internal error: {message(said)[:900]}{more}")
+    return _EndError(f"internal error: {message(said)[:900]}{more}", _INTERNAL)
 
 
 def _fail(text: str, code: int) -> int:
@@ -119,7 +111,8 @@ def _fail(text: str, code: int) -> int:
         flush()
     except (OSError, click.ClickException):
         silence()
-    say(message(f"senet: {text}"), err=True)
+    if text:
+        say(message(f"senet: {text}"), err=True)
     return code
 
 

@@ -10,8 +10,8 @@ from typing import NoReturn
 _GRACE = 3.0  # seconds for cleaning up; then the process ends wherever it is, and the next run removes what is left
 
 
-class EndedError(BaseException):
-    """The process was told to end; passes through everything that handles errors, and lets it clean up.
+class EndedError(KeyboardInterrupt):
+    """The process was told to end, which passes through everything that handles errors, as an interrupt does.
 
     Attributes:
         code: the exit code, 128 and the number of the signal.

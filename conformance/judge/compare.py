@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -20,7 +22,6 @@ from conformance.reference.training import Batch, Recipe
 from weights.errors import InputError
 from weights.networks.network import Network, as_network
 from weights.networks.spec import Spec
-from weights.storage.parts import exchange_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,9 +142,9 @@ def outputs(name: str, of: Network | Spec, params: Mapping[str, np.ndarray], x: 
         InputError: what the adapter needs is not installed, or it failed.
     """
     given = Given(as_network(of), params, "float32", Forward(x))
-    with exchange_folder() as folder:
-        keep(folder, given)
-        answer = answer_in_a_process(name, folder, USUAL.timeout)
+    with TemporaryDirectory(prefix="senet-", ignore_cleanup_errors=True) as folder:
+        keep(Path(folder), given)
+        answer = answer_in_a_process(name, Path(folder), USUAL.timeout)
     if answer.message:
         raise InputError(answer.message)
     return answer.tensors
@@ -261,13 +262,13 @@ def judged(
     if not conditions.isolated:
         return {name: verdict_on(name, lambda name: answer_of(name, given)) for name in names}
     with (
-        exchange_folder() as folder,
+        TemporaryDirectory(prefix="senet-", ignore_cleanup_errors=True) as folder,
         ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool,
     ):
-        keep(folder, given)
+        keep(Path(folder), given)
 
         def isolated(name: str) -> Verdict:
-            return verdict_on(name, lambda name: answer_in_a_process(name, folder, conditions.timeout))
+            return verdict_on(name, lambda name: answer_in_a_process(name, Path(folder), conditions.timeout))
 
         return dict(zip(names, pool.map(isolated, names), strict=True))
 

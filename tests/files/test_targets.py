@@ -1,5 +1,6 @@
 """What stands at a target decides how it is written; what killed runs leave is removed by the next."""
 
+import errno
 import os
 import socket
 import stat
@@ -18,7 +19,7 @@ from weights import Info, Params
 from weights.errors import InputError
 from weights.files import FORMATS
 from weights.storage import folders, parts
-from weights.storage.parts import exchange_folder, part_file
+from weights.storage.parts import part_file
 from weights.storage.whole import is_stdout, replacing, together
 
 SPEC = cases.TINY["tiny-se-resnet"]
@@ -209,24 +210,16 @@ def test_files_of_others_are_no_leftovers(tmp_path: Path):
     assert len(os.listdir(tmp_path)) == 5
 
 
-def test_exchange_folders_that_were_left_are_removed_and_those_in_use_are_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    left, lock = parts._folder(tmp_path, "senet-", "")
+def test_what_is_left_of_a_folder_is_removed_and_what_is_in_use_is_not(tmp_path: Path):
+    target = tmp_path / "x.orbax"
+    left, lock = parts._folder(tmp_path, *parts._around(target))
     lock.close()
-    (left / "question").touch()
-    (tmp_path / "senet-0123456789abcdef").mkdir()  # killed before it was locked
-    (tmp_path / "senet-datasets").mkdir()  # a user's
-    with exchange_folder() as used, exchange_folder() as other:
-        assert {*os.listdir(tmp_path)} == {"senet-datasets", used.name, other.name}
-    assert os.listdir(tmp_path) == ["senet-datasets"]
-
-
-def test_no_place_for_temporary_files_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
-    with pytest.raises(InputError, match="no temporary folder can be made; name a place in TMPDIR"), exchange_folder():
-        pass
+    (left / "values").touch()
+    (tmp_path / ".x.orbax.0123456789abcdef.part").mkdir()  # killed before it was locked
+    (tmp_path / ".x.orbax.mine.part").mkdir()  # a user's
+    with parts.part_folder(target) as used, parts.part_folder(target) as other:
+        assert {*os.listdir(tmp_path)} == {".x.orbax.mine.part", used.name, other.name}
+    assert os.listdir(tmp_path) == [".x.orbax.mine.part"]
 
 
 def test_pairs_of_two_writers_are_not_mixed(tmp_path: Path):
@@ -284,3 +277,37 @@ def test_orbax_leaves_nothing_beside_its_checkpoint(tmp_path: Path):
         weights.write(target, SPEC, Params(cases.seeded(SPEC, seed), Info()))
         assert os.listdir(tmp_path) == ["x.orbax"]
     assert np.array_equal(weights.read(target).params["fc.weight"], cases.seeded(SPEC, 2)["fc.weight"])
+
+
+def test_a_folder_that_was_moved_aside_is_put_back_when_the_new_one_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(folders, "_exchanged", lambda *_: False)
+    target = tmp_path / "x.orbax"
+    target.mkdir()
+    (target / "values").write_bytes(b"old")
+
+    def fail() -> None:
+        with parts.part_folder(target) as part:
+            folders.put(part / "absent", target, part / target.name)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(folders.shutil, "copymode", lambda *_: None)
+        patched.setattr(Path, "rename", after_the_first(Path.rename))
+        with pytest.raises(FileNotFoundError):
+            fail()
+    assert (target / "values").read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["x.orbax"]
+
+
+def after_the_first(rename: Callable[[Path, Path], object]) -> Callable[[Path, Path], object]:
+    """The first time says that a folder stands in the way, as it would if there were a new one."""
+    asked: list[Path] = []
+
+    def renamed(path: Path, target: Path) -> object:
+        asked.append(path)
+        if len(asked) == 1:
+            raise OSError(errno.ENOTEMPTY, "not empty")
+        return rename(path, target)
+
+    return renamed

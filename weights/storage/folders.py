@@ -18,11 +18,11 @@ def put(new: Path, target: Path, aside: Path) -> None:
     Args:
         new: the folder, on the same disk.
         target: where it goes; a folder that stands there is moved out of the way, to one of the two other places.
-        aside: where it is moved in systems that cannot exchange two folders: a process that is killed then may leave
-            it there, and nothing at ``target``.
+        aside: where it is moved in systems that cannot exchange two folders. If the process ends then, or fails, it
+            stays there, and nothing stands at ``target``: see ``parts.part_folder``.
 
     Raises:
-        OSError: it cannot be moved; what stood at ``target`` is back.
+        OSError: it cannot be moved.
     """
     with suppress(OSError):  # nothing may stand there, or another's
         shutil.copymode(target, new)
@@ -36,11 +36,7 @@ def put(new: Path, target: Path, aside: Path) -> None:
         with suppress(FileNotFoundError):  # another process took away what stood there
             if not _exchanged(new, target):
                 target.rename(aside)
-                try:
-                    new.rename(target)
-                except BaseException:
-                    aside.rename(target)
-                    raise
+                new.rename(target)
             return
 
 

@@ -9,14 +9,11 @@ import re
 import secrets
 import shutil
 import stat
-import tempfile
 import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
-
-from weights.errors import InputError
 
 try:
     import fcntl
@@ -50,41 +47,24 @@ def part_file(target: Path) -> tuple[Path, BinaryIO]:
 def part_folder(target: Path) -> Generator[Path]:
     """A new folder beside a target that is a folder too; gone when the block ends. Those left there are removed.
 
-    What is put into it under the target's own name is the target itself, moved out of the way for the new one: if that
-    did not come, the next run puts it back.
+    What stands in it under the target's own name then, in this one or in one that was left, is the target, moved out of
+    the way for a new one that did not come: it is put back.
 
     Raises:
         OSError: none can be made.
     """
     before, after = _around(target)
     for left in _left(target.parent, before, after):
+        with suppress(OSError):
+            left.rmdir()  # if it is empty: killed before it had a lock, or about to have one, and then made again
         with suppress(OSError), _abandoned(left / _LOCK):
-            if (left / target.name).exists() and not target.exists():
-                (left / target.name).rename(target)
+            _remove_folder(left, target)
     path, lock = _folder(target.parent, before, after)
     try:
         yield path
     finally:
-        lock.close()
-        shutil.rmtree(path, ignore_errors=True)
-
-
-@contextmanager
-def exchange_folder() -> Generator[Path]:
-    """A new folder among the temporary ones, gone when the block ends. Those left there by killed runs are removed.
-
-    Raises:
-        InputError: none can be made.
-    """
-    try:
-        path, lock = _folder(Path(tempfile.gettempdir()), "senet-", "")
-    except OSError as error:
-        raise InputError(f"no temporary folder can be made; name a place in TMPDIR ({error})") from error
-    try:
-        yield path
-    finally:
-        lock.close()
-        shutil.rmtree(path, ignore_errors=True)
+        lock.close()  # Windows removes no open files
+        _remove_folder(path, target)
 
 
 @contextmanager
@@ -103,12 +83,7 @@ def alone_in(folder: Path) -> Generator[None]:
 
 
 def _folder(parent: Path, before: str, after: str) -> tuple[Path, BinaryIO]:
-    """A new folder and its locked file; those that were left are removed."""
-    for left in _left(parent, before, after):
-        with suppress(OSError):
-            left.rmdir()  # if it is empty: killed before it had a lock, or about to have one, and then made again
-        with suppress(OSError), _abandoned(left / _LOCK):
-            shutil.rmtree(left)
+    """A new folder, and the file in it that is locked."""
     while True:
         path = _new(parent, before, after)
         path.mkdir(mode=0o700)
@@ -117,6 +92,14 @@ def _folder(parent: Path, before: str, after: str) -> tuple[Path, BinaryIO]:
             if _is_ours(lock):
                 return path, lock
             lock.close()
+
+
+def _remove_folder(path: Path, target: Path) -> None:
+    with suppress(OSError):
+        if (path / target.name).exists() and not target.exists():
+            (path / target.name).rename(target)
+    if not (path / target.name).exists() or target.exists():
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _around(target: Path) -> tuple[str, str]:
