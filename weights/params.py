@@ -115,8 +115,8 @@ class Info:
     """What a checkpoint expects and where it comes from. None or empty: not known.
 
     Raises:
-        InputError: when made, of class names that are no texts, empty or the same; of an order of labels that is none,
-            a size that no image has, or a factor that is no finite number.
+        InputError: when made, of class names that are no texts, empty or the same; of a size that no image has, of
+            a way of pooling that is none, or of a factor that is no finite number.
     """
 
     preprocessing: Preprocessing | None = None
@@ -139,8 +139,6 @@ class Info:
             raise InputError(f"class names {str(names)[:100]}: expected a list of texts that are not empty")
         if twice := next((name for i, name in enumerate(names) if name in names[:i]), None) if names else None:
             raise InputError(f"class names: {twice[:100]!r} stands twice")
-        if self.labels not in (None, "devkit", "sorted"):
-            raise InputError(f"label order {str(self.labels)[:80]!r}: expected one of devkit, sorted")
         if self.last_pooling not in (None, "window", "global"):
             raise InputError(f"last pooling {str(self.last_pooling)[:80]!r}: expected one of window, global")
         size = self.input_size

@@ -58,6 +58,7 @@ def open_streams() -> None:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115, for those who write to it
 
 
 def flush() -> None:

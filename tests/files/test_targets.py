@@ -126,8 +126,7 @@ ENV = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 @pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="there is none")
-@pytest.mark.parametrize("where", ["/dev/stdout", "/dev/fd/1", "link"])
-@pytest.mark.parametrize("to", ["pipe", "file"])
+@pytest.mark.parametrize(("where", "to"), [("/dev/stdout", "pipe"), ("/dev/fd/1", "file"), ("link", "file")])
 def test_stdout_is_written_through_and_stays(where: str, to: str, tmp_path: Path):
     if where == "link":
         (tmp_path / "link").symlink_to("/dev/stdout")

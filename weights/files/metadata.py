@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import Any, cast
+from typing import Any
 
 from weights.errors import InputError
 from weights.files.options import refuse
@@ -72,7 +72,7 @@ def decode(
         provenance = values.get("provenance", {})
         info = Info(
             preprocessing=Preprocessing.from_data(values["preprocessing"]) if "preprocessing" in values else None,
-            labels=cast(Labels | None, labels),
+            labels=None if labels is None else _labels(labels),
             class_names=tuple(values.get("class_names", ())),
             assumed=tuple(map(str, values.get("assumed", ()))),
             factors={str(key): float(value) for key, value in values.get("factors", {}).items()},
@@ -111,3 +111,11 @@ def _open(stated: Spec, given: Spec, info: Info) -> bool:
     """Whether a record differs from the stated one in nothing but what was assumed there, and in its name."""
     assumed = set(info.assumed) - set(_EXPECTED)
     return bool(assumed) and set(differing(stated, given)) <= {*assumed, "name"}
+
+
+def _labels(value: str) -> Labels:
+    match value:
+        case "devkit" | "sorted":
+            return value
+        case _:
+            raise InputError(f"label order {value!r}: expected one of devkit, sorted")

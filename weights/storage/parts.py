@@ -9,6 +9,7 @@ import re
 import secrets
 import shutil
 import stat
+import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -104,7 +105,8 @@ def _remove_folder(path: Path, target: Path) -> None:
 
 def _around(target: Path) -> tuple[str, str]:
     """What the name of a target's part begins and ends with."""
-    return f".{os.fsencode(target.name)[:_LONGEST].decode(errors='ignore')}.", ".part"
+    name = os.fsencode(target.name)[:_LONGEST].decode(sys.getfilesystemencoding(), "ignore")
+    return f".{name}.", ".part"
 
 
 def _new(parent: Path, before: str, after: str) -> Path:
