@@ -88,8 +88,11 @@ def network(path: str | Path, prototxt: str | Path | None = None) -> tuple[Netwo
 def _read(path: Path, prototxt: str | Path | None, recognised: Callable[[Net, str], Match]) -> tuple[Match, Params]:
     file = caffe_file.load(path)
     digest = sha256(file.data)
-    if file.form != "HDF5":  # which is not written here, and may have been made of weights that are
-        notes.check(path, digest)
+    beside = notes.prototxt_of(path)
+    definition = Path(prototxt or beside)
+    said = notes.said(definition)  # once: another process may be replacing it
+    if file.form != "HDF5" and definition == beside:  # HDF5 is not written here, and may be made of what is
+        notes.check(said, path, digest)
     net, match = _recognised(path, file, prototxt, recognised)
     _check_counts(path, net)
     arrays, info = parameters(match, str(path))
@@ -97,7 +100,8 @@ def _read(path: Path, prototxt: str | Path | None, recognised: Callable[[Net, st
     stated = _last_pooling(match)
     info = replace(info, source=path.name, format="caffemodel", sha256=digest, last_pooling=stated)
     if match.network.spec:
-        info = _stated(info, match, Path(prototxt or notes.prototxt_of(path)), digest)
+        noted = notes.info(said, str(definition), _record(match), digest)
+        info = _stated(info, match, noted, digest)
     if not info.preprocessing and match.size and min(match.size) >= _SMALLEST and max(match.size) <= LARGEST_IMAGE:
         info = replace(info, input_size=match.size)
     return match, Params(((p.name, arrays[p.name]) for p in schema(match.network)), info)
@@ -109,13 +113,11 @@ def _record(match: Match) -> Spec:
     return match.network.spec
 
 
-def _stated(info: Info, match: Match, definition: Path, digest: str) -> Info:
+def _stated(info: Info, match: Match, noted: Info | None, digest: str) -> Info:
     """With preprocessing, labels and history: as noted in the definition, or as known of a file with these bytes."""
-    spec = _record(match)
-    said = notes.read(definition, spec, digest)
     return replace(
-        said or expectations(spec, digest, match.size),
-        history=said.history if said else info.history,
+        noted or expectations(_record(match), digest, match.size),
+        history=noted.history if noted else info.history,
         source=info.source,
         format=info.format,
         sha256=info.sha256,

@@ -1,5 +1,6 @@
 """Comments in a .prototxt that say what no Caffe file can state: preprocessing, label order, history."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from weights.caffe.net import Net
@@ -30,8 +31,8 @@ def comments(spec: Spec | None, info: Info, digest: str) -> str:
         digest: the sha256 of the weights file.
     """
     strings = {key: value for key, value in metadata.encode(spec, info).items() if key not in _SAID}
-    said = strings if strings.keys() - {metadata.MARK} else {}
-    return "".join(f"# {key}: {value}\n" for key, value in {**said, _WEIGHTS: digest}.items())
+    more = strings if strings.keys() - {metadata.MARK} else {}
+    return "".join(f"# {key}: {value}\n" for key, value in {**more, _WEIGHTS: digest}.items())
 
 
 def on_size(net: Net) -> str:
@@ -41,10 +42,20 @@ def on_size(net: Net) -> str:
     return "# The last pooling is global: any size of the input fits.\n" if any_size else ""
 
 
-def check(path: Path, digest: str) -> None:
+def said(path: Path) -> dict[str, str]:
+    """The comments of a definition, which need not exist, by their keys."""
+    if not path.is_file():
+        return {}
+    with reading(path) as file:
+        lines = file.read().decode("utf-8", "surrogateescape").splitlines()
+    return dict(line[2:].split(": ", 1) for line in lines if line.startswith("# senet.") and ": " in line)
+
+
+def check(said: Mapping[str, str], path: Path, digest: str) -> None:
     """Whether a weights file and the definition of its name belong together, as far as that definition says.
 
     Args:
+        said: the comments of the definition.
         path: the weights file.
         digest: its sha256.
 
@@ -52,7 +63,7 @@ def check(path: Path, digest: str) -> None:
         InputError: the definition was written with other weights.
     """
     definition = prototxt_of(path)
-    if _said(definition).get(_WEIGHTS, digest) != digest:
+    if said.get(_WEIGHTS, digest) != digest:
         raise InputError(
             f"{path}: {definition.name} beside it belongs to other weights, by the sha256 that it notes: the pair was "
             "not written to its end, or one of the two was replaced. Write the pair again; or, to read these weights "
@@ -60,24 +71,16 @@ def check(path: Path, digest: str) -> None:
         )
 
 
-def read(path: Path, spec: Spec, digest: str) -> Info | None:
+def info(said: Mapping[str, str], source: str, spec: Spec, digest: str) -> Info | None:
     """What ``comments`` said, if it stands there and was written for the weights file of that sha256.
 
     Args:
-        path: of the .prototxt, which need not exist.
+        said: the comments of the definition.
+        source: names the definition in errors.
         spec: the network of the weights file.
         digest: the sha256 of the weights file.
     """
-    said = _said(path)
-    if said.pop(_WEIGHTS, None) != digest or metadata.MARK not in said:
+    if said.get(_WEIGHTS) != digest or metadata.MARK not in said:
         return None
-    return metadata.decode({**metadata.encode(spec, Info()), **said}, str(path))[1]
-
-
-def _said(path: Path) -> dict[str, str]:
-    """The comments of a definition, which need not exist, by their keys."""
-    if not path.is_file():
-        return {}
-    with reading(path) as file:
-        lines = file.read().decode("utf-8", "surrogateescape").splitlines()
-    return dict(line[2:].split(": ", 1) for line in lines if line.startswith("# senet.") and ": " in line)
+    stated = {key: value for key, value in said.items() if key != _WEIGHTS}
+    return metadata.decode({**metadata.encode(spec, Info()), **stated}, source)[1]
