@@ -115,8 +115,8 @@ class Info:
     """What a checkpoint expects and where it comes from. None or empty: not known.
 
     Raises:
-        InputError: when made, of class names that are no texts, empty or the same; of a size that no image has, of
-            a way of pooling that is none, or of a factor that is no finite number.
+        InputError: when made, of class names that are no texts, empty or the same; of a size that no image has, or
+            of a way of pooling that is none.
     """
 
     preprocessing: Preprocessing | None = None
@@ -144,8 +144,6 @@ class Info:
         size = self.input_size
         if size is not None and not (isinstance(size, tuple) and len(size) == 2 and all(map(is_side, size))):
             raise InputError(f"input size {str(size)[:80]}: expected two whole numbers from 1 to {LARGEST_IMAGE}")
-        if wrong := next((name for name, factor in self.factors.items() if not _finite(factor)), None):
-            raise InputError(f"factor of {wrong[:100]}: {str(self.factors[wrong])[:80]}, expected a finite number")
 
 
 class Params(dict[str, np.ndarray]):

@@ -38,7 +38,6 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "a class twice": ("class_names", [*"abcdefghi", "a"], "class names: 'a' stands twice"),
     "a class too few": ("class_names", [*"abcdefghi"], "9 class names for 10 classes"),
     "negative input size": ("input_size", [-1, 224], "input size"),
-    "endless factor": ("factors", {"stem.bn1": math.inf}, "factor of stem.bn1"),
     "channels of 0": ("spec.in_channels", 0, "in_channels is 0"),
 }
 EVERYWHERE = ("negative crop", "negative std", "a class twice", "a class too few")
@@ -96,7 +95,6 @@ def test_option_that_makes_no_sense_is_refused(wrong: str, tmp_path: Path):
         (lambda: replace(CAFFE, crop=-1), "crop is -1"),
         (lambda: Preprocessing(channels="rgb", range=math.nan, mean=(0, 0, 0), std=(1, 1, 1)), "range is nan"),
         (lambda: Info(input_size=(0, 224)), "input size"),
-        (lambda: Info(factors={"bn1": math.nan}), "factor of bn1: nan"),
         (lambda: cases.seeded(SPEC, -1), "the seed is -1"),
         (lambda: cases.image(-1), "the seed is -1"),
         (lambda: weights.change.with_classes(SPEC, PARAMS, 3, seed=-1), "seed of a new classifier is -1"),
