@@ -337,12 +337,12 @@ def streams(_count: int, _rng: random.Random) -> Found:
 
 SCENARIOS: dict[str, tuple[str, Callable[[int, random.Random], Found]]] = {
     "kills": ("kills at random moments", kills),
-    "orbax": ("kills of Orbax", kills_of_orbax),
     "full": ("no room", full),
     "closed": ("a folder that may not be written", closed),
     "crowd": ("four writers and a reader", crowd),
     "changing": ("sources that change", changing),
     "streams": ("FIFOs", streams),
+    "orbax": ("kills of Orbax", kills_of_orbax),  # last, for it starts threads
 }
 
 

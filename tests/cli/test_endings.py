@@ -128,16 +128,16 @@ def test_signal_ends_a_command_with_its_code_and_leaves_nothing(
 def test_signals_while_it_cleans_up_are_ignored(tmp_path: Path):
     code = """
 import os, signal, sys
+from pathlib import Path
 from conformance.cli.ending import EndedError, signals_as_errors
 from weights.storage.whole import replacing
+class Slow(type(Path())):
+    def unlink(self, **options):
+        os.kill(os.getpid(), signal.SIGINT)
+        super().unlink(**options)
 try:
-    with signals_as_errors():
-        try:
-            with replacing(sys.argv[1]) as file:
-                os.kill(os.getpid(), signal.SIGTERM)
-        finally:
-            os.kill(os.getpid(), signal.SIGTERM)
-            os.kill(os.getpid(), signal.SIGINT)
+    with signals_as_errors(), replacing(Slow(sys.argv[1])) as file:
+        os.kill(os.getpid(), signal.SIGTERM)
 except EndedError as ended:
     print(ended.code, os.listdir(os.path.dirname(sys.argv[1])))
 """
@@ -248,7 +248,11 @@ def test_names_from_files_are_escaped_in_every_form(odd: Path, tmp_path: Path):
     assert json.loads(result.read_text())["network"]["name"].startswith("odd\x1b")
     assert ElementTree.parse(suite).getroot().tag == "testsuites"
     shown = [done.stdout, page.read_text(encoding="utf-8"), suite.read_text(), senet("inspect", odd).stdout]
-    for text in [*shown, senet("diff", odd, odd).stdout]:
+    other = tmp_path / "of two\nlines.safetensors"
+    other.write_bytes(odd.read_bytes())
+    difference = senet("diff", other, odd).stdout
+    assert difference.startswith(f"A  {tmp_path}/of two\\nlines.safetensors (safetensors)\nB  ")
+    for text in [*shown, difference]:
         assert all(c in "\n\r\t" or c.isprintable() for c in text if c != "\u00a0")
     assert "odd\\x1b[2J" in shown[0]
     assert "odd\\x1b[2J" in shown[1]
@@ -361,6 +365,14 @@ def test_every_command_refuses_an_output_that_it_reads(which: str, checkpoint: P
     fails(senet(*args), 2, said)
     assert not stays or Path(stays).read_bytes() == before
     assert not (tmp_path / "new").exists()
+
+
+def test_output_that_is_a_photograph_of_a_folder_by_another_name_is_refused(checkpoint: Path, tmp_path: Path):
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(tmp_path / "photos" / "1.png")
+    (tmp_path / "plot.png").hardlink_to(tmp_path / "photos" / "1.png")
+    args = ("excite", tmp_path / "photos", "--weights", checkpoint, "--plot", tmp_path / "plot.png")
+    fails(senet(*args), 2, "plot.png: is a part of the source itself")
 
 
 def test_folder_that_holds_the_source_is_not_written(checkpoint: Path, tmp_path: Path):
