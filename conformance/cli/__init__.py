@@ -25,7 +25,7 @@ _BAD_INPUT, _INTERNAL, _INTERRUPTED, _READER_GONE = 2, 70, 130, 141  # the last 
 
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
-"""What writing fails with, through nobody's mistake here."""
+"""What writing fails with, through nobody's mistake here; so does whatever a file is named for."""
 
 
 class _EndError(click.ClickException):
@@ -33,7 +33,7 @@ class _EndError(click.ClickException):
 
     def __init__(self, text: str, code: int):
         super().__init__(text)
-        self.exit_code = code
+        self.code = code
 
 
 class _Commands(click.Group):
@@ -52,7 +52,7 @@ class _Commands(click.Group):
             where = error.ctx.command_path if error.ctx else "senet"
             code = _fail(f"{error.format_message()} ({where} --help says more)", _BAD_INPUT)
         except click.ClickException as error:
-            code = _fail(error.format_message(), error.exit_code if isinstance(error, _EndError) else _BAD_INPUT)
+            code = _fail(error.format_message(), error.code if isinstance(error, _EndError) else _BAD_INPUT)
         sys.exit(code if isinstance(code, int) else 0)
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
@@ -82,10 +82,11 @@ def _told_in_a_line(debug: Callable[[], bool]) -> Generator[None]:
         silence()
         raise _EndError("", _READER_GONE) from None
     except OSError as error:
-        if error.filename is not None or error.errno not in _NO_ROOM:
+        if error.errno is None or (error.filename is None and error.errno not in _NO_ROOM):
             raise _internal(error, debug()) from None
-        words = "on standard output or in a temporary folder"
-        raise click.ClickException(f"cannot be written, {words}: {os.strerror(error.errno).lower()}") from None
+        said = os.strerror(error.errno).lower()
+        nameless = "cannot be written, on standard output or in a temporary folder"
+        raise click.ClickException(f"{nameless if error.filename is None else error.filename}: {said}") from None
     except ImportError as error:
         raise _missing(error) or _internal(error, debug()) from None
     except SystemExit as error:  # of a package that should not; its code would pass for ours

@@ -1,6 +1,7 @@
 """The command that shows what the SE blocks of a network let through."""
 
 import json
+import os
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -127,7 +128,7 @@ def _classes(paths: Sequence[Path]) -> dict[str, list[Path]]:
     from weights import InputError
 
     found: dict[str, list[Path]] = {}
-    for path in dict.fromkeys(path.resolve() for path in paths):
+    for path in dict.fromkeys(Path(os.path.realpath(path)) for path in paths):
         if not path.is_dir():
             found.setdefault("photos", []).append(path)
             continue

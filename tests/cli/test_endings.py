@@ -1,6 +1,7 @@
 """How commands end: exit codes that are true, one printable line, nothing half written, whatever the streams do."""
 
 import errno
+import io
 import json
 import os
 import signal
@@ -48,13 +49,13 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def started(*args: object, cwd: Path | None = None, **options: Any) -> subprocess.Popen[bytes]:
+def started(*args: object, cwd: Path | None = None, **options: Any) -> subprocess.Popen[Any]:
     command = [sys.executable, "-m", "conformance", *map(str, args)]
     env = {**os.environ, "PYTHONPATH": ROOT, **options.pop("env", {})}
     return subprocess.Popen(command, cwd=cwd, env=env, stderr=subprocess.PIPE, **options)
 
 
-def ends(process: subprocess.Popen[bytes]) -> tuple[int, str]:
+def ends(process: subprocess.Popen[Any]) -> tuple[int, str]:
     out = process.communicate(timeout=60)
     return process.returncode, out[1].decode()
 
@@ -100,6 +101,24 @@ def test_unexpected_error_is_70_in_one_line(error: BaseException, checkpoint: Pa
         assert shown.exit_code == 70
         assert "Traceback" in shown.stderr
         assert "run again" not in shown.stderr
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".orbax", ".caffemodel", ".png"])
+def test_name_that_the_system_does_not_take_is_one_line(suffix: str, checkpoint: Path, tmp_path: Path):
+    path = tmp_path / f"{'x' * 300}{suffix}"
+    if suffix == ".png":
+        fails(senet("excite", path, "--weights", checkpoint), 2, "xxx.png", "file name too long")
+        return
+    fails(senet("inspect", path), 2, "file name too long")
+    fails(senet("convert", checkpoint, path), 2, "file name too long")
+
+
+@pytest.mark.parametrize("command", ["inspect", "excite", "classify"])
+def test_links_in_a_circle_are_one_line(command: str, checkpoint: Path, tmp_path: Path):
+    loop = tmp_path / "loop.safetensors"
+    loop.symlink_to(loop)
+    more = () if command == "inspect" else ("--weights", checkpoint)
+    fails(senet(command, loop, *more), 2, "loop.safetensors")
 
 
 def test_help_names_the_exit_codes():
@@ -264,17 +283,10 @@ def test_progress_shows_names_as_they_are(monkeypatch: pytest.MonkeyPatch):
 
     from conformance.cli import progress
 
-    class Terminal:
+    class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
 
-        def write(self, text: str) -> int:
-            seen.append(text)
-            return len(text)
-
-        def flush(self) -> None: ...
-
-    seen: list[str] = []
     terminal = Terminal()
     monkeypatch.setattr(progress.sys, "stderr", terminal)
     monkeypatch.setattr(progress, "_DELAY", 0.0)
@@ -282,7 +294,7 @@ def test_progress_shows_names_as_they_are(monkeypatch: pytest.MonkeyPatch):
     bars = progress.Bars()
     with bars.busy("Reading [/b]\x1b]0;x\x07\n.pth", 1), bars.step("[red]step\x07"):
         time.sleep(0.3)
-    text = "".join(seen)
+    text = terminal.getvalue()
     assert "Reading [/b]\\x1b]0;x\\x07\\n.pth" in text
     assert "[red]step\\x07" in text
 

@@ -18,6 +18,7 @@ from conformance.cli import main
 from conformance.golden.file import freeze
 from conformance.judge import memory
 from weights import CAFFE, Info, InputError, Params, Preprocessing
+from weights.change import with_classes
 from weights.files import metadata
 
 SPEC = cases.TINY["tiny-se-resnet"]
@@ -97,7 +98,7 @@ def test_option_that_makes_no_sense_is_refused(wrong: str, tmp_path: Path):
         (lambda: Info(input_size=(0, 224)), "input size"),
         (lambda: cases.seeded(SPEC, -1), "the seed is -1"),
         (lambda: cases.image(-1), "the seed is -1"),
-        (lambda: weights.change.with_classes(SPEC, PARAMS, 3, seed=-1), "seed of a new classifier is -1"),
+        (lambda: with_classes(SPEC, PARAMS, 3, seed=-1), "seed of a new classifier is -1"),
         (lambda: conformance.compare(SPEC, PARAMS, np.zeros((0, 3, 64, 64)), ["numpy"]), r"N at least 1"),
     ],
 )

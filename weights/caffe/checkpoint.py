@@ -177,7 +177,7 @@ def write(path: Path, of: Network | Spec, params: Mapping[str, np.ndarray]) -> N
     with together(notes.prototxt_of(path), path) as (definition, file):
         save(file)
         file.seek(0)
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # the stub wants less
         said = notes.comments(network.spec, info, digest) + notes.on_size(net)
         definition.write((said + text_format.dump(net)).encode("utf-8", "surrogateescape"))
 
