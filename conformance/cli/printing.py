@@ -22,9 +22,7 @@ def say(text: str, *, err: bool = False) -> None:
         click.ClickException: stdout is full.
         BrokenPipeError: the reader of stdout has gone.
     """
-    from weights.errors import printable
-
-    _echo(f"{printable(text)}\n".encode(_encoding(err), "backslashreplace"), err)
+    _echo(f"{_printable(text)}\n".encode(_encoding(err), "backslashreplace"), err)
 
 
 def say_as_it_is(text: str) -> None:
@@ -34,10 +32,8 @@ def say_as_it_is(text: str) -> None:
 
 def message(text: str) -> str:
     """A message in a line, or one finding a line, and not longer than ``LONGEST``."""
-    from weights.errors import printable
-
     # Findings are indented; other line breaks are those of a name.
-    whole = re.sub(r"\n(?!  )", r"\\n", printable(text).strip())
+    whole = re.sub(r"\n(?!  )", r"\\n", _printable(text).strip())
     if len(whole) <= LONGEST:
         return whole
     end = f" ... ({len(whole):,} characters)"
@@ -74,6 +70,14 @@ def silence() -> None:
     """Lets stdout swallow what is left of it: Python would complain once more when it ends."""
     with suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _printable(text: str) -> str:
+    try:
+        from weights.errors import printable
+    except ImportError:  # a module of the user's has that name, and that is what is to be told
+        return text
+    return printable(text)
 
 
 def _encoding(err: bool) -> str:
