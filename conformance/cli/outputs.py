@@ -33,6 +33,7 @@ class Command(click.Command):
 
         Raises:
             InputError: an output is also an input, or another output.
+            click.UsageError: a checkpoint or a golden file is to be printed.
         """
         inputs: list[tuple[Path, str]] = []
         outputs: list[tuple[Path, str]] = []
@@ -41,6 +42,8 @@ class Command(click.Command):
             value = ctx.params.get(param.name or "")
             for one in value if isinstance(value, tuple) else (value,):
                 if isinstance(param.type, _Output) and one:
+                    if str(one) == "-" and not option:
+                        raise click.UsageError("-: name a file; only --json, --junit and --report print", ctx)
                     outputs.append((one, param.opts[0] if option else "what is written"))
                 elif isinstance(one, Path):
                     inputs.append((one, f"what {param.opts[0]} reads" if option else "the source itself"))

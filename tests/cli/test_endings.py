@@ -408,6 +408,13 @@ def test_dash_prints_and_the_table_goes_to_stderr(option: str, checkpoint: Path)
         assert json.loads(done.stdout)["network"]["name"] == SPEC.name
 
 
+def test_checkpoint_is_not_printed(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    for command in ("convert", "freeze"):
+        fails(senet(command, checkpoint, "-"), 2, "-: name a file")
+    assert os.listdir(tmp_path) == []
+
+
 def test_words_go_to_stderr_where_stdout_has_the_file(checkpoint: Path, tmp_path: Path):
     (tmp_path / "a.pth").symlink_to("/dev/stdout")
     process = started("convert", checkpoint, tmp_path / "a.pth", stdout=subprocess.PIPE)
