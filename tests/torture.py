@@ -217,7 +217,22 @@ def full(_count: int, rng: random.Random) -> Found:
             found.expect(not beside(path), f"{path.name}: left {beside(path)}")
             shutil.rmtree(place)
             place.mkdir()
+        _full_of_orbax(place, found)
     return found
+
+
+def _full_of_orbax(place: Path, found: Found) -> None:
+    """The same for a folder, by the command: its threads have words of their own."""
+    write(place / "net.pth", "new")
+    write(place / "net.orbax", "old")
+    convert = ["-m", "conformance", "convert", place / "net.pth", place / "net.orbax"]
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -f 8; exec "$@"', "sh", sys.executable, *convert], capture_output=True, text=True
+    )
+    found.counts["refused" if done.returncode == 2 else f"code {done.returncode}"] += 1
+    found.expect(done.returncode == 2 and done.stderr.count("\n") == 1, f"net.orbax: {done.stderr[-1000:]}")
+    state, left = read(place / "net.orbax"), sorted(os.listdir(place))
+    found.expect(state == "old" and left == ["net.orbax", "net.pth"], f"net.orbax: {state}, {left}")
 
 
 def closed(_count: int, _rng: random.Random) -> Found:
@@ -337,12 +352,12 @@ def streams(_count: int, _rng: random.Random) -> Found:
 
 SCENARIOS: dict[str, tuple[str, Callable[[int, random.Random], Found]]] = {
     "kills": ("kills at random moments", kills),
-    "full": ("no room", full),
     "closed": ("a folder that may not be written", closed),
     "crowd": ("four writers and a reader", crowd),
     "changing": ("sources that change", changing),
     "streams": ("FIFOs", streams),
-    "orbax": ("kills of Orbax", kills_of_orbax),  # last, for it starts threads
+    "full": ("no room", full),  # this and the next with Orbax, which starts threads, at their ends
+    "orbax": ("kills of Orbax", kills_of_orbax),
 }
 
 

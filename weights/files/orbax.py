@@ -5,8 +5,10 @@ through NumPy, so doubles stay doubles whatever JAX is set to.
 """
 
 import json
+import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -78,7 +80,7 @@ def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray]) -> None:
         branch["value"] = np.ascontiguousarray(FLAX.encode(p, params[p.name]))
     checkpoints = _orbax()
     try:
-        with part_folder(target) as part:  # Orbax's own temporary folders are in it too
+        with _without_words(), part_folder(target) as part:  # Orbax's own temporary folders are in it too
             with checkpoints.StandardCheckpointer() as checkpointer:
                 checkpointer.save(part / "new", tree, custom_metadata=metadata.encode(spec, info_of(params)))
             put(part / "new", target, aside=part / target.name)
@@ -87,6 +89,17 @@ def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray]) -> None:
             raise
         why = reason(error, target.parent) if isinstance(error, OSError) else str(error)
         raise InputError(f"{path}: cannot be written: {why}") from error
+
+
+@contextmanager
+def _without_words() -> Generator[None]:
+    """Orbax logs errors, with their tracebacks, that it also raises."""
+    log = logging.getLogger("absl")
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 def _orbax() -> Any:  # noqa: ANN401, a module that need not be installed
