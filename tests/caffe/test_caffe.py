@@ -147,6 +147,9 @@ def test_definition_that_was_written_with_other_weights_is_refused(info, tmp_pat
     caffe_file.save(path, changed(path, "classifier", blobs=[b + 1 for b in blobs_of_layer(path, "classifier")]))
     with pytest.raises(InputError, match=r"net\.prototxt beside it belongs to other weights"):
         weights.read(path)
+    (tmp_path / "link").symlink_to("net.prototxt")
+    with pytest.raises(InputError, match=r"net\.prototxt beside it belongs to other weights"):
+        weights.read(path, prototxt=tmp_path / "link")
     path.with_suffix(".prototxt").rename(tmp_path / "definition.prototxt")
     found = weights.read(path, prototxt=tmp_path / "definition.prototxt")[1].info
     assert (found.labels, found.assumed) == (None, ())  # nor do its comments count where it only defines the network

@@ -91,7 +91,8 @@ def _read(path: Path, prototxt: str | Path | None, recognised: Callable[[Net, st
     beside = notes.prototxt_of(path)
     definition = Path(prototxt or beside)
     said = notes.said(definition)  # once: another process may be replacing it
-    if file.form != "HDF5" and definition == beside:  # HDF5 is not written here, and may be made of what is
+    ours = prototxt is None or (definition.exists() and beside.exists() and definition.samefile(beside))
+    if ours and file.form != "HDF5":  # which is not written here, and may be made of what is
         notes.check(said, path, digest)
     net, match = _recognised(path, file, prototxt, recognised)
     _check_counts(path, net)
