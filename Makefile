@@ -7,7 +7,7 @@ CAFFEMODEL ?=
 # An entry of the path, found before a folder of the same name beside a user's script; the default is found after it.
 EDITABLE := --config-settings editable_mode=compat --editable
 
-.PHONY: demo test slow lint fix bench docs tables lock lowest clean
+.PHONY: demo test slow lint fix bench torture docs tables lock lowest clean
 
 # Installed once; again only when what to install changes.
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -37,6 +37,10 @@ fix: $(VENV)/installed
 # What a conversion costs, as a multiple of reading and writing the same bytes.
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/convert.py
+
+# Kills, full disks, crowds of writers, sources that change; minutes.
+torture: $(VENV)/installed
+	$(BIN)/python -m tests.torture
 
 # The pages that are made from data.
 docs: $(VENV)/installed

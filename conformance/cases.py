@@ -33,7 +33,7 @@ from weights.networks.resnet import ResNetSpec
 from weights.networks.se import SE
 from weights.networks.sizes import shapes, usual_size
 from weights.networks.spec import Spec
-from weights.params import CAFFE, Info, Params
+from weights.params import CAFFE, Info, Params, is_count
 
 _SE_RESNET = ResNetSpec(
     name="tiny-se-resnet",
@@ -117,8 +117,11 @@ def seeded(of: Network | Spec, seed: int) -> Params:
 
     Activations keep their size through the depth. Values are float32, as in a Caffe file; running statistics are
     float64, freed of the factor that ``info.factors`` keeps.
+
+    Raises:
+        InputError: the seed is no whole number of at least 0.
     """
-    rng = np.random.default_rng(seed)
+    rng = _random(seed)
     network = as_network(of)
     nodes, classifier = network.nodes, network.classifier
     side = min(usual_size(network))
@@ -202,8 +205,12 @@ def _branch_ends(network: Network) -> set[str]:
 
 
 def image(seed: int, n: int = 1, h: int = 224, w: int = 224, channels: int = 3) -> np.ndarray:
-    """Noise as large as an image minus its mean: N(0, 60^2), float32, (n, channels, h, w)."""
-    return (np.random.default_rng(seed).standard_normal((n, channels, h, w)) * 60).astype(np.float32)
+    """Noise as large as an image minus its mean: N(0, 60^2), float32, (n, channels, h, w).
+
+    Raises:
+        InputError: as of ``seeded``.
+    """
+    return (_random(seed).standard_normal((n, channels, h, w)) * 60).astype(np.float32)
 
 
 def inputs(
@@ -260,5 +267,15 @@ def batches(
 
 
 def top_diff(seed: int, n: int = 1, classes: int = 1000) -> np.ndarray:
-    """A gradient to put on the logits: N(0, 1), float64, (n, classes)."""
-    return np.random.default_rng(seed).standard_normal((n, classes))
+    """A gradient to put on the logits: N(0, 1), float64, (n, classes).
+
+    Raises:
+        InputError: as of ``seeded``.
+    """
+    return _random(seed).standard_normal((n, classes))
+
+
+def _random(seed: int) -> np.random.Generator:
+    if not is_count(seed):
+        raise InputError(f"the seed is {seed!r:.100}, expected a whole number of at least 0")
+    return np.random.default_rng(seed)

@@ -20,6 +20,7 @@ from conformance.golden.file import read
 from conformance.judge.bounds import BOUNDS
 from conformance.judge.compare import USUAL, Conditions, compared
 from conformance.judge.measure import NO_DEMANDS, Demands
+from conformance.judge.memory import check_memory
 from conformance.judge.progress import SILENT, Progress
 from conformance.judge.question import GRADIENTS, TRAINING, Forward, Given, every
 from conformance.judge.verdict import Comparison
@@ -154,6 +155,7 @@ def _images(source: Checkpoint) -> tuple[tuple[np.ndarray, ...], Input]:
     """What the networks look at: different images, of two sizes where nobody states one."""
     spec, expected = source.spec, source.params.info.preprocessing or CAFFE
     usual = spec.only_size or (expected.crop, expected.crop)
+    check_memory(spec, (source.batch, spec.in_channels, *(source.size or usual)))
     inputs = cases.inputs(spec, SEED, source.size, source.batch, usual)
     noise, shapes = f"noise of seed {SEED}", tuple(x.shape for x in inputs)
     if source.photo is None:

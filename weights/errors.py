@@ -27,3 +27,8 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c == "\n" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def in_a_line(text: object) -> str:
+    """The same with line breaks as escapes too: what stands in a cell, or as a name among words."""
+    return printable(str(text)).replace("\n", "\\n")

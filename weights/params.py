@@ -44,10 +44,9 @@ class Preprocessing:
         _expect(_finite(self.range) and self.range > 0, "range", self.range, "a finite number greater than 0")
         for name, values in (("mean", self.mean), ("std", self.std)):
             _expect(_three_finite(values), name, values, "three finite numbers")
-        _expect(0 not in self.std, "std", self.std, "three numbers that are not 0")
+        _expect(min(self.std) > 0, "std", self.std, "three numbers greater than 0")
         for name, size in (("resize", self.resize), ("crop", self.crop)):
-            fits = type(size) is int and 0 < size <= LARGEST_IMAGE
-            _expect(fits, name, size, f"a whole number from 1 to {LARGEST_IMAGE}")
+            _expect(is_side(size), name, size, f"a whole number from 1 to {LARGEST_IMAGE}")
         _expect(self.crop <= self.resize, "crop", self.crop, f"at most resize, which is {self.resize}")
 
     @classmethod
@@ -78,6 +77,16 @@ class Preprocessing:
         return f"{self.channels.upper()} 0..{self.range:g}, minus ({mean}){std}; {where}"
 
 
+def is_count(value: object) -> bool:
+    """Whether a value is a whole number of at least 0, as a seed and a number of classes are."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= 0)
+
+
+def is_side(value: object) -> bool:
+    """Whether a value is a whole number of pixels that an image can have on a side."""
+    return type(value) is int and 0 < value <= LARGEST_IMAGE
+
+
 def _expect(fits: bool, field: str, value: object, expected: str) -> None:
     if not fits:
         raise InputError(f"preprocessing: {field} is {str(value)[:100]}, expected {expected}")
@@ -106,7 +115,8 @@ class Info:
     """What a checkpoint expects and where it comes from. None or empty: not known.
 
     Raises:
-        InputError: when made, of class names that are no texts, empty or the same.
+        InputError: when made, of class names that are no texts, empty or the same; of a size that no image has, or
+            of a way of pooling that is none.
     """
 
     preprocessing: Preprocessing | None = None
@@ -129,6 +139,11 @@ class Info:
             raise InputError(f"class names {str(names)[:100]}: expected a list of texts that are not empty")
         if twice := next((name for i, name in enumerate(names) if name in names[:i]), None) if names else None:
             raise InputError(f"class names: {twice[:100]!r} stands twice")
+        if self.last_pooling not in (None, "window", "global"):
+            raise InputError(f"last pooling {str(self.last_pooling)[:80]!r}: expected one of window, global")
+        size = self.input_size
+        if size is not None and not (isinstance(size, tuple) and len(size) == 2 and all(map(is_side, size))):
+            raise InputError(f"input size {str(size)[:80]}: expected two whole numbers from 1 to {LARGEST_IMAGE}")
 
 
 class Params(dict[str, np.ndarray]):

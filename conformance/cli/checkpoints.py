@@ -11,6 +11,8 @@ import click
 
 from conformance.cli import options
 from conformance.cli.options import FILE
+from conformance.cli.outputs import OUTPUT, Command, is_stdout
+from conformance.cli.printing import say, shown
 from conformance.cli.progress import Bars
 
 if TYPE_CHECKING:
@@ -18,9 +20,9 @@ if TYPE_CHECKING:
     from weights.params import Labels
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("network", metavar="NAME|FILE.json[,FIELD=VALUE...]")
-@click.argument("out", type=FILE)
+@click.argument("out", type=OUTPUT)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="What the weights are drawn from.")
 def init(network: str, out: Path, seed: int) -> None:
     """Write a checkpoint with seeded weights.
@@ -37,10 +39,10 @@ def init(network: str, out: Path, seed: int) -> None:
     params.info = replace(params.info, history=(f"drawn from seed {seed}",))
     weights.write(out, spec, params)
     learnable = sum(p.size for p in weights.schema(spec) if p.learnable)
-    click.echo(f"{out}: {spec.name}, {learnable:,} parameters drawn from seed {seed}")
+    say(f"{shown(out)}: {spec.name}, {learnable:,} parameters drawn from seed {seed}", err=is_stdout(out))
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("file", type=FILE)
 @options.given
 @options.dialect
@@ -59,9 +61,9 @@ def inspect(file: Path, given: options.Given, dialect: str | None, labels: "Labe
     except InputError:
         if file.is_file() and format_of(file).name == "caffemodel":
             with suppress(InputError), warnings.catch_warnings(action="ignore"):
-                click.echo(foreign(file, given.prototxt, options.terminal_width()))
+                say(foreign(file, given.prototxt, options.terminal_width()))
         raise
-    click.echo(describe(file, found, options.terminal_width()))
+    say(describe(file, found, options.terminal_width()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +74,9 @@ class Changes:
     convention: "Convention | None"
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("src", type=FILE)
-@click.argument("dst", type=FILE)
+@click.argument("dst", type=OUTPUT)
 @options.given
 @options.dialect
 @click.option("--labels", type=click.Choice(["sorted", "devkit"]), help="Reorder the classifier to this label order.")
@@ -101,8 +103,6 @@ def convert(src: Path, dst: Path, given: options.Given, dialect: str | None, cha
     written = "dialect" in format_of(dst).writes_with
     if dialect and not written and "dialect" not in format_of(src).reads_with:
         raise weights.InputError(f"--dialect: neither {src} nor {dst} is a PyTorch state dict")
-    if src.exists() and dst.exists() and src.samefile(dst):
-        raise weights.InputError(f"{dst}: is the source itself; name another file")
     bars = Bars()
     try:
         with bars.busy(f"Reading {src.name}"):
@@ -120,10 +120,11 @@ def convert(src: Path, dst: Path, given: options.Given, dialect: str | None, cha
     with bars.busy(f"Writing {dst.name}"), options.warnings_in_a_line():
         weights.write(dst, spec, params, dialect=dialect if written else None)
     learnable = sum(p.size for p in weights.schema(spec) if p.learnable)
-    click.echo(f"{src} -> {dst}: {spec.name}, {learnable:,} parameters, {spec.classes} classes")
+    err = is_stdout(dst)
+    say(f"{shown(src)} -> {shown(dst)}: {spec.name}, {learnable:,} parameters, {spec.classes} classes", err=err)
     said = assumed(spec, params.info)
     if said:
-        click.echo(f"assumed, not stated by {src.name}: {said}")
+        say(f"assumed, not stated by {shown(src.name)}: {said}", err=err)
 
 
 def _convert_bare(src: Path, dst: Path, prototxt: Path | None, changes: Changes) -> None:
@@ -137,10 +138,11 @@ def _convert_bare(src: Path, dst: Path, prototxt: Path | None, changes: Changes)
         if changes.labels or changes.convention:
             raise InputError(f"{src}: is of no known family: leave out --labels and --input")
         onnx.write(dst, network, params)
-    click.echo(f"{src} -> {dst}: {network.name}, of no known family: computed by any ONNX runtime, and not read here")
+    said = f"{network.name}, of no known family: computed by any ONNX runtime, and not read here"
+    say(f"{shown(src)} -> {shown(dst)}: {said}", err=is_stdout(dst))
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("a", type=FILE)
 @click.argument("b", type=FILE)
 @click.option("--rounding", is_flag=True, help="Ignore differences that rounding to a narrower dtype explains.")
@@ -158,8 +160,8 @@ def diff(a: Path, b: Path, rounding: bool, all_rows: bool, as_json: bool) -> Non
     with options.warnings_in_a_line():
         found = difference(a, b)
     if as_json:
-        click.echo(json.dumps(found.to_dict(), indent=1))
+        say(json.dumps(found.to_dict(), indent=1))
     else:
-        click.echo(text(found, rounding, options.terminal_width(), all_rows))
+        say(text(found, rounding, options.terminal_width(), all_rows))
     if not found.same(rounding):
         click.get_current_context().exit(1)

@@ -7,13 +7,15 @@ import click
 
 from conformance.cli import options
 from conformance.cli.options import FILE
+from conformance.cli.outputs import Command
+from conformance.cli.printing import say, shown
 from conformance.cli.progress import Bars
 
 if TYPE_CHECKING:
     from weights.params import Labels
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("photo", type=FILE)
 @click.option("--weights", "file", type=FILE, required=True, help="The checkpoint, of any format.")
 @options.given
@@ -72,8 +74,9 @@ def classify(
     named = bool(best[0].name)
     header = ("probability", "index", "class")[: 3 if named else 2]
     lines = [(f"{c.probability:.4f}", str(c.index), c.name)[: len(header)] for c in best]
-    click.echo(aligned(header, lines, options.terminal_width()))
+    say(aligned(header, lines, options.terminal_width()))
     if not named:
-        click.echo(
-            f"The label order of {file} is not known: indices only, no names; --class-names FILE gives them.", err=True
+        say(
+            f"The label order of {shown(file)} is not known: indices only, no names; --class-names FILE gives them.",
+            err=True,
         )

@@ -11,6 +11,8 @@ import click
 
 from conformance.cli import options
 from conformance.cli.options import DTYPES, FILE, FRAMEWORKS
+from conformance.cli.outputs import OUTPUT, Command, deliver, is_stdout
+from conformance.cli.printing import say, shown
 from conformance.cli.progress import Bars
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ class Demanded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outputs:
-    """Where the result goes, beside the table on stdout."""
+    """Where the result goes, beside the table: on stdout, or on stderr where stdout has one of these."""
 
     report: Path | None
     result: Path | None
@@ -75,7 +77,7 @@ def _taps(_ctx: click.Context, _param: click.Parameter, value: str | None) -> in
     return int(value)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("file", type=FILE, required=False)
 @options.given
 @options.dialect
@@ -103,9 +105,11 @@ def _taps(_ctx: click.Context, _param: click.Parameter, value: str | None) -> in
 )
 @click.option("--require-taps", callback=_taps, metavar="N|all", help="How many layers a framework has to show.")
 @click.option("--against", type=FILE, metavar="GOLDEN", help="Compare with a file that senet freeze wrote.")
-@click.option("--report", type=FILE, metavar="FILE.html", help="Write a self-contained page.")
-@click.option("--json", "result", type=FILE, metavar="FILE.json", help="Write the numbers of every tap.")
-@click.option("--junit", type=FILE, metavar="FILE.xml", help="Write a test case for every tap.")
+@click.option("--report", type=OUTPUT, metavar="FILE.html", help="Write a self-contained page; -: print it.")
+@click.option(
+    "--json", "result", type=OUTPUT, metavar="FILE.json", help="Write the numbers of every tap; -: print them."
+)
+@click.option("--junit", type=OUTPUT, metavar="FILE.xml", help="Write a test case for every tap; -: print them.")
 @options.timeout
 @options.memory
 @click.option("--in-process", is_flag=True, help="Run all in this process, for a debugger; else each in its own.")
@@ -193,18 +197,17 @@ def _write(run: "Run", outputs: Outputs) -> None:
     from conformance.report.page import to_html
     from conformance.report.run import to_json
     from conformance.report.table import HEADER, aligned, rows
-    from weights.storage.whole import replacing
 
     for path, text in ((outputs.result, to_json), (outputs.junit, to_junit), (outputs.report, to_html)):
         if path:
-            with replacing(path) as out:
-                out.write(text(run).encode())
-    click.echo(to_markdown(run) if outputs.markdown else aligned(HEADER, rows(run), options.terminal_width()))
+            deliver(path, text(run))
+    err = any(map(is_stdout, (outputs.result, outputs.junit, outputs.report)))
+    say(to_markdown(run) if outputs.markdown else aligned(HEADER, rows(run), options.terminal_width()), err=err)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("source", metavar="MODEL|FILE")
-@click.argument("golden", type=FILE)
+@click.argument("golden", type=OUTPUT)
 @options.given
 @options.dialect
 @click.option(
@@ -247,7 +250,8 @@ def freeze(
             **options.reading(given),
         )
     n, _, h, w = kept.x.shape
-    click.echo(
-        f"{golden}: {kept.spec.name} at {n}x3x{h}x{w}, samples of {len(kept.taps)} taps and {len(kept.gradients)} "
-        f"gradients, {golden.stat().st_size / 1e6:.2f} MB"
+    say(
+        f"{shown(golden)}: {kept.spec.name} at {n}x3x{h}x{w}, samples of {len(kept.taps)} taps and "
+        f"{len(kept.gradients)} gradients, {golden.stat().st_size / 1e6:.2f} MB",
+        err=is_stdout(golden),
     )

@@ -9,6 +9,8 @@ import click
 
 from conformance.cli import options
 from conformance.cli.options import FILE, FRAMEWORKS
+from conformance.cli.outputs import Command, apart, deliver
+from conformance.cli.printing import say, shown
 from conformance.cli.progress import Bars
 
 PHOTO = Path(__file__).with_name("balloon.jpg")
@@ -18,7 +20,7 @@ SEED = 1001  # of the weights, where there is no checkpoint
 DTYPES = ("float64", "float32")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--caffemodel", type=FILE, help="A real checkpoint. Default: one with seeded weights is written.")
 @click.option("--output", type=FILE, default=Path("demo"), show_default=True, help="Folder for all that is written.")
 @options.frameworks
@@ -40,19 +42,20 @@ def demo(
     options.check_adapters(frameworks)
     bars, note = Bars(), "" if caffemodel else "seeded weights"
     if note:
-        click.echo(
-            "No checkpoint given: writing a Caffe pair of SE-ResNet-50 with seeded weights. Its classes mean nothing."
-        )
+        say("No checkpoint given: writing a Caffe pair of SE-ResNet-50 with seeded weights. Its classes mean nothing.")
     _make_folder(output)
     photo, report = output / PHOTO.name, output / "report.html"
+    if caffemodel:
+        written = (photo, report, _canonical(output, caffemodel))
+        apart([(path, "what is written") for path in written], [(caffemodel, "the source itself")])
     with replacing(photo) as file:
         file.write(PHOTO.read_bytes())
     caffemodel = caffemodel or _seeded(output, bars)
-    canonical = output / f"{caffemodel.name.split('.')[0]}.safetensors"
+    canonical = _canonical(output, caffemodel)
     with bars.busy(f"Converting {caffemodel.name}"), options.warnings_in_a_line():
         weights.write(canonical, weights.read(caffemodel))
         spec, params = weights.read(canonical)
-    click.echo(f"Converted {canonical}: {spec.name}")
+    say(f"Converted {shown(canonical)}: {spec.name}")
     dtypes = ",".join(DTYPES)
     again = ("senet", "compare", str(canonical), "--image", str(photo), "--dtype", dtypes, "--report", str(report))
     source = Checkpoint(file=canonical, spec=spec, params=params, photo=photo, note=note)
@@ -60,15 +63,19 @@ def demo(
         adapters=frameworks or FRAMEWORKS, dtypes=DTYPES, command=shlex.join(again), timeout=timeout, memory=memory
     )
     run = record(source, asked, bars)
-    with replacing(report) as file:
-        file.write(to_html(run).encode())
-    click.echo(f"\n{aligned(HEADER, rows(run), options.terminal_width())}\n")
-    click.echo(f"Report    {report}: a heat map of every tap, error along the depth, classes, what was run")
-    click.echo(f"Next      {_command('inspect', str(canonical))}")
-    click.echo(f"          {_command('classify', str(photo), '--weights', str(canonical))}")
+    deliver(report, to_html(run))
+    say(f"\n{aligned(HEADER, rows(run), options.terminal_width())}\n")
+    say(f"Report    {shown(report)}: a heat map of every tap, error along the depth, classes, what was run")
+    say(f"Next      {_command('inspect', str(canonical))}")
+    say(f"          {_command('classify', str(photo), '--weights', str(canonical))}")
     if note:
-        click.echo(f"          {_command('demo')} --caffemodel path/to/SE-ResNet-50.caffemodel, with a real checkpoint")
+        say(f"          {_command('demo')} --caffemodel path/to/SE-ResNet-50.caffemodel, with a real checkpoint")
     options.exit_by(run, frameworks)
+
+
+def _canonical(folder: Path, caffemodel: Path) -> Path:
+    """Where the converted checkpoint goes."""
+    return folder / f"{caffemodel.name.split('.')[0]}.safetensors"
 
 
 def _command(*args: str) -> str:
@@ -96,7 +103,7 @@ def _seeded(folder: Path, bars: Bars) -> Path:
     path, spec = folder / "SE-ResNet-50.caffemodel", weights.MODELS["se-resnet-50"]
     with bars.busy(f"Writing {path.name}"):
         weights.write(path, spec, seeded(spec, SEED))
-    click.echo(f"Wrote     {path} and {path.with_suffix('.prototxt').name}, as Caffe would have")
+    say(f"Wrote     {shown(path)} and {path.with_suffix('.prototxt').name}, as Caffe would have")
     return path
 
 

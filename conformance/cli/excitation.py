@@ -1,6 +1,7 @@
 """The command that shows what the SE blocks of a network let through."""
 
 import json
+import os
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -10,6 +11,8 @@ import click
 
 from conformance.cli import options
 from conformance.cli.options import FILE
+from conformance.cli.outputs import OUTPUT, Command, deliver, is_stdout
+from conformance.cli.printing import say, shown
 from conformance.cli.progress import Bars
 
 if TYPE_CHECKING:
@@ -25,7 +28,7 @@ _BATCH = 8  # photographs at a time: the outputs of all nodes are in memory
 _GATE = ".se.gate"  # of a block's name
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("photos", nargs=-1, type=FILE, required=True, metavar="PHOTO|FOLDER...")
 @click.option("--weights", "file", type=FILE, required=True, help="The checkpoint, of any format.")
 @options.given
@@ -39,9 +42,13 @@ _GATE = ".se.gate"  # of a block's name
 )
 @options.timeout
 @options.memory
-@click.option("--plot", type=FILE, metavar="FILE.png|svg", help="Draw the last block of each stage. Needs Matplotlib.")
+@click.option(
+    "--plot", type=OUTPUT, metavar="FILE.png|svg", help="Draw the last block of each stage. Needs Matplotlib."
+)
 @click.option("--every-block", is_flag=True, help="Draw all blocks.")
-@click.option("--json", "result", type=FILE, metavar="FILE.json", help="Write every channel of every block.")
+@click.option(
+    "--json", "result", type=OUTPUT, metavar="FILE.json", help="Write every channel of every block; -: print them."
+)
 def excite(
     photos: tuple[Path, ...],
     file: Path,
@@ -67,7 +74,6 @@ def excite(
     from conformance.report.table import aligned
     from weights import InputError
     from weights.images import prepare, takes_photographs
-    from weights.storage.whole import replacing
 
     if plot and plot.suffix.lower() not in (".png", ".svg"):
         raise InputError(f"{plot}: a plot is written as .png or .svg")
@@ -93,15 +99,15 @@ def excite(
             batches = (x[i : i + _BATCH] for i in range(0, len(x), _BATCH))
             gates[kind] = [_gates(framework, found, batch, conditions) for batch in batches]
     excitations = excited(gates)
-    click.echo(aligned(HEADER, rows(excitations), options.terminal_width()))
+    err = is_stdout(result) or is_stdout(plot)
+    say(aligned(HEADER, rows(excitations), options.terminal_width()), err=err)
     if result:
-        with replacing(result) as out:
-            out.write(json.dumps(to_dict(excitations)).encode())
+        deliver(result, json.dumps(to_dict(excitations)))
     if plot:
         from conformance.report.excitation_plot import draw
 
         draw(excitations, f"{found.spec.name}: gates of the SE blocks, mean and deviation", plot, every_block)
-        click.echo(f"\nPlot      {plot}")
+        say(f"\nPlot      {shown(plot)}", err=err)
 
 
 def _gates(framework: str, found: "Checkpoint", x: "np.ndarray", conditions: "Conditions") -> "dict[str, np.ndarray]":
@@ -129,7 +135,7 @@ def _classes(paths: Sequence[Path]) -> dict[str, list[Path]]:
     from weights import InputError
 
     found: dict[str, list[Path]] = {}
-    for path in dict.fromkeys(path.resolve() for path in paths):
+    for path in dict.fromkeys(Path(os.path.realpath(path)) for path in paths):
         if not path.is_dir():
             found.setdefault("photos", []).append(path)
             continue

@@ -11,6 +11,8 @@ import click
 
 from conformance.cli import options
 from conformance.cli.options import FRAMEWORKS
+from conformance.cli.outputs import Command
+from conformance.cli.printing import say
 
 if TYPE_CHECKING:
     from conformance.report.describe import Model
@@ -19,7 +21,7 @@ MANY = 12
 """So many names, and more, are not all told in a message."""
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
 @click.option("--paper", is_flag=True, help="Print the tables of the paper, with our counts beside its figures.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -50,7 +52,7 @@ def _print_models(patterns: Sequence[str], as_json: bool, as_markdown: bool) -> 
     names = _chosen(list(families), patterns, "network", families)
     found = [network for network in every if network.name in names]
     if as_json:
-        click.echo(json.dumps([asdict(network) for network in found], indent=1))
+        say(json.dumps([asdict(network) for network in found], indent=1))
         return
     header = ("name", "parameters", "GMACs", "at", "SE r", "Caffe MB")
     lines: list[tuple[str, ...]] = []
@@ -60,12 +62,12 @@ def _print_models(patterns: Sequence[str], as_json: bool, as_markdown: bool) -> 
         lines += [(f"  {network.name}", *_costs(network)) for network in found if network.family == family]
     if as_markdown:
         rows = [(network.family, network.name, *_costs(network)) for network in found]
-        click.echo(markdown(("family", *header), rows))
+        say(markdown(("family", *header), rows))
         return
-    click.echo(aligned(header, lines, options.terminal_width()))
+    say(aligned(header, lines, options.terminal_width()))
     others = ", ".join(name for name in ADAPTERS if name not in FRAMEWORKS)
-    click.echo(f"\nframeworks to compare: {', '.join(FRAMEWORKS)}; with --frameworks also")
-    click.echo(click.wrap_text(f"{others}, or all", options.terminal_width() or 100))
+    say(f"\nframeworks to compare: {', '.join(FRAMEWORKS)}; with --frameworks also")
+    say(click.wrap_text(f"{others}, or all", options.terminal_width() or 100))
 
 
 def _costs(network: "Model") -> tuple[str, ...]:
@@ -86,11 +88,11 @@ def _print_paper(patterns: Sequence[str], as_json: bool, as_markdown: bool) -> N
     names = _chosen(list(dict.fromkeys(row.table for row in rows)), patterns, "table")
     rows = [row for row in rows if row.table in names]
     if as_json:
-        click.echo(json.dumps(paper_tables.to_dict(rows), indent=1))
+        say(json.dumps(paper_tables.to_dict(rows), indent=1))
     elif as_markdown:
-        click.echo(paper_tables.to_markdown(rows))
+        say(paper_tables.to_markdown(rows))
     else:
-        click.echo(paper_tables.to_text(rows, options.terminal_width()))
+        say(paper_tables.to_text(rows, options.terminal_width()))
 
 
 def _chosen(

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from conformance.cli.printing import message, say, shown
+
 if TYPE_CHECKING:
     from conformance.report.run import Run
     from weights.networks.spec import Spec
@@ -60,10 +62,14 @@ def some_of(known: Sequence[str], value: str) -> tuple[str, ...]:
 def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, int] | None:
     if value is None:
         return None
-    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", value)
-    if not match:
-        raise click.BadParameter(f"{value!r} is not a size; write height x width, as in 224x224")
-    return int(match[1]), int(match[2])
+    from weights.params import LARGEST_IMAGE
+
+    match = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", value)
+    size = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 0 < max(size) <= LARGEST_IMAGE:
+        what = f"height x width, as in 224x224, at most {LARGEST_IMAGE}"
+        raise click.BadParameter(f"{value[:100]!r} is not a size; write {what}")
+    return size
 
 
 prototxt = click.option(
@@ -273,7 +279,7 @@ def say_what_is_assumed(file: Path, found: "Checkpoint") -> None:
 
     said = assumed(found.spec, found.info)
     if said:
-        click.echo(f"assumed, not stated by {file.name}: {said}", err=True)
+        say(f"assumed, not stated by {shown(file.name)}: {said}", err=True)
 
 
 def _preprocessing(text: str) -> "Preprocessing":
@@ -332,7 +338,7 @@ def warnings_in_a_line() -> Generator[None]:
             yield
         finally:
             for warning in caught:
-                click.echo(f"senet: warning: {warning.message}", err=True)
+                say(message(f"senet: warning: {warning.message}"), err=True)
 
 
 def terminal_width() -> int | None:

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from threading import Timer
 from typing import TYPE_CHECKING
 
+from conformance.cli.printing import shown
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -32,9 +34,9 @@ class Bars:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
         progress = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._shown = progress, progress.add_task(text, total=total)
+        self._shown = progress, progress.add_task(shown(text), total=total)
         timer = Timer(_DELAY, progress.start)
         timer.daemon = True
         timer.start()
@@ -52,7 +54,7 @@ class Bars:
             yield
             return
         progress, whole = self._shown
-        part = progress.add_task(f"  {text}", total=None)
+        part = progress.add_task(f"  {shown(text)}", total=None)
         try:
             yield
         finally:

@@ -29,6 +29,7 @@ import numpy as np
 
 from conformance import cases
 from conformance.judge.compare import Conditions, answered
+from conformance.judge.memory import check_memory
 from conformance.judge.question import Backward, Forward, Given
 from weights.errors import InputError
 from weights.files import read as read_checkpoint
@@ -38,7 +39,7 @@ from weights.networks.network import graph
 from weights.networks.parameters import schema
 from weights.networks.sizes import shapes
 from weights.networks.spec import Spec
-from weights.params import CAFFE, Params
+from weights.params import CAFFE, Params, is_count
 
 MARK = "senet.golden"
 VERSION = "1"
@@ -103,7 +104,9 @@ def freeze(
         spec, params = read_checkpoint(source, **options)
         what, drawn = f"{params.info.source or Path(source).name}, sha256 {params.info.sha256 or 'not known'}", None
     crop = (params.info.preprocessing or CAFFE).crop
-    x = cases.image(seed + 1, batch, *(size or cases.oblong(spec, spec.only_size or (crop, crop))), spec.in_channels)
+    shape = (batch, spec.in_channels, *(size or cases.oblong(spec, spec.only_size or (crop, crop))))
+    check_memory(spec, shape)
+    x = cases.image(seed + 1, batch, *shape[2:], spec.in_channels)
     taps = answered("numpy", Given(spec.network(), params, "float64", Forward(x)), conditions)
     output = list(taps.values())[-1]
     cotangent = cases.top_diff(seed + 2, batch, output.shape[1])
@@ -212,6 +215,8 @@ def _table(rows: Mapping[str, Any], tensors: Mapping[str, np.ndarray], what: str
 def _check(golden: Golden) -> None:
     """Raises a ValueError unless the file has every tensor of the network, in its shape."""
     n, _, h, w = golden.x.shape
+    if n < 1 or not (golden.seed is None or is_count(golden.seed)):
+        raise ValueError(f"it has {n} images and the seed {golden.seed!r:.100}")
     sizes = shapes(golden.spec, h, w)
     taps = {node.name: (n, *sizes[node.name]) for node in graph(golden.spec)}
     learnable = {p.name: p.shape for p in schema(golden.spec) if p.learnable}

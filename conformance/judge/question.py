@@ -8,6 +8,7 @@ import numpy as np
 
 from conformance import cases
 from conformance.judge.bounds import BOUNDS, What
+from conformance.judge.memory import check_memory
 from conformance.reference.training import Batch, Recipe
 from weights.errors import InputError
 from weights.networks.network import Network
@@ -53,7 +54,7 @@ class Forward:
     def check(self, network: Network) -> None:
         """Raises an InputError if the other images do not fit the network."""
         for x in self.others:
-            check_images(network, x.shape)
+            check_memory(network, x.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +148,6 @@ class Training:
             raise InputError(f"{network.name} has no classifier, so it cannot be trained on classes")
 
 
-def check_images(network: Network, shape: tuple[int, ...]) -> None:
-    """Raises an InputError if images of that shape do not fit the network."""
-    if len(shape) != 4 or not shape[0] or shape[1] != network.in_channels:
-        raise InputError(f"the input has shape {shape}, expected (N, {network.in_channels}, H, W)")
-    shapes(network, *shape[2:])
-
-
 Question = Forward | Backward | Training
 """A ``match`` over a ``Question`` ends with ``assert_never``."""
 
@@ -208,7 +202,7 @@ class Given:
         if self.dtype not in bounds:
             raise InputError(f"unknown dtype {self.dtype!r}: expected one of {', '.join(bounds)}")
         check(self.network, self.params)
-        check_images(self.network, self.question.shape)
+        check_memory(self.network, self.question.shape)
         self.question.check(self.network)
         spec = self.network.spec
         if self.question.training and spec:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 
 from conformance.report.table import aligned
+from weights.errors import in_a_line
 from weights.files.diff import Difference, Tensor
 
 _ROWS = 20  # about a screen
@@ -19,7 +20,11 @@ def text(found: Difference, rounding: bool = False, width: int | None = None, al
         all_rows: whether every tensor that differs is shown. Otherwise at most 20 are: those missing or different
             before those rounded, in the order of the network.
     """
-    lines = [f"A  {found.paths[0]} ({found.formats[0]})", f"B  {found.paths[1]} ({found.formats[1]})", ""]
+    lines = [
+        f"A  {in_a_line(found.paths[0])} ({found.formats[0]})",
+        f"B  {in_a_line(found.paths[1])} ({found.formats[1]})",
+        "",
+    ]
     for title, pairs in (("network", found.spec), ("expected of the input", found.expects)):
         if pairs:
             rows = [(field, _shown(x), _shown(y)) for field, (x, y) in pairs.items()]

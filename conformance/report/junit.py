@@ -6,6 +6,7 @@ from conformance.adapters import title_of
 from conformance.judge.verdict import Comparison, Verdict
 from conformance.report.run import Run
 from conformance.report.titles import error_in_words
+from weights.errors import in_a_line
 
 
 def to_junit(run: Run) -> str:
@@ -17,6 +18,8 @@ def to_junit(run: Run) -> str:
     for comparison in run.comparisons:
         for name, found in comparison.results.items():
             root.append(_suite(run, comparison, name, found))
+    for element in root.iter():  # XML cannot hold control characters; names and the last words of a crash may
+        element.attrib = {key: in_a_line(value) for key, value in element.attrib.items()}
     indent(root)
     return tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
@@ -50,8 +53,7 @@ def _suite(run: Run, comparison: Comparison, name: str, found: Verdict) -> Eleme
     if found.message:
         kind = {"absent": "skipped", "failed": "error"}.get(found.status, "failure")
         case = SubElement(suite, "testcase", classname=place, name="answer")
-        # XML cannot hold control characters; the last words of a crash may.
-        SubElement(case, kind, message="".join(c if c.isprintable() else " " for c in found.message))
+        SubElement(case, kind, message=found.message)
     for attribute, kind in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         suite.set(attribute, str(len(suite.findall(f"testcase/{kind}"))))
     suite.set("tests", str(len(suite.findall("testcase"))))

@@ -10,6 +10,7 @@ from conformance.report.plots import curves, with_errors
 from conformance.report.run import Run
 from conformance.report.table import HEADER, NUMBERS, rows
 from conformance.report.titles import error_in_words, titled
+from weights.errors import printable
 
 
 def to_html(run: Run) -> str:
@@ -22,6 +23,7 @@ def to_html(run: Run) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_printable,
     )
     environment.filters["error"] = error_in_words
     disagreeing = [
@@ -43,6 +45,11 @@ def to_html(run: Run) -> str:
         legend={(curve.what, series.dtype): series for curve in drawn for series in curve.series},
         maps=heat_maps(run.comparisons),
     )
+
+
+def _printable(value: object) -> object:
+    """What a page shows: texts from anywhere without control characters, what is markup already as it is."""
+    return printable(value) if type(value) is str else value
 
 
 def _commands(run: Run) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from conformance.judge.verdict import Verdict
 from conformance.report.run import Run
 from conformance.report.titles import titled
-from weights.errors import printable
+from weights.errors import in_a_line, printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -74,7 +74,7 @@ def aligned(header: Sequence[str], lines: Iterable[Sequence[str]], width: int | 
     from rich.box import Box
     from rich.table import Table
 
-    lines = [tuple(map(printable, line)) for line in lines]  # names may come from anywhere
+    lines = [tuple(map(in_a_line, line)) for line in lines]  # names may come from anywhere
     numeric = _numeric(header, lines)
     columns = list(zip(header, *lines, strict=True))
     words = [max(map(_longest, column)) for column in columns]
@@ -107,7 +107,7 @@ def listed(facts: Iterable[tuple[str, str]], width: int | None = None) -> str:
     table = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    return _printed(table, ((name, printable(value)) for name, value in facts), width)
+    return _printed(table, ((name, in_a_line(value)) for name, value in facts), width)
 
 
 def _printed(table: "Table", lines: Iterable[Sequence[str]], width: int | None) -> str:
@@ -137,7 +137,7 @@ def markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 def _cell(text: str) -> str:
     """Text that does not end a cell of a table."""
-    return " ".join(text.split()).replace("|", "\\|")
+    return printable(" ".join(text.split())).replace("|", "\\|")
 
 
 def _numeric(header: Sequence[str], lines: Sequence[Sequence[str]]) -> list[bool]:

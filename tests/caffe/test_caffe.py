@@ -140,16 +140,27 @@ def test_what_a_caffe_file_cannot_state_stands_in_comments_of_its_prototxt(tmp_p
     prototxt.read(path.with_suffix(".prototxt"))
 
 
-@pytest.mark.parametrize("loss", ["the prototxt is gone", "the weights are others"])
-def test_comments_count_only_for_the_weights_that_they_were_written_for(loss, tmp_path):
+@pytest.mark.parametrize("info", [Info(labels="sorted"), Info()], ids=["with comments", "without"])
+def test_definition_that_was_written_with_other_weights_is_refused(info, tmp_path):
     path, spec = tmp_path / "net.caffemodel", replace(golden_spec(NAME), classes=1000)
-    weights.write(path, spec, Params(cases.seeded(spec, 3), Info(labels="sorted")))
-    if loss == "the prototxt is gone":
-        path.with_suffix(".prototxt").unlink()
-    else:
-        caffe_file.save(path, changed(path, "classifier", blobs=[b + 1 for b in blobs_of_layer(path, "classifier")]))
-    found = weights.read(path)[1].info
-    assert (found.labels, found.assumed) == (None, ())
+    weights.write(path, spec, Params(cases.seeded(spec, 3), info))
+    caffe_file.save(path, changed(path, "classifier", blobs=[b + 1 for b in blobs_of_layer(path, "classifier")]))
+    with pytest.raises(InputError, match=r"net\.prototxt beside it belongs to other weights"):
+        weights.read(path)
+    (tmp_path / "link").symlink_to("net.prototxt")
+    with pytest.raises(InputError, match=r"net\.prototxt beside it belongs to other weights"):
+        weights.read(path, prototxt=tmp_path / "link")
+    path.with_suffix(".prototxt").rename(tmp_path / "definition.prototxt")
+    found = weights.read(path, prototxt=tmp_path / "definition.prototxt")[1].info
+    assert (found.labels, found.assumed) == (None, ())  # nor do its comments count where it only defines the network
+
+
+def test_definition_by_somebody_else_is_not_bound_to_weights(pair, tmp_path):
+    path = tmp_path / "net.caffemodel"
+    path.write_bytes(pair.read_bytes())
+    lines = pair.with_suffix(".prototxt").read_text().splitlines(keepends=True)
+    path.with_suffix(".prototxt").write_text("".join(line for line in lines if not line.startswith("#")))
+    assert weights.read(path)[0] == golden_spec(NAME)
 
 
 def test_weights_are_views_of_the_mapped_file(pair):

@@ -53,6 +53,7 @@ def test_a_folder_is_not_replaced(tmp_path: Path):
 
 
 def test_a_link_stays_a_link(tmp_path: Path):
+    (tmp_path / "a.bin").write_bytes(b"old")
     (tmp_path / "link").symlink_to(tmp_path / "a.bin")
     replace(tmp_path / "link")
     assert (tmp_path / "link").is_symlink()

@@ -1,5 +1,6 @@
 """Caffe checkpoints as networks: weights files read by the structure of their layers, pairs written as Caffe does."""
 
+import hashlib
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -27,7 +28,7 @@ from weights.networks.parameters import check, schema
 from weights.networks.spec import Spec
 from weights.params import CAFFE, LARGEST_IMAGE, Info, LastPooling, Params, info_of
 from weights.storage.mapped import sha256
-from weights.storage.whole import replacing
+from weights.storage.whole import together
 
 _SMALLEST = 32  # pixels of a stated input on a side; fewer are a placeholder
 
@@ -63,7 +64,8 @@ def read(path: Path, prototxt: str | Path | None = None) -> tuple[Spec, Params]:
 
     Raises:
         InputError: not such a file, damaged, without definitions, a network outside of the family (the first layer
-            that does not fit is named), or blobs that do not fit their layers.
+            that does not fit is named), blobs that do not fit their layers, or a definition of that name that ``write``
+            wrote with other weights.
     """
     match, params = _read(path, prototxt, recognise)
     return _record(match), params
@@ -85,15 +87,22 @@ def network(path: str | Path, prototxt: str | Path | None = None) -> tuple[Netwo
 
 def _read(path: Path, prototxt: str | Path | None, recognised: Callable[[Net, str], Match]) -> tuple[Match, Params]:
     file = caffe_file.load(path)
+    digest = sha256(file.data)
+    beside = notes.prototxt_of(path)
+    definition = Path(prototxt or beside)
+    said = notes.said(definition)  # once: another process may be replacing it
+    ours = prototxt is None or (definition.exists() and beside.exists() and definition.samefile(beside))
+    if ours and file.form != "HDF5":  # which is not written here, and may be made of what is
+        notes.check(said, path, digest)
     net, match = _recognised(path, file, prototxt, recognised)
     _check_counts(path, net)
     arrays, info = parameters(match, str(path))
     check(match.network, arrays, str(path))
-    digest = sha256(file.data)
     stated = _last_pooling(match)
     info = replace(info, source=path.name, format="caffemodel", sha256=digest, last_pooling=stated)
     if match.network.spec:
-        info = _stated(info, match, Path(prototxt or notes.prototxt_of(path)), digest)
+        noted = notes.info(said, str(definition), _record(match), digest)
+        info = _stated(info, match, noted, digest)
     if not info.preprocessing and match.size and min(match.size) >= _SMALLEST and max(match.size) <= LARGEST_IMAGE:
         info = replace(info, input_size=match.size)
     return match, Params(((p.name, arrays[p.name]) for p in schema(match.network)), info)
@@ -105,13 +114,11 @@ def _record(match: Match) -> Spec:
     return match.network.spec
 
 
-def _stated(info: Info, match: Match, definition: Path, digest: str) -> Info:
+def _stated(info: Info, match: Match, noted: Info | None, digest: str) -> Info:
     """With preprocessing, labels and history: as noted in the definition, or as known of a file with these bytes."""
-    spec = _record(match)
-    said = notes.read(definition, spec, digest)
     return replace(
-        said or expectations(spec, digest, match.size),
-        history=said.history if said else info.history,
+        noted or expectations(_record(match), digest, match.size),
+        history=noted.history if noted else info.history,
         source=info.source,
         format=info.format,
         sha256=info.sha256,
@@ -142,9 +149,10 @@ def write(path: Path, of: Network | Spec, params: Mapping[str, np.ndarray]) -> N
     The last pooling is stated as the source stated it, otherwise as ``layers.usual_pooling`` says; where it is global,
     a comment of the .prototxt says that any size of the input fits.
 
-    What no Caffe file can state, preprocessing and label order, stands in comments of the .prototxt. So does an eps,
-    a dropout or a factor that Caffe's floats do not hold: the file gets the nearest float, one ``InputWarning`` names
-    both numbers, and the record that is read back has the float's value.
+    What no Caffe file can state, preprocessing and label order, stands in comments of the .prototxt. There also stands
+    which weights it belongs to: ``read`` refuses a pair that was not written to its end. Of an eps, a dropout or a
+    factor that Caffe's floats do not hold, the file gets the nearest float; one ``InputWarning`` names both numbers,
+    which stand in the comments too, and the record that is read back has the float's value.
 
     Raises:
         InputError: parameters that do not fit the network, no numbers, or a place that cannot be written.
@@ -165,10 +173,14 @@ def write(path: Path, of: Network | Spec, params: Mapping[str, np.ndarray]) -> N
             for d in definitions
         ),
     )
-    with replacing(notes.prototxt_of(path)) as file:
-        caffe_file.save(path, replace(net, layers=tuple(as_written(net.layers))))
-        said = notes.comments(network.spec, info, path) + notes.on_size(net)
-        file.write((said + text_format.dump(net)).encode("utf-8", "surrogateescape"))
+    save = caffe_file.encoded(path, replace(net, layers=tuple(as_written(net.layers))))
+    # The definition comes first. It says which weights it belongs to, so that what is read between is no pair.
+    with together(notes.prototxt_of(path), path) as (definition, file):
+        save(file)
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # the stub wants less
+        said = notes.comments(network.spec, info, digest) + notes.on_size(net)
+        definition.write((said + text_format.dump(net)).encode("utf-8", "surrogateescape"))
 
 
 def _with_rounded_settings(path: Path, network: Network, info: Info) -> Info:

@@ -72,14 +72,26 @@ def upgraded(net: Mapping[str, Any], source: str) -> Net:
 
 
 def save(path: str | Path, net: Net) -> None:
-    """Writes a binary file as Caffe 1.0 does (of the same network, byte for byte): definitions and blobs in V2 form.
-
-    float32 blobs become ``data``, float64 ``double_data``; legacy ones keep their four dimensions. Blobs go to the
-    file one at a time, from where they lie.
+    """Writes a binary file, see ``encoded``.
 
     Raises:
-        InputError: more than protobuf's 2 GiB, settings or blobs that the format cannot hold, or a place that cannot
-            be written; what stood at ``path`` is then unchanged.
+        InputError: as of ``encoded``, or a place that cannot be written; what stood at ``path`` is then unchanged.
+    """
+    write = encoded(path, net)
+    with replacing(path) as file:
+        write(file)
+
+
+def encoded(path: str | Path, net: Net) -> Callable[[BinaryIO], None]:
+    """A network ready to be written as Caffe 1.0 does (the same, byte for byte): definitions and blobs in V2 form.
+
+    float32 blobs become ``data``, float64 ``double_data``; legacy ones keep their four dimensions.
+
+    Returns:
+        What writes it to a file: blobs go there one at a time, from where they lie.
+
+    Raises:
+        InputError: more than protobuf's 2 GiB, settings or blobs that the format cannot hold; it names ``path``.
     """
     try:
         head = encode("NetParameter", {"name": net.name, **net.settings})
@@ -89,10 +101,13 @@ def save(path: str | Path, net: Net) -> None:
     size = len(head) + sum(layer.size for layer in layers)
     if size > LIMIT:
         raise InputError(f"{path}: cannot be written: {size:,} bytes are more than the 2 GiB - 1 that Caffe can read")
-    with replacing(path) as file:
+
+    def write(file: BinaryIO) -> None:
         file.write(head)
         for layer in layers:
             layer.write(file)
+
+    return write
 
 
 def _hdf5_net(path: str | Path) -> Net:

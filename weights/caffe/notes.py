@@ -1,16 +1,17 @@
 """Comments in a .prototxt that say what no Caffe file can state: preprocessing, label order, history."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from weights.caffe.net import Net
+from weights.errors import InputError
 from weights.files import metadata
 from weights.networks.spec import Spec
 from weights.params import Info
-from weights.storage.mapped import mapped, sha256
 from weights.storage.whole import reading
 
 _WEIGHTS = "senet.weights"
-"""The note that says for which weights file, by its sha256, the other notes hold."""
+"""The note that says to which weights file, by its sha256, a definition with its notes belongs."""
 
 _SAID = ("senet.spec", "senet.factors", "senet.provenance", "senet.input_size", "senet.last_pooling")
 """Metadata that the layers and their blobs say themselves, or that is about another file."""
@@ -21,18 +22,17 @@ def prototxt_of(path: Path) -> Path:
     return path.with_name(path.name.removesuffix(".h5").removesuffix(".caffemodel") + ".prototxt")
 
 
-def comments(spec: Spec | None, info: Info, path: Path) -> str:
-    """The metadata that the network and its blobs do not say themselves, as comment lines; empty if there is none.
+def comments(spec: Spec | None, info: Info, digest: str) -> str:
+    """Comment lines: which weights file they are about, and the metadata that the network and its blobs do not say.
 
     Args:
         spec: the network's record; None of a network that is only its nodes.
         info: what travels with the values.
-        path: the weights file that the comments are about, whole by now.
+        digest: the sha256 of the weights file.
     """
     strings = {key: value for key, value in metadata.encode(spec, info).items() if key not in _SAID}
-    if not strings.keys() - {metadata.MARK}:
-        return ""
-    return "".join(f"# {key}: {value}\n" for key, value in {**strings, _WEIGHTS: sha256(mapped(path))}.items())
+    more = strings if strings.keys() - {metadata.MARK} else {}
+    return "".join(f"# {key}: {value}\n" for key, value in {**more, _WEIGHTS: digest}.items())
 
 
 def on_size(net: Net) -> str:
@@ -42,19 +42,45 @@ def on_size(net: Net) -> str:
     return "# The last pooling is global: any size of the input fits.\n" if any_size else ""
 
 
-def read(path: Path, spec: Spec, digest: str) -> Info | None:
+def said(path: Path) -> dict[str, str]:
+    """The comments of a definition, which need not exist, by their keys."""
+    if not path.is_file():
+        return {}
+    with reading(path) as file:
+        lines = file.read().decode("utf-8", "surrogateescape").splitlines()
+    return dict(line[2:].split(": ", 1) for line in lines if line.startswith("# senet.") and ": " in line)
+
+
+def check(said: Mapping[str, str], path: Path, digest: str) -> None:
+    """Whether a weights file and the definition of its name belong together, as far as that definition says.
+
+    Args:
+        said: the comments of the definition.
+        path: the weights file.
+        digest: its sha256.
+
+    Raises:
+        InputError: the definition was written with other weights.
+    """
+    definition = prototxt_of(path)
+    if said.get(_WEIGHTS, digest) != digest:
+        raise InputError(
+            f"{path}: {definition.name} beside it belongs to other weights, by the sha256 that it notes: the pair was "
+            "not written to its end, or one of the two was replaced. Write the pair again; or, to read these weights "
+            f"without what it notes, rename {definition.name}"
+        )
+
+
+def info(said: Mapping[str, str], source: str, spec: Spec, digest: str) -> Info | None:
     """What ``comments`` said, if it stands there and was written for the weights file of that sha256.
 
     Args:
-        path: of the .prototxt, which need not exist.
+        said: the comments of the definition.
+        source: names the definition in errors.
         spec: the network of the weights file.
         digest: the sha256 of the weights file.
     """
-    if not path.is_file():
+    if said.get(_WEIGHTS) != digest or metadata.MARK not in said:
         return None
-    with reading(path) as file:
-        lines = file.read().decode("utf-8", "surrogateescape").splitlines()
-    said = dict(line[2:].split(": ", 1) for line in lines if line.startswith("# senet.") and ": " in line)
-    if said.pop(_WEIGHTS, None) != digest:
-        return None
-    return metadata.decode({**metadata.encode(spec, Info()), **said}, str(path))[1]
+    stated = {key: value for key, value in said.items() if key != _WEIGHTS}
+    return metadata.decode({**metadata.encode(spec, Info()), **stated}, source)[1]

@@ -8,7 +8,7 @@ import numpy as np
 from weights.errors import InputError
 from weights.networks.parameters import schema
 from weights.networks.spec import Spec
-from weights.params import Checkpoint, Params, info_of
+from weights.params import Checkpoint, Params, info_of, is_count
 
 
 def with_classes(spec: Spec, params: Mapping[str, np.ndarray], classes: int, seed: int = 0) -> Checkpoint:
@@ -24,9 +24,9 @@ def with_classes(spec: Spec, params: Mapping[str, np.ndarray], classes: int, see
     Raises:
         InputError: ``classes`` is not a whole number of at least 0.
     """
-    if not _is_count(classes):
+    if not is_count(classes):
         raise InputError(f"a network cannot have {classes!r} classes: expected a whole number, 0 for no classifier")
-    if not _is_count(seed):
+    if not is_count(seed):
         raise InputError(f"the seed of a new classifier is {seed!r:.100}, expected a whole number of at least 0")
     if classes == spec.classes:
         return Checkpoint(spec, Params(params, info_of(params)))
@@ -46,7 +46,3 @@ def with_classes(spec: Spec, params: Mapping[str, np.ndarray], classes: int, see
     assumed = tuple(name for name in info.assumed if name != "labels")
     info = replace(info, labels=None, class_names=(), assumed=assumed, history=(*info.history, done))
     return Checkpoint(found, Params(arrays, info))
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= 0)

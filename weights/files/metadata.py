@@ -10,7 +10,7 @@ from weights.files.options import refuse
 from weights.networks.models import from_dict, to_dict
 from weights.networks.recognition import differing
 from weights.networks.spec import Spec
-from weights.params import LARGEST_IMAGE, Info, Labels, LastPooling, Preprocessing, check_class_names
+from weights.params import Info, Labels, Preprocessing, check_class_names
 
 VERSION = "1"
 MARK = "senet.format"
@@ -77,8 +77,8 @@ def decode(
             assumed=tuple(map(str, values.get("assumed", ()))),
             factors={str(key): float(value) for key, value in values.get("factors", {}).items()},
             history=tuple(map(str, values.get("history", ()))),
-            input_size=_input_size(values.get("input_size")),
-            last_pooling=_last_pooling(values.get("last_pooling")),
+            input_size=tuple(values["input_size"]) if "input_size" in values else None,
+            last_pooling=values.get("last_pooling"),
             source=str(provenance.get("source", "")),
             format=str(provenance.get("format", "")),
             sha256=str(provenance.get("sha256", "")),
@@ -119,21 +119,3 @@ def _labels(value: str) -> Labels:
             return value
         case _:
             raise InputError(f"label order {value!r}: expected one of devkit, sorted")
-
-
-def _input_size(value: object) -> tuple[int, int] | None:
-    match value:
-        case None:
-            return None
-        case [int(height), int(width)] if 0 < height <= LARGEST_IMAGE and 0 < width <= LARGEST_IMAGE:
-            return height, width
-        case _:
-            raise InputError(f"input size {str(value)[:80]}: expected two whole numbers from 1 to {LARGEST_IMAGE}")
-
-
-def _last_pooling(value: str | None) -> LastPooling | None:
-    match value:
-        case None | "window" | "global":
-            return value
-        case _:
-            raise InputError(f"last pooling {str(value)[:80]!r}: expected one of window, global")

@@ -5,11 +5,10 @@ through NumPy, so doubles stay doubles whatever JAX is set to.
 """
 
 import json
+import logging
 import os
-import secrets
-import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,8 @@ from weights.names.frameworks import FLAX
 from weights.networks.parameters import check, schema
 from weights.networks.spec import Spec
 from weights.params import Checkpoint, Info, info_of
+from weights.storage.folders import put
+from weights.storage.parts import part_folder
 from weights.storage.whole import reason
 
 _MARK = "_CHECKPOINT_METADATA"  # a file of Orbax's in every checkpoint
@@ -66,7 +67,7 @@ def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray]) -> None:
         InputError: the parameters do not fit, something else stands at ``path``, or Orbax is not installed.
     """
     check(spec, params, str(path))
-    if path.exists() and not is_checkpoint(path):
+    if (path.exists() or path.is_symlink()) and not is_checkpoint(path):
         raise InputError(f"{path}: stands already and is no Orbax checkpoint; remove it or choose another name")
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():  # Orbax would make it
@@ -78,25 +79,27 @@ def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray]) -> None:
             branch = branch.setdefault(name, {})
         branch["value"] = np.ascontiguousarray(FLAX.encode(p, params[p.name]))
     checkpoints = _orbax()
-    token = secrets.token_hex(4)
-    new, old = (target.with_name(f".{target.name[:100]}.{token}.{end}") for end in ("part", "old"))
     try:
-        with checkpoints.StandardCheckpointer() as checkpointer:
-            checkpointer.save(new, tree, custom_metadata=metadata.encode(spec, info_of(params)))
-        if target.exists():
-            target.replace(old)
-        new.replace(target)
-    except BaseException as error:
-        if old.exists() and not target.exists():
-            old.replace(target)
-        with suppress(OSError):
-            shutil.rmtree(new)
-        if isinstance(error, OSError | ValueError):
-            why = reason(error, target.parent) if isinstance(error, OSError) else str(error)
-            raise InputError(f"{path}: cannot be written: {why}") from error
-        raise
-    with suppress(OSError):
-        shutil.rmtree(old)
+        with _without_words(), part_folder(target) as part:  # Orbax's own temporary folders are in it too
+            with checkpoints.StandardCheckpointer() as checkpointer:
+                checkpointer.save(part / "new", tree, custom_metadata=metadata.encode(spec, info_of(params)))
+            put(part / "new", target, aside=part / target.name)
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        why = reason(error, target.parent) if isinstance(error, OSError) else str(error)
+        raise InputError(f"{path}: cannot be written: {why}") from error
+
+
+@contextmanager
+def _without_words() -> Generator[None]:
+    """Orbax logs errors, with their tracebacks, that it also raises."""
+    log = logging.getLogger("absl")
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 def _orbax() -> Any:  # noqa: ANN401, a module that need not be installed

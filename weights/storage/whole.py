@@ -1,38 +1,147 @@
 """Files that appear whole or not at all, and the errors of opening them in plain words."""
 
 import os
-import secrets
+import shutil
+import stat
+import sys
+import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from weights.errors import InputError
+from weights.storage.parts import alone_in, part_file
 
 
 @contextmanager
 def replacing(path: str | Path) -> Generator[BinaryIO]:
-    """A binary file to write (and read back), beside ``path`` until the block ends and in its place after.
+    """A binary file to write (and read back), which comes to ``path`` when the block ends.
 
-    When the block raises, nothing is left behind and what stood at ``path`` still stands there.
+    A regular file is replaced whole, and keeps its mode and, where that is allowed, its owner; a link stays one, and
+    the file that it names is replaced. A FIFO, a character device or ``/dev/stdout`` stays what it is: the whole file
+    is written through it. When the block raises, nothing is written or left behind, and what stood at ``path`` still
+    stands there.
 
     Raises:
-        InputError: the place cannot be written (no such folder, no permission, no space, a folder of that name).
+        InputError: the place cannot be written (no such folder, no permission, no space, a folder of that name, a link
+            to nowhere).
+        BrokenPipeError: the reader of a FIFO or of stdout has gone.
     """
-    target = Path(os.path.realpath(path))  # a link stays one
-    if target.is_dir():
-        raise InputError(f"{path}: cannot be written: it is a folder; name a file")
-    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
-    try:
-        with temporary.open("x+b") as file:
-            yield file
-        temporary.replace(target)
-    except BaseException as error:
+    with together(path) as (file,):
+        yield file
+
+
+@contextmanager
+def together(*paths: str | Path) -> Generator[tuple[BinaryIO, ...]]:
+    """The same for several files that belong together: once all are written they come in the order given.
+
+    Between one and the next the process can be killed; the earlier ones have to tell what belongs to them. Other
+    processes that write together in the same folder wait.
+    """
+    with ExitStack() as made:
+        try:
+            outputs = [made.enter_context(closing(_output(path))) for path in paths]
+            yield tuple(output.file for output in outputs)
+            if len(outputs) > 1:
+                made.enter_context(alone_in(Path(os.path.realpath(paths[0])).parent))
+            for output in outputs:
+                output.come()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            parent = Path(os.path.realpath(paths[0])).parent
+            named = " and ".join(map(str, paths))
+            raise InputError(f"{named}: cannot be written: {reason(error, parent)}") from error
+
+
+def is_stdout(path: str | Path) -> bool:
+    """Whether a path, such as ``/dev/stdout``, stands for this process's standard output."""
+    return _descriptor(path) == 1
+
+
+class _Replacement:
+    """A part beside the target, renamed to it."""
+
+    def __init__(self, target: Path, standing: os.stat_result | None):
+        self._target = target
+        self._part, self.file = part_file(target)
+        if standing:
+            with suppress(OSError, AttributeError):  # Windows has no owners; elsewhere only root gives files away
+                os.fchown(self.file.fileno(), standing.st_uid, standing.st_gid)
+            with suppress(OSError):
+                self._part.chmod(stat.S_IMODE(standing.st_mode))
+
+    def come(self) -> None:
+        self.file.flush()
+        if os.name == "nt":
+            self.file.close()  # open files are not renamed there; elsewhere the lock has to hold until it is done
+        self._part.replace(self._target)
+
+    def close(self) -> None:
+        with suppress(OSError):  # bytes that found no room would be written once more
+            self.file.close()
         with suppress(OSError):
-            temporary.unlink()
-        if isinstance(error, OSError):
-            raise InputError(f"{path}: cannot be written: {reason(error, target.parent)}") from error
-        raise
+            self._part.unlink(missing_ok=True)
+
+
+class _Stream:
+    """A FIFO, a device or an open descriptor, which gets the file once it is whole; formats want to go back in it."""
+
+    def __init__(self, path: str | Path, descriptor: int | None):
+        self._path, self._descriptor = path, descriptor
+        try:
+            self.file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115, closed below
+        except OSError as error:
+            raise InputError(f"{path}: no temporary file can be made; name a place in TMPDIR ({error})") from error
+
+    def come(self) -> None:
+        self.file.seek(0)
+        if self._descriptor == 1:
+            sys.stdout.flush()
+        opened = os.open(self._path, os.O_WRONLY) if self._descriptor is None else os.dup(self._descriptor)
+        with os.fdopen(opened, "wb") as out:
+            shutil.copyfileobj(self.file, out, 1 << 20)
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def _output(path: str | Path) -> _Replacement | _Stream:
+    """What is written in the place of what stands at a path now."""
+    descriptor = _descriptor(path)
+    if descriptor is not None:
+        return _Stream(path, descriptor)
+    target = Path(path)
+    try:
+        standing = target.stat()
+    except FileNotFoundError:
+        if target.is_symlink():
+            nowhere = f"it is a link to {target.readlink()}, which is not there"
+            raise InputError(f"{path}: cannot be written: {nowhere}") from None
+        return _Replacement(target, None)
+    kind = stat.S_IFMT(standing.st_mode)
+    if kind in (stat.S_IFIFO, stat.S_IFCHR):
+        return _Stream(path, None)
+    if kind != stat.S_IFREG:
+        others = {stat.S_IFDIR: "a folder", stat.S_IFBLK: "a block device", stat.S_IFSOCK: "a socket"}
+        raise InputError(f"{path}: cannot be written: it is {others.get(kind, 'no file')}; name a file")
+    with suppress(OSError):  # stdout may be closed
+        if os.path.samestat(standing, os.fstat(1)):
+            raise InputError(f"{path}: cannot be written: standard output goes there already; name another file")
+    return _Replacement(Path(os.path.realpath(path)), standing)
+
+
+def _descriptor(path: str | Path) -> int | None:
+    """The open descriptor of this process that a path stands for, as ``/dev/stdout`` does by links; None of others."""
+    link = Path(path)
+    for _ in range(40):  # as many links as Linux follows
+        if link.name.isdecimal() and os.path.realpath(link.parent) in ("/dev/fd", f"/proc/{os.getpid()}/fd"):
+            return int(link.name)
+        if not link.is_symlink():
+            return None
+        link = link.parent / link.readlink()
+    return None
 
 
 @contextmanager

@@ -1,0 +1,100 @@
+"""What commands print: text that every terminal takes, on streams that may be closed, full, or read no longer."""
+
+import os
+import re
+import sys
+from contextlib import suppress
+
+import click
+
+LONGEST = 1000
+"""Characters in a message on stderr; names in it come from files."""
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Prints a text and ends its line; what a terminal would take for a command is shown escaped.
+
+    Args:
+        text: may have several lines.
+        err: on stderr, where nothing can be done about a failure.
+
+    Raises:
+        click.ClickException: stdout is full.
+        BrokenPipeError: the reader of stdout has gone.
+    """
+    _echo(f"{_printable(text)}\n".encode(_encoding(err), "backslashreplace"), err)
+
+
+def say_as_it_is(text: str) -> None:
+    """Prints what is a file elsewhere, in UTF-8; otherwise as ``say``."""
+    _echo(text.encode())
+
+
+def message(text: str) -> str:
+    """A message in a line, or one finding a line, and not longer than ``LONGEST``."""
+    # Findings are indented; other line breaks are those of a name.
+    whole = re.sub(r"\n(?!  )", r"\\n", _printable(text).strip())
+    if len(whole) <= LONGEST:
+        return whole
+    end = f" ... ({len(whole):,} characters)"
+    return whole[: LONGEST - len(end)] + end
+
+
+def shown(path: object) -> str:
+    """A name as it stands within a line."""
+    from weights.errors import in_a_line
+
+    return in_a_line(path)
+
+
+def open_streams() -> None:
+    """Opens those of the three standard streams that are closed, or the next file would be taken for one."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115, for those who write to it
+
+
+def flush() -> None:
+    """Writes what is still to be written to stdout.
+
+    Raises:
+        click.ClickException, BrokenPipeError: as of ``say``.
+    """
+    _echo(b"")
+
+
+def silence() -> None:
+    """Lets stdout swallow what is left of it: Python would complain once more when it ends."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _printable(text: str) -> str:
+    try:
+        from weights.errors import printable
+    except ImportError:  # a module of the user's has that name, and that is what is to be told
+        return text
+    return printable(text)
+
+
+def _encoding(err: bool) -> str:
+    return getattr(sys.stderr if err else sys.stdout, "encoding", None) or "utf-8"
+
+
+def _echo(text: bytes, err: bool = False) -> None:
+    try:
+        if text:
+            click.echo(text, nl=False, err=err)
+        elif sys.stdout:
+            sys.stdout.flush()
+    except OSError as error:
+        if err:
+            return
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise click.ClickException(
+            f"standard output cannot be written: {(error.strerror or str(error)).lower()}"
+        ) from None
