@@ -26,6 +26,7 @@ def version() -> str:
 def build(spec: Spec, params: Mapping[str, np.ndarray], dtype: str) -> Any:
     jax.config.update("jax_enable_x64", dtype == "float64")
     jax.config.update("jax_default_matmul_precision", "highest")
+    jax.config.update("jax_numpy_dtype_promotion", "standard")  # Keras mixes dtypes
     return keras_layers.load(spec, params, dtype, "jax")
 
 
@@ -49,4 +50,4 @@ def gradients(model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool =
 
 
 def _array(value: Any) -> np.ndarray:
-    return np.asarray(value, jax.numpy.promote_types(value.dtype, np.float32))
+    return np.asarray(value, np.promote_types(value.dtype, np.float32))

@@ -1,6 +1,7 @@
 """PyTorch, eager: every module's output, by forward hooks; gradients; training with ``torch.optim.SGD``."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,19 @@ def version() -> str:
     return f"torch {torch.__version__}"
 
 
+@contextmanager
+def alone() -> Generator[None]:
+    """Whatever the user has switched on around is off: autocast, ``no_grad``, ``inference_mode``."""
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False):
+        yield
+
+
+@alone()
 def build(spec: Spec, params: Mapping[str, np.ndarray], dtype: str) -> Any:
     return se_torch.restore(spec, params, dtype)
 
 
+@alone()
 def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
     modules = dict(model.named_modules())
@@ -45,6 +55,7 @@ def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
     return found
 
 
+@alone()
 def gradients(model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool = False) -> dict[str, np.ndarray]:
     leaves = {"data": tensor(model, x).requires_grad_(), **dict(model.named_parameters())}
     model.train(training)
@@ -54,6 +65,7 @@ def gradients(model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool =
     return {name: array(gradient) for name, gradient in zip(leaves, found, strict=True)}
 
 
+@alone()
 def train(model: Any, batches: Iterable[Batch], recipe: Recipe) -> Params:
     optimizer = torch.optim.SGD(
         model.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay
