@@ -26,7 +26,6 @@ def version() -> str:
 def build(spec: Spec, params: Mapping[str, np.ndarray], dtype: str) -> Any:
     jax.config.update("jax_enable_x64", dtype == "float64")
     jax.config.update("jax_default_matmul_precision", "highest")
-    jax.config.update("jax_numpy_dtype_promotion", "standard")  # Keras mixes dtypes
     return keras_layers.load(spec, params, dtype, "jax")
 
 

@@ -175,8 +175,8 @@ ENVIRONMENTS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("environment", ENVIRONMENTS.values(), ids=ENVIRONMENTS)
 def test_frameworks_agree_whatever_the_environment(environment, tmp_path):
-    done = _compare(tmp_path, "torch,jax,tf,onnx,keras_jax", **environment)
-    assert (done.returncode, done.stdout.count("agreed")) == (0, 5), done.stdout + done.stderr
+    done = _compare(tmp_path, "torch,jax,tf,onnx", **environment)
+    assert (done.returncode, done.stdout.count("agreed")) == (0, 4), done.stdout + done.stderr
 
 
 @pytest.mark.slow
