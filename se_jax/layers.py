@@ -83,7 +83,7 @@ class BatchNorm(nnx.BatchNorm):
     """
 
     def __init__(self, channels: int, eps: float, *, dtype: str, rngs: nnx.Rngs) -> None:
-        wide = jnp.promote_types(dtype, jnp.float32)
+        wide = jnp.dtype("float64" if dtype == "float64" else "float32")
         super().__init__(
             channels,
             epsilon=eps,
@@ -99,7 +99,8 @@ class BatchNorm(nnx.BatchNorm):
 
     # Flax's takes a mask too, and whose statistics to use; here train() and eval() say that.
     def __call__(self, x: Array) -> Array:  # pyright: ignore[reportIncompatibleMethodOverride]
-        y = super().__call__(x)
+        with jax.numpy_dtype_promotion("standard"):  # Flax mixes dtypes, which "strict" refuses
+            y = super().__call__(x)
         if not self.use_running_average and self.unbiased:
             # Flax added the biased variance v; the unbiased one, v M / (M - 1), is larger by v / (M - 1).
             v = jax.lax.stop_gradient(x.astype(self.var.dtype).var((0, 1, 2)))
@@ -200,10 +201,12 @@ class AvgPool(nnx.Module):
         sides = ((0, 0), (self.pad, self.pad), (self.pad, self.pad), (0, 0))
         over = ((0, 0), (0, self.over), (0, self.over), (0, 0))
         ones = jnp.pad(jnp.ones_like(x), sides, constant_values=float(self.counted))
-        mean, share = (
-            nnx.avg_pool(jnp.pad(a, over), window_shape=(3, 3), strides=(self.stride, self.stride), padding="VALID")
-            for a in (jnp.pad(x, sides), ones)
-        )
+        window, strides = (3, 3), (self.stride, self.stride)
+        with jax.numpy_dtype_promotion("standard"):  # Flax divides by an integer, which "strict" refuses
+            mean, share = (
+                nnx.avg_pool(jnp.pad(a, over), window_shape=window, strides=strides, padding="VALID")
+                for a in (jnp.pad(x, sides), ones)
+            )
         return mean / share
 
 

@@ -47,12 +47,13 @@ NETWORKS: dict[str, Callable[..., Network]] = {
 """The network of each family by the family's name."""
 
 
-def build(spec: Spec | str, dtype: str = "float32", **changes: object) -> Network:
+def build(spec: Spec | str, dtype: str | None = None, **changes: object) -> Network:
     """The network of a record or of a name, in training mode, randomly initialised.
 
     Args:
         spec: the name of a published network ("se-resnet-50"), or a record.
-        dtype: of parameters, statistics and computation: "float64", "float32", "bfloat16" or "float16".
+        dtype: of parameters, statistics and computation: "float64", "float32", "bfloat16" or "float16". Without it,
+            that of PyTorch's own layers (``torch.get_default_dtype()``), which is "float32" unless it was set.
         changes: any fields of the record: ``classes=10``, ``dropout=0.5``, ``se=SE(reduction=8)``. With ``classes=0``
             there is no classifier: the output is the pooled features (N, C).
 
@@ -65,7 +66,9 @@ def build(spec: Spec | str, dtype: str = "float32", **changes: object) -> Networ
     return _made(NETWORKS[spec.family], spec, dtype)
 
 
-def _made(network: Callable[..., N], spec: Spec, dtype: str) -> N:
+def _made(network: Callable[..., N], spec: Spec, dtype: str | None) -> N:
+    if dtype is None:
+        return network(spec)
     if dtype not in DTYPES:
         raise InputError(f"{spec.name} in {dtype!r:.100}: expected one of {', '.join(DTYPES)}")
     return network(spec).to(DTYPES[dtype])
@@ -74,13 +77,13 @@ def _made(network: Callable[..., N], spec: Spec, dtype: str) -> N:
 class Constructor(Protocol[N_co]):
     """Builds one published network, randomly initialised; trained parameters come by ``from_pretrained``."""
 
-    def __call__(self, classes: int = 1000, *, dtype: str = "float32", **changes: object) -> N_co:
+    def __call__(self, classes: int = 1000, *, dtype: str | None = None, **changes: object) -> N_co:
         """As ``build``, with its arguments."""
         ...
 
 
 def _constructor(network: Callable[..., N], name: str, title: str) -> Constructor[N]:
-    def construct(classes: int = MODELS[name].classes, *, dtype: str = "float32", **changes: object) -> N:
+    def construct(classes: int = MODELS[name].classes, *, dtype: str | None = None, **changes: object) -> N:
         return _made(network, find(name, classes=classes, **changes), dtype)
 
     construct.__doc__ = f"{title}: ``build({name!r}, classes=classes, ...)``."

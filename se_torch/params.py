@@ -9,7 +9,7 @@ import torch
 import weights
 from se_torch.models import build
 from se_torch.network import Network
-from weights import Checkpoint, Params, Preprocessing, Spec, schema
+from weights import Checkpoint, InputError, Params, Preprocessing, Spec, schema
 from weights.change import with_class_names, with_classes
 from weights.networks.parameters import check
 from weights.params import info_of
@@ -32,7 +32,7 @@ def from_pretrained(
 
     Args:
         path: .caffemodel, .safetensors, ...
-        dtype: as of ``build``.
+        dtype: as of ``build``; "float32" whatever PyTorch's default is.
         classes: number of classes, if it differs from the checkpoint's: a new classifier, to be trained, replaces its
             own; 0 for none.
         seed: of the new classifier.
@@ -80,11 +80,17 @@ def load(model: Network, params: Mapping[str, np.ndarray]) -> None:
     """Copies canonical parameters into a model, cast to its dtype, and sets its info to theirs.
 
     Raises:
-        InputError: lists every missing, unexpected and mis-shaped array; the model is then as before.
+        InputError: lists every missing, unexpected and mis-shaped array; the model is then as before. Or the model is
+            on the device "meta", which holds no values.
     """
     info = info_of(params)
     check(model.spec, params, info.source or "parameters")
     variables = model.state_dict()
+    if any(tensor.is_meta for tensor in variables.values()):
+        raise InputError(
+            f'{model.spec.name}: the model is on the device "meta", which holds no values: build it on another one, '
+            'or call model.to_empty(device="cpu") first'
+        )
     for p in schema(model.spec):
         array = params[p.name]
         # A copy, because PyTorch takes no read-only arrays; of a dtype that it knows.

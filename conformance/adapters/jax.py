@@ -116,4 +116,4 @@ def nchw(value: Any) -> np.ndarray:
 
 
 def _array(value: Any) -> np.ndarray:
-    return np.asarray(value, jnp.promote_types(value.dtype, jnp.float32))
+    return np.asarray(value, np.promote_types(value.dtype, np.float32))

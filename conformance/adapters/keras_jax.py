@@ -54,4 +54,4 @@ def gradients(model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool =
 
 
 def _array(value: Any) -> np.ndarray:
-    return np.asarray(value, jax.numpy.promote_types(value.dtype, np.float32))
+    return np.asarray(value, np.promote_types(value.dtype, np.float32))

@@ -27,16 +27,25 @@ def load(spec: Spec, params: Mapping[str, np.ndarray], dtype: str, backend: str)
     Raises:
         InputError: Keras was imported with another backend.
     """
-    if keras.backend.backend() != backend:
-        raise InputError(
-            f"Keras runs on {keras.backend.backend()} in this process: set KERAS_BACKEND={backend}, "
-            "or compare without --in-process"
-        )
+    expect_backend(backend)
     with TemporaryDirectory() as folder:
         path = Path(folder, "model.keras")
         cast = {name: np.asarray(array, dtype) for name, array in params.items()}
         weights.write(path, spec, cast, info=info_of(params))
         return keras.saving.load_model(path)
+
+
+def expect_backend(backend: str) -> None:
+    """Whether Keras runs on this backend, of which it has one for all of a process.
+
+    Raises:
+        InputError: Keras was imported with another one.
+    """
+    if keras.backend.backend() != backend:
+        raise InputError(
+            f"Keras runs on {keras.backend.backend()} in this process: set KERAS_BACKEND={backend}, "
+            "or compare without --in-process"
+        )
 
 
 def canonical(model: Any, gradients: Iterable[np.ndarray]) -> dict[str, np.ndarray]:

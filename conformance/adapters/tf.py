@@ -16,7 +16,7 @@ import tensorflow as tf
 
 import se_tf
 from conformance.adapters import ADAPTERS
-from conformance.adapters.keras_layers import canonical, nchw, recording
+from conformance.adapters.keras_layers import canonical, expect_backend, nchw, recording
 from conformance.reference.training import Batch, Recipe
 from weights.networks.spec import Spec
 from weights.params import Params
@@ -29,6 +29,7 @@ def version() -> str:
 
 
 def build(spec: Spec, params: Mapping[str, np.ndarray], dtype: str) -> Any:
+    expect_backend("tensorflow")
     return se_tf.restore(spec, params, dtype)
 
 
@@ -61,8 +62,13 @@ def gradients(
 
 
 def train(model: Any, batches: Iterable[Batch], recipe: Recipe) -> Params:
-    optimizer = keras.optimizers.SGD(recipe.learning_rate, recipe.momentum)
-    optimizer.build(model.trainable_variables)
+    floatx = keras.config.floatx()
+    keras.config.set_floatx("float32")  # the optimizer holds its learning rate in it
+    try:
+        optimizer = keras.optimizers.SGD(recipe.learning_rate, recipe.momentum)
+        optimizer.build(model.trainable_variables)
+    finally:
+        keras.config.set_floatx(floatx)
     step: Any = None
     for i, (x, classes) in enumerate(batches):
         if i == 0 or recipe.rule(i) != recipe.rule(i - 1):

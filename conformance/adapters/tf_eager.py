@@ -28,8 +28,9 @@ def gradients(model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool =
 
 @contextmanager
 def _eagerly() -> Generator[None]:
+    before = tf.config.functions_run_eagerly()
     tf.config.run_functions_eagerly(True)
     try:
         yield
     finally:
-        tf.config.run_functions_eagerly(False)
+        tf.config.run_functions_eagerly(before)

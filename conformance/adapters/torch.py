@@ -21,10 +21,19 @@ def version() -> str:
     return f"torch {torch.__version__}"
 
 
+@contextmanager
+def alone() -> Generator[None]:
+    """Whatever the user has switched on around is off: autocast, ``no_grad``, ``inference_mode``."""
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False):
+        yield
+
+
+@alone()
 def build(spec: Spec, params: Mapping[str, np.ndarray], dtype: str) -> Any:
     return se_torch.restore(spec, params, dtype)
 
 
+@alone()
 def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
     with recording(model) as found, torch.inference_mode():
         model(tensor(model, x))
@@ -52,6 +61,7 @@ def recording(model: Any) -> Generator[dict[str, np.ndarray]]:
             hook.remove()
 
 
+@alone()
 def gradients(
     model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool = False, *, shows: bool = True
 ) -> dict[str, np.ndarray]:
@@ -64,6 +74,7 @@ def gradients(
     return shown | {name: array(gradient) for name, gradient in zip(leaves, found, strict=True)}
 
 
+@alone()
 def train(model: Any, batches: Iterable[Batch], recipe: Recipe) -> Params:
     optimizer = torch.optim.SGD(
         model.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay
