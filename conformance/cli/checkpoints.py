@@ -97,8 +97,12 @@ def convert(src: Path, dst: Path, given: options.Given, dialect: str | None, cha
     from conformance.report.wording import assumed
     from weights.change import reorder, rewrite
     from weights.files import format_of
+    from weights.names.dialect import APPLICATIONS_DIALECT
 
-    written = "dialect" in format_of(dst).writes_with
+    into, of_keras = format_of(dst), dialect == APPLICATIONS_DIALECT
+    written = "dialect" in into.writes_with and (into.name == "keras") == of_keras
+    if of_keras and not written:
+        raise weights.InputError(f"--dialect {dialect}: is for a .weights.h5 that is written, and {dst} is none")
     if dialect and not written and "dialect" not in format_of(src).reads_with:
         raise weights.InputError(f"--dialect: neither {src} nor {dst} is a PyTorch state dict")
     if src.exists() and dst.exists() and src.samefile(dst):

@@ -85,8 +85,8 @@ frameworks = click.option(
 
 dialect = click.option(
     "--dialect",
-    type=click.Choice(["torch", "timm", "cadene", "torchvision", "pytorchcv"]),
-    help="Names of the tensors in a state dict.",
+    type=click.Choice(["torch", "timm", "cadene", "torchvision", "pytorchcv", "keras.applications"]),
+    help="Names of the tensors in a state dict; keras.applications: in a .weights.h5 that is written.",
 )
 labels = click.option(
     "--labels",

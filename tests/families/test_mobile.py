@@ -367,6 +367,12 @@ def test_models_of_keras_applications_are_read_and_computed(suffix: str, name: s
     wanted = np.asarray(theirs(pixels if name == "EfficientNetB0" else x, training=False))
     ours = np.asarray(se_tf.restore(spec, params)(x, training=False))
     assert np.abs(ours - wanted).max() < 2e-5 * np.abs(wanted).max()
+    held = [np.asarray(variable) for variable in theirs.weights]
+    for variable in theirs.weights:
+        variable.assign(np.zeros(variable.shape))
+    weights.write(tmp_path / "back.weights.h5", spec, params, dialect="keras.applications")
+    theirs.load_weights(tmp_path / "back.weights.h5")
+    assert all(np.array_equal(variable, before) for variable, before in zip(theirs.weights, held, strict=True))
 
 
 def test_normalization_of_an_efficientnet_is_its_preprocessing(tmp_path: Path) -> None:

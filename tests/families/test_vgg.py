@@ -257,23 +257,6 @@ def test_every_tap_is_the_peers(name: str, taps: int) -> None:
     assert_within(errors, TAPS["float64"])
 
 
-@pytest.mark.slow
-def test_keras_applications_computes_the_same() -> None:
-    """With random weights, in float32: their network, ours through the dialect."""
-    keras = pytest.importorskip("keras")
-    theirs = keras.applications.VGG16(weights=None, classes=10, classifier_activation=None)
-    spec, names = replace(ORIGINAL, classes=10), vgg.KERAS_APPLICATIONS
-    held = {v.path: np.asarray(v) for v in theirs.variables}
-    schema = weights.schema(spec)
-    assert {names.key(p): names.shape(p) for p in schema} == {name: a.shape for name, a in held.items()}
-    params = Params({p.name: names.decode(p, held[names.key(p)]) for p in schema})
-    assert all(np.array_equal(names.encode(p, params[p.name]), held[names.key(p)]) for p in schema)
-    x = image(5, 1, 224, 224) / np.float32(64)
-    found = conformance.run("torch", spec, params, x, "float32")["logits"]
-    expected = np.asarray(theirs(x.transpose(0, 2, 3, 1)))
-    assert np.abs(found - expected).max() <= TAPS["float32"] * np.abs(expected).max()
-
-
 DIALECTS = [
     (vgg.TORCHVISION_BN, BN),
     (vgg.TORCHVISION, ORIGINAL),

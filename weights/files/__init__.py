@@ -62,6 +62,7 @@ FORMATS = (
         suffixes=(".keras", ".weights.h5"),
         module="weights.files.keras",
         reads_with=("spec",),
+        writes_with=("dialect",),
     ),
     Format(name="orbax", title="Orbax", suffixes=(".orbax",), module="weights.files.orbax", reads_with=("spec",)),
     Format(name="onnx", title="ONNX", suffixes=(".onnx",), module="weights.files.onnx"),
@@ -170,8 +171,9 @@ def write(
             carries nothing: without ``info`` one ``InputWarning`` says that the file will not state preprocessing,
             labels and origin.
         info: what travels with the parameters, in the place of what they carry themselves.
-        dialect: PyTorch and safetensors only: whose names the tensors get, "torch" (``se_torch``'s), "timm",
-            "cadene" or "torchvision". Without it a .pth has ``se_torch``'s, a .safetensors is the canonical store.
+        dialect: PyTorch and safetensors: whose names the tensors get, "torch" (``se_torch``'s), "timm", "cadene",
+            "torchvision" or "pytorchcv". Without it a .pth has ``se_torch``'s, a .safetensors is the canonical store.
+            Keras' .weights.h5: "keras.applications", for its model of the same network.
 
     Raises:
         InputError: the parameters do not fit the spec, the format takes no such option or cannot hold such values, or
