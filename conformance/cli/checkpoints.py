@@ -147,10 +147,11 @@ def _convert_bare(src: Path, dst: Path, prototxt: Path | None, changes: Changes)
 @click.command()
 @click.argument("a", type=FILE)
 @click.argument("b", type=FILE)
+@options.spec
 @click.option("--rounding", is_flag=True, help="Ignore differences that rounding to a narrower dtype explains.")
 @click.option("--all", "all_rows", is_flag=True, help="Show every tensor that differs. Default: at most 20.")
 @click.option("--json", "as_json", is_flag=True, help="Print every tensor, as JSON.")
-def diff(a: Path, b: Path, rounding: bool, all_rows: bool, as_json: bool) -> None:
+def diff(a: Path, b: Path, spec: str | None, rounding: bool, all_rows: bool, as_json: bool) -> None:
     """Compare two checkpoints of any formats, tensor by tensor.
 
     Says of each tensor whether it is identical, equal but stored in another layout or dtype, different (by how much) or
@@ -160,7 +161,7 @@ def diff(a: Path, b: Path, rounding: bool, all_rows: bool, as_json: bool) -> Non
     from weights.files.diff import diff as difference
 
     with options.warnings_in_a_line():
-        found = difference(a, b)
+        found = difference(a, b, None if spec is None else options.described(spec))
     if as_json:
         click.echo(json.dumps(found.to_dict(), indent=1))
     else:

@@ -83,6 +83,11 @@ frameworks = click.option(
 )
 
 
+spec = click.option(
+    "--spec",
+    metavar="NAME|FILE.json[,FIELD=VALUE...]",
+    help="The network, if the file does not state it: se-resnet-50,classes=10,se.gate=tanh.",
+)
 dialect = click.option(
     "--dialect",
     type=click.Choice(["torch", "timm", "cadene", "torchvision", "pytorchcv", "keras.applications"]),
@@ -119,11 +124,7 @@ def given(command: Callable[..., None]) -> Callable[..., None]:
             metavar="NAME|FILE.json|JSON",
             help="What the network expects of an image, if the file does not state it: caffe, imagenet, or fields.",
         ),
-        click.option(
-            "--spec",
-            metavar="NAME|FILE.json[,FIELD=VALUE...]",
-            help="The network, if the file does not state it: se-resnet-50,classes=10,se.gate=tanh.",
-        ),
+        spec,
         prototxt,
     ):
         command = option(command)

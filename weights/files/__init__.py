@@ -108,8 +108,8 @@ def read(
         spec: PyTorch, safetensors, Keras and Orbax: the network, for files that do not state it: a record, or its
             description as of ``weights.networks.models.parse``, "se-resnet-50,se.gate=tanh". Without it the network is
             recognised by the names and shapes of the tensors, and ``info.assumed`` lists the fields of the record that
-            these do not tell. For files that state another network it is refused; fields that a file lists as assumed
-            are not stated.
+            these do not tell; where several published networks have them and compute otherwise, it is asked for. For
+            files that state another network it is refused; fields that a file lists as assumed are not stated.
         preprocessing: how images are prepared, for files that do not state it or where it was only assumed.
         class_names: one for each output, for files that do not name their classes.
         weights_key: PyTorch and safetensors: which weights are meant, in files with several sets, such as those in
