@@ -182,12 +182,12 @@ def _gated_sums(network: Network) -> int:
 
 
 def _branch_ends(network: Network) -> set[str]:
-    """The last convolutions of the residual branches: what a sum adds first, before BatchNorm and gate."""
+    """The last convolutions of the residual branches: what a sum adds first, before BatchNorm, activation and gate."""
     found = set()
     for node in network.nodes:
         if isinstance(node.op, Add):
             at = network.by_name[node.inputs[0]]
-            while isinstance(at.op, Scale | BatchNorm):
+            while isinstance(at.op, Scale | BatchNorm | Act):
                 at = network.by_name[at.inputs[0]]
             found.add(at.name)
     return found

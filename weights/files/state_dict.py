@@ -158,8 +158,8 @@ def identify(
         raise InputError(f"{path}: does not fit {known.name}, {what}\n  {differences(_wanted(names, known), shapes)}")
     some = ", ".join(name[:80] for name in list(shapes)[:3]) or "none"
     raise InputError(
-        f"{path}: its {len(shapes)} tensors ({some}, ...) are those of no network of this family; the names may be "
-        "senet's own, or those of timm's, Cadene's or torchvision's ResNets"
+        f"{path}: its {len(shapes)} tensors ({some}, ...) are those of no network here; names that are read are "
+        "senet's own, and those of timm, Cadene, torchvision, pytorchcv and keras.applications for their networks"
     )
 
 
