@@ -116,7 +116,11 @@ def seeded(of: Network | Spec, seed: int) -> Params:
     side = min(usual_size(network))
     # The released networks' share of the centre, 224 of 256, of images as large as the network takes them.
     expects = replace(CAFFE, resize=side * CAFFE.resize // CAFFE.crop, crop=side)
-    params = Params(info=Info(preprocessing=expects, labels="devkit" if network.classes == 1000 else None))
+    info = Info(
+        preprocessing=expects if network.in_channels == 3 else None,  # photographs are of three
+        labels="devkit" if network.classes == 1000 else None,
+    )
+    params = Params(info=info)
     shapes = {p.name: p.shape for p in schema(network)}
     factors: dict[str, float] = {}
     units, last = _gated_sums(network), _branch_ends(network)

@@ -155,8 +155,8 @@ def freeze(
 
     with Bars().busy(f"Freezing {source}"), options.warnings_in_a_line():
         kept = keep(source, golden, seed=seed, size=size, dialect=dialect, **options.reading(given))
-    n, _, h, w = kept.x.shape
+    size_of_input = "x".join(map(str, kept.x.shape))
     click.echo(
-        f"{golden}: {kept.spec.name} at {n}x3x{h}x{w}, samples of {len(kept.taps)} taps and {len(kept.gradients)} "
+        f"{golden}: {kept.spec.name} at {size_of_input}, samples of {len(kept.taps)} taps and {len(kept.gradients)} "
         f"gradients, {golden.stat().st_size / 1e6:.2f} MB"
     )

@@ -13,7 +13,7 @@ import numpy as np
 from weights.change.given import with_class_names, with_preprocessing
 from weights.errors import InputError, InputWarning
 from weights.files.options import refuse
-from weights.networks.models import parse
+from weights.networks.models import MODELS, parse
 from weights.networks.spec import Spec
 from weights.params import Checkpoint, Info, Params, Preprocessing, check_class_names, info_of
 
@@ -82,7 +82,11 @@ def format_of(path: str | PathLike[str]) -> Format:
     if not fits:
         written = ", ".join(s for f in FORMATS for s in f.suffixes if s not in f.only_read)
         read = ", ".join(s for f in FORMATS for s in f.only_read)
-        raise InputError(f"{path}: the suffix names no known format; known are {written}, and to read also {read}")
+        network = Path(path).name.lower()
+        hint = f"; {network} is a network, of which senet init writes a file" if network in MODELS else ""
+        raise InputError(
+            f"{path}: the suffix names no known format; known are {written}, and to read also {read}{hint}"
+        )
     return max(fits, key=lambda fit: fit[0])[1]
 
 
