@@ -127,7 +127,11 @@ def seeded(of: Network | Spec, seed: int) -> Params:
     side = min(usual_size(network))
     # The released networks' share of the centre, 224 of 256, of images as large as the network takes them.
     expects = replace(CAFFE, resize=side * CAFFE.resize // CAFFE.crop, crop=side)
-    params = Params(info=Info(preprocessing=expects, labels="devkit" if network.classes == 1000 else None))
+    info = Info(
+        preprocessing=expects if network.in_channels == 3 else None,  # photographs are of three
+        labels="devkit" if network.classes == 1000 else None,
+    )
+    params = Params(info=info)
     sizes = {p.name: p.shape for p in schema(network)}
     factors: dict[str, float] = {}
     units, last = _gated_sums(network), _branch_ends(network)
@@ -193,12 +197,12 @@ def _gated_sums(network: Network) -> int:
 
 
 def _branch_ends(network: Network) -> set[str]:
-    """The last convolutions of the residual branches: what a sum adds first, before BatchNorm and gate."""
+    """The last convolutions of the residual branches: what a sum adds first, before BatchNorm, activation and gate."""
     found = set()
     for node in network.nodes:
         if isinstance(node.op, Add):
             at = network.by_name[node.inputs[0]]
-            while isinstance(at.op, Scale | BatchNorm):
+            while isinstance(at.op, Scale | BatchNorm | Act):
                 at = network.by_name[at.inputs[0]]
             found.add(at.name)
     return found

@@ -99,8 +99,12 @@ def convert(src: Path, dst: Path, given: options.Given, dialect: str | None, cha
     from conformance.report.wording import assumed
     from weights.change import reorder, rewrite
     from weights.files import format_of
+    from weights.names.dialect import APPLICATIONS_DIALECT
 
-    written = "dialect" in format_of(dst).writes_with
+    into, of_keras = format_of(dst), dialect == APPLICATIONS_DIALECT
+    written = "dialect" in into.writes_with and (into.name == "keras") == of_keras
+    if of_keras and not written:
+        raise weights.InputError(f"--dialect {dialect}: is for a .weights.h5 that is written, and {dst} is none")
     if dialect and not written and "dialect" not in format_of(src).reads_with:
         raise weights.InputError(f"--dialect: neither {src} nor {dst} is a PyTorch state dict")
     bars = Bars()
@@ -145,10 +149,11 @@ def _convert_bare(src: Path, dst: Path, prototxt: Path | None, changes: Changes)
 @click.command(cls=Command)
 @click.argument("a", type=FILE)
 @click.argument("b", type=FILE)
+@options.spec
 @click.option("--rounding", is_flag=True, help="Ignore differences that rounding to a narrower dtype explains.")
 @click.option("--all", "all_rows", is_flag=True, help="Show every tensor that differs. Default: at most 20.")
 @click.option("--json", "as_json", is_flag=True, help="Print every tensor, as JSON.")
-def diff(a: Path, b: Path, rounding: bool, all_rows: bool, as_json: bool) -> None:
+def diff(a: Path, b: Path, spec: str | None, rounding: bool, all_rows: bool, as_json: bool) -> None:
     """Compare two checkpoints of any formats, tensor by tensor.
 
     Says of each tensor whether it is identical, equal but stored in another layout or dtype, different (by how much) or
@@ -158,7 +163,7 @@ def diff(a: Path, b: Path, rounding: bool, all_rows: bool, as_json: bool) -> Non
     from weights.files.diff import diff as difference
 
     with options.warnings_in_a_line():
-        found = difference(a, b)
+        found = difference(a, b, None if spec is None else options.described(spec))
     if as_json:
         say(json.dumps(found.to_dict(), indent=1))
     else:

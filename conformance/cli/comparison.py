@@ -249,9 +249,9 @@ def freeze(
             conditions=conditions,
             **options.reading(given),
         )
-    n, _, h, w = kept.x.shape
+    size_of_input = "x".join(map(str, kept.x.shape))
     say(
-        f"{shown(golden)}: {kept.spec.name} at {n}x3x{h}x{w}, samples of {len(kept.taps)} taps and "
+        f"{shown(golden)}: {kept.spec.name} at {size_of_input}, samples of {len(kept.taps)} taps and "
         f"{len(kept.gradients)} gradients, {golden.stat().st_size / 1e6:.2f} MB",
         err=is_stdout(golden),
     )

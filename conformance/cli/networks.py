@@ -106,11 +106,11 @@ def _chosen(
     from weights import InputError
 
     def fits(name: str, pattern: str) -> bool:
-        return fnmatchcase(name, pattern) or fnmatchcase((groups or {}).get(name, ""), pattern)
+        return any(fnmatchcase(of.lower(), pattern.lower()) for of in (name, (groups or {}).get(name, "")))
 
     for pattern in patterns:
         if not any(fits(name, pattern) for name in names):
-            near = get_close_matches(pattern, names, 3, 0.5) if len(names) >= MANY else names
+            near = get_close_matches(pattern.lower(), names, 3, 0.5) if len(names) >= MANY else names
             there_are = f"; there {'are' if len(near) > 1 else 'is'} {', '.join(near)}" if near else ""
             all_of_them = f"; senet models lists all {len(names)}" if len(names) >= MANY else ""
             raise InputError(f"no {what} is named {pattern!r}{there_are}{all_of_them}")

@@ -122,10 +122,15 @@ memory = click.option(
     help="How much memory a framework's processes may take together. Default: any amount.",
 )
 
+spec = click.option(
+    "--spec",
+    metavar="NAME|FILE.json[,FIELD=VALUE...]",
+    help="The network, if the file does not state it: se-resnet-50,classes=10,se.gate=tanh.",
+)
 dialect = click.option(
     "--dialect",
-    type=click.Choice(["torch", "timm", "cadene", "torchvision", "pytorchcv"]),
-    help="Names of the tensors in a state dict.",
+    type=click.Choice(["torch", "timm", "cadene", "torchvision", "pytorchcv", "keras.applications"]),
+    help="Names of the tensors in a state dict; keras.applications: in a .weights.h5 that is written.",
 )
 labels = click.option(
     "--labels",
@@ -158,11 +163,7 @@ def given(command: Callable[..., None]) -> Callable[..., None]:
             metavar="NAME|FILE.json|JSON",
             help="What the network expects of an image, if the file does not state it: caffe, imagenet, or fields.",
         ),
-        click.option(
-            "--spec",
-            metavar="NAME|FILE.json[,FIELD=VALUE...]",
-            help="The network, if the file does not state it: se-resnet-50,classes=10,se.gate=tanh.",
-        ),
+        spec,
         prototxt,
     ):
         command = option(command)

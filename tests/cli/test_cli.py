@@ -96,7 +96,8 @@ def test_models_are_chosen_by_names_and_by_families():
         return [row["name"] for row in json.loads(senet("models", "--json", *patterns).stdout)]
 
     assert chosen("senet*", "bn-*") == ["senet-154", "bn-inception"]
-    assert chosen("inception") == ["se-bn-inception", "bn-inception"]
+    assert chosen("inception") == chosen("Inception") == ["se-bn-inception", "bn-inception"]
+    assert chosen("SENet*", "BN-*") == chosen("senet*", "bn-*")
     sizes = {row["family"]: tuple(row["size"]) for row in json.loads(senet("models", "--json").stdout)}
     assert (sizes["resnet"], sizes["preact"], sizes["inception-resnet"]) == ((224, 224), (32, 32), (299, 299))
     table = senet("models", "inception").stdout.split("\n\n")[0].splitlines()
@@ -116,6 +117,18 @@ def test_pattern_that_no_network_fits_is_one_line_and_status_2(patterns: list[st
     assert result.exit_code == 2
     assert result.stderr.startswith(f"senet: {message}")
     assert result.stderr.count("\n") == 1
+
+
+def test_the_name_of_a_network_where_a_file_is_expected_is_said_to_be_one():
+    fails(senet("inspect", "efficientnet-b0"), "efficientnet-b0 is a network, of which senet init writes a file")
+    assert "is a network" not in senet("inspect", "photo.jpg").stderr
+
+
+def test_freezing_says_the_channels_of_the_input(folder):
+    path = folder / "gray.safetensors"
+    senet("init", "tiny-resnet,in_channels=1", path)
+    assert weights.read(path).info.preprocessing is None  # photographs are of three
+    assert "at 1x1x33x34," in senet("freeze", path, folder / "gray-golden.safetensors", "--size", "33x34").stdout
 
 
 def test_list_of_all_models_fits_a_terminal_of_80_columns(monkeypatch: pytest.MonkeyPatch):

@@ -12,7 +12,8 @@ import weights
 from conformance.cases import TINY, seeded
 from conformance.cli import main
 from conformance.cli.demonstration import PHOTO
-from weights import CAFFE, SE, Info, Params
+from weights import CAFFE, MODELS, SE, Info, Params
+from weights.files.state_dict import to_state
 from weights.networks.models import to_dict
 
 SPEC = TINY["tiny-se-resnet"]
@@ -148,3 +149,32 @@ def test_paper_is_printed_as_text_markdown_and_json():
     assert [row["choice"] for row in data["rows"]] == ["2", "4", "8", "16", "32", "no SE blocks"]
     assert data["rows"][2]["published"]["top1_error"] == 22.26
     assert set(data["notes"]) == {"1", "2"}
+
+
+def test_every_command_asks_for_the_network_where_names_cannot_tell_it(tmp_path, preprocessing):
+    spec = replace(MODELS["tf-mobilenet-v3-small"], classes=2)
+    bare, whole, record = tmp_path / "bare.pth", tmp_path / "whole.safetensors", tmp_path / "spec.json"
+    params = Params(seeded(spec, 1), Info(preprocessing=SMALL))
+    weights.write(whole, spec, params)
+    torch.save({name: torch.tensor(array) for name, array in to_state(spec, params).items()}, bare)
+    record.write_text(json.dumps(to_dict(spec)))
+    reading = ("--preprocessing", preprocessing)
+    commands = {
+        "inspect": ("inspect", bare),
+        "convert": ("convert", bare, tmp_path / "x.keras"),
+        "classify": ("classify", PHOTO, "--weights", bare, "--framework", "numpy", *reading),
+        "compare": ("compare", bare, "--frameworks", "numpy", "--size", "32x32", "--in-process"),
+        "freeze": ("freeze", bare, tmp_path / "golden.npz", "--size", "32x32"),
+        "excite": ("excite", PHOTO, "--weights", bare, "--framework", "numpy", *reading),
+        "diff": ("diff", whole, bare),
+    }
+    for name, command in commands.items():
+        refused = senet(*command)
+        assert refused.exit_code == 2, name
+        assert refused.stderr == (
+            f"senet: {bare}: neither names nor shapes of its tensors tell whether it is mobilenet-v3-small,classes=2 "
+            "or tf-mobilenet-v3-small,classes=2, which differ in eps and padding; say which one, with spec= (--spec on "
+            "the command line)\n"
+        )
+        done = senet(*command, "--spec", record if name == "inspect" else "tf-mobilenet-v3-small,classes=2")
+        assert done.exit_code == 0, (name, done.output)

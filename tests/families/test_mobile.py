@@ -367,6 +367,12 @@ def test_models_of_keras_applications_are_read_and_computed(suffix: str, name: s
     wanted = np.asarray(theirs(pixels if name == "EfficientNetB0" else x, training=False))
     ours = np.asarray(se_tf.restore(spec, params)(x, training=False))
     assert np.abs(ours - wanted).max() < 2e-5 * np.abs(wanted).max()
+    held = [np.asarray(variable) for variable in theirs.weights]
+    for variable in theirs.weights:
+        variable.assign(np.zeros(variable.shape))
+    weights.write(tmp_path / "back.weights.h5", spec, params, dialect="keras.applications")
+    theirs.load_weights(tmp_path / "back.weights.h5")
+    assert all(np.array_equal(variable, before) for variable, before in zip(theirs.weights, held, strict=True))
 
 
 def test_normalization_of_an_efficientnet_is_its_preprocessing(tmp_path: Path) -> None:
@@ -431,13 +437,6 @@ def test_bare_tensors_are_recognised_in_every_dialect(name: str) -> None:
     found = from_state("some.pth", to_state(spec, seeded(spec, 1)))
     assert same_tensors(found.spec, spec)
     assert {"eps", "padding", "stages.stride", "stages.activation", "activation"} <= set(found.info.assumed)
-
-
-def test_bare_tensors_that_do_not_fit_are_one_error() -> None:
-    state = to_state(V3, seeded(V3, 1))
-    state["stage2.1.project.weight"] = state["stage2.1.project.weight"][:, :3]
-    with pytest.raises(InputError, match=r"some.pth: does not fit se-mobile, the nearest network known\n  ! stage2.1"):
-        from_state("some.pth", state)
 
 
 # --- the original Caffe
@@ -528,12 +527,3 @@ def test_paddings_of_tensorflow_are_refused_in_caffe(padding: Any, tmp_path: Pat
     with pytest.raises(InputError, match="Caffe pads opposite sides alike, and TensorFlow's padding does not"):
         weights.write(tmp_path / "x.caffemodel", replace(V2, padding=padding), seeded(V2, 1))
     assert not list(tmp_path.iterdir())
-
-
-def test_truncated_file_is_one_error(tmp_path: Path) -> None:
-    data = NETS["mobilenet"].golden["caffemodel"].tobytes()
-    (tmp_path / "cut.caffemodel").write_bytes(data[: len(data) // 2])
-    with pytest.raises(InputError) as error:
-        weights.read(tmp_path / "cut.caffemodel")
-    assert str(error.value).startswith(str(tmp_path / "cut.caffemodel"))
-    assert "\n" not in str(error.value)

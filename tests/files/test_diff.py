@@ -253,9 +253,9 @@ def test_a_foreign_file_is_bad_input(write, tmp_path):
 
 
 def test_what_is_left_out_is_told_in_a_line(write, monkeypatch):
-    def warned(path, read=weights.read):
+    def warned(path, read=weights.read, **options):
         warnings.warn(f"{path}: a layer is left out", InputWarning, stacklevel=1)
-        return read(path)
+        return read(path, **options)
 
     monkeypatch.setattr("weights.files.diff.read", warned)
     path = write("a.safetensors")

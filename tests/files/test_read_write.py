@@ -69,7 +69,7 @@ def test_an_option_that_a_format_does_not_take_is_refused(tmp_path, suffix, opti
         read(tmp_path / f"x.{suffix}", **{option: value})
 
 
-@pytest.mark.parametrize("suffix", ["caffemodel", "keras", "orbax", "onnx"])
+@pytest.mark.parametrize("suffix", ["caffemodel", "orbax", "onnx"])
 def test_a_dialect_is_refused_where_names_are_fixed(tmp_path, suffix):
     with pytest.raises(InputError, match=rf"x\.{suffix}: .* files are written without options; leave out dialect timm"):
         write(tmp_path / f"x.{suffix}", SENET, seeded(SENET), dialect="timm")

@@ -174,6 +174,17 @@ def test_invalid_choices_in_data_are_one_clear_error(choice: dict[str, Any], mes
 def test_unknown_network_names_the_nearest():
     with pytest.raises(InputError, match=r"unknown network 'seresnet-50': did you mean .*se-resnet-50"):
         find("seresnet-50")
+    with pytest.raises(InputError) as caught:
+        find("SE-ResNet-50")
+    meant = "did you mean se-resnet-50? weights.MODELS and senet models list all"
+    assert str(caught.value) == f"unknown network 'SE-ResNet-50': {meant} {len(MODELS)}"
+
+
+def test_classes_may_be_none_and_that_is_said():
+    with pytest.raises(InputError, match="classes is -1, expected a whole number from 0 to 1048575"):
+        find("se-resnet-50", classes=-1)
+    with pytest.raises(InputError, match="groups is 0, expected a whole number from 1 to 1048575"):
+        find("se-resnet-50", groups=0)
 
 
 def test_unknown_field_is_named():

@@ -139,8 +139,9 @@ def _pooling(layer: Layer, shapes: tuple[Shape, ...], axes: tuple[int, ...]) -> 
     stated = _pair(p, "kernel_size", "kernel", 0), _pair(p, "stride", "stride", 1), _pair(p, "pad", "pad", 0)
     kernel, stride, pad = map(_largest, stated)
     h, w = shapes[0][1:]
-    # A 3x3 window of stride 2 that covers the map belongs to the stem or to a module, on a small image.
-    if stated[0] in ((h, w), h if h == w else None) and not pad and (kernel, stride) != (3, 2):
+    # A window of stride 2 that covers the map ends a stage where the image is small: 3x3, or the largest in 2x2.
+    halves = stride == 2 and (kernel == 3 or (kernel, what) == (2, "max"))
+    if stated[0] in ((h, w), h if h == w else None) and not pad and not halves:
         return Reading(GlobalPool(what))
     rounding = "down" if p["round_mode"] == "FLOOR" and stride > 1 else "up"
     op = Pool(what, kernel, max(stride, 1), pad, rounding=rounding)

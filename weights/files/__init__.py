@@ -13,7 +13,7 @@ import numpy as np
 from weights.change.given import with_class_names, with_preprocessing
 from weights.errors import InputError, InputWarning
 from weights.files.options import refuse
-from weights.networks.models import parse
+from weights.networks.models import MODELS, parse
 from weights.networks.spec import Spec
 from weights.params import Checkpoint, Info, Params, Preprocessing, check_class_names, info_of
 
@@ -62,6 +62,7 @@ FORMATS = (
         suffixes=(".keras", ".weights.h5"),
         module="weights.files.keras",
         reads_with=("spec",),
+        writes_with=("dialect",),
     ),
     Format(name="orbax", title="Orbax", suffixes=(".orbax",), module="weights.files.orbax", reads_with=("spec",)),
     Format(name="onnx", title="ONNX", suffixes=(".onnx",), module="weights.files.onnx"),
@@ -81,7 +82,11 @@ def format_of(path: str | PathLike[str]) -> Format:
     if not fits:
         written = ", ".join(s for f in FORMATS for s in f.suffixes if s not in f.only_read)
         read = ", ".join(s for f in FORMATS for s in f.only_read)
-        raise InputError(f"{path}: the suffix names no known format; known are {written}, and to read also {read}")
+        network = Path(path).name.lower()
+        hint = f"; {network} is a network, of which senet init writes a file" if network in MODELS else ""
+        raise InputError(
+            f"{path}: the suffix names no known format; known are {written}, and to read also {read}{hint}"
+        )
     return max(fits, key=lambda fit: fit[0])[1]
 
 
@@ -107,8 +112,8 @@ def read(
         spec: PyTorch, safetensors, Keras and Orbax: the network, for files that do not state it: a record, or its
             description as of ``weights.networks.models.parse``, "se-resnet-50,se.gate=tanh". Without it the network is
             recognised by the names and shapes of the tensors, and ``info.assumed`` lists the fields of the record that
-            these do not tell. For files that state another network it is refused; fields that a file lists as assumed
-            are not stated.
+            these do not tell; where several published networks have them and compute otherwise, it is asked for. For
+            files that state another network it is refused; fields that a file lists as assumed are not stated.
         preprocessing: how images are prepared, for files that do not state it or where it was only assumed.
         class_names: one for each output, for files that do not name their classes.
         weights_key: PyTorch and safetensors: which weights are meant, in files with several sets, such as those in
@@ -170,8 +175,9 @@ def write(
             carries nothing: without ``info`` one ``InputWarning`` says that the file will not state preprocessing,
             labels and origin.
         info: what travels with the parameters, in the place of what they carry themselves.
-        dialect: PyTorch and safetensors only: whose names the tensors get, "torch" (``se_torch``'s), "timm",
-            "cadene" or "torchvision". Without it a .pth has ``se_torch``'s, a .safetensors is the canonical store.
+        dialect: PyTorch and safetensors: whose names the tensors get, "torch" (``se_torch``'s), "timm", "cadene",
+            "torchvision" or "pytorchcv". Without it a .pth has ``se_torch``'s, a .safetensors is the canonical store.
+            Keras' .weights.h5: "keras.applications", for its model of the same network.
 
     Raises:
         InputError: the parameters do not fit the spec, the format takes no such option or cannot hold such values, or

@@ -12,6 +12,7 @@ from weights.names.frameworks import FLAX, KERAS, TORCH
 from weights.names.state_dicts import DIALECTS, named
 from weights.networks.models import to_dict
 from weights.networks.parameters import Param, schema
+from weights.networks.spec import Spec
 from weights.params import Info
 from weights.storage import bfloat16
 
@@ -85,13 +86,18 @@ class Difference:
         }
 
 
-def diff(a: str | Path, b: str | Path) -> Difference:
+def diff(a: str | Path, b: str | Path, spec: Spec | None = None) -> Difference:
     """Compares two checkpoints of any formats that ``weights.read`` knows.
 
+    Args:
+        a: path of the one.
+        b: path of the other.
+        spec: the network, for files that do not state it.
+
     Raises:
-        InputError: one cannot be read.
+        InputError: one cannot be read, or states another network.
     """
-    sides = [_Side(Path(path)) for path in (a, b)]
+    sides = [_Side(Path(path), spec) for path in (a, b)]
     first, second = sides
     names = {p.name: None for side in sides for p in side.schema.values()}
     return Difference(
@@ -106,8 +112,8 @@ def diff(a: str | Path, b: str | Path) -> Difference:
 class _Side:
     """One of the two files."""
 
-    def __init__(self, path: Path):
-        self.spec, self.params = read(path)
+    def __init__(self, path: Path, spec: Spec | None):
+        self.spec, self.params = read(path, spec=spec if "spec" in format_of(path).reads_with else None)
         self.info: Info = self.params.info
         self.format = format_of(path).name
         self.schema: dict[str, Param] = {p.name: p for p in schema(self.spec)}

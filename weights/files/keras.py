@@ -1,6 +1,6 @@
 """Keras' files (.keras, .weights.h5) of ``se_tf``'s networks, read and written without Keras.
 
-Those of ``keras.applications``' models of the same networks are read.
+Those of ``keras.applications``' models of the same networks are read, and of these ``.weights.h5`` are written.
 
 A ``.keras`` file is an uncompressed zip archive: ``config.json`` says how to make the model, ``model.weights.h5`` holds
 its values, ``metadata.json`` whatever else; there stands what no configuration of Keras knows. The HDF5 file counts the
@@ -27,8 +27,9 @@ from weights.errors import InputError
 from weights.files import metadata
 from weights.files.keras_layout import layout, se_blocks
 from weights.files.state_dict import IMAGENET, by_custom, decode, identify
+from weights.names.dialect import APPLICATIONS_DIALECT, Dialect
 from weights.names.frameworks import KERAS, KERAS_ON_TORCH
-from weights.names.state_dicts import APPLICATIONS
+from weights.names.state_dicts import APPLICATIONS, application_for
 from weights.networks.models import FAMILIES, to_dict
 from weights.networks.parameters import check, schema
 from weights.networks.spec import Spec
@@ -86,11 +87,11 @@ def read(path: Path, spec: Spec | None = None) -> Checkpoint:
         }
         names, found, assumed = identify(path, shapes | neutral, [KERAS, KERAS_ON_TORCH, *_APPLICATIONS], spec)
         tensors = {name: _array(path, name, dataset, data) for name, dataset in datasets.items()}
-        tensors |= {name: np.ones(shape, np.float32) for name, shape in neutral.items()}
+        tensors |= {name: np.ones(shape, _beside(tensors, name).dtype) for name, shape in neutral.items()}
         normalization = [np.asarray(hdf5.values(dataset), np.float64) for dataset in normalization]
     if info is None and names in _APPLICATIONS:
         info = _of_applications(found, normalization, assumed)
-    elif normalization:
+    elif normalization and not names.prepares:
         raise InputError(f"{path}: has a layer 'normalization', which only EfficientNets of keras.applications have")
     info = info or Info(assumed=assumed)
     if said is None or said.by_keras:
@@ -98,8 +99,13 @@ def read(path: Path, spec: Spec | None = None) -> Checkpoint:
     return Checkpoint(found, decode(path, found, tensors, names, info))
 
 
+def _beside(tensors: Mapping[str, np.ndarray], gamma: str) -> np.ndarray:
+    """The beta of the BatchNorm that has this gamma."""
+    return tensors[gamma.removesuffix("gamma") + "beta"]
+
+
 _NORMALIZATION = "normalization_mean", "normalization_variance", "normalization_count"
-_APPLICATIONS = tuple(replace(names, separator="_") for names in APPLICATIONS)
+_APPLICATIONS = tuple(replace(application.names, separator="_") for application in APPLICATIONS)
 
 
 _CUSTOMS = {"vgg": Preprocessing(channels="bgr", range=255, mean=(103.939, 116.779, 123.68), std=(1.0, 1.0, 1.0))}
@@ -134,22 +140,30 @@ class _Said(NamedTuple):
     by_keras: bool  # as a model's own, otherwise by ``write``
 
 
-def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray]) -> None:
+def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray], dialect: str | None = None) -> None:
     """Writes a file that ``keras.saving.load_model`` (.keras) or ``load_weights`` (.weights.h5) of ``se_tf``'s loads.
 
+    Args:
+        path: of the file.
+        spec: the network.
+        params: its parameters.
+        dialect: "keras.applications" for a .weights.h5 that the model of ``keras.applications`` loads instead.
+
     Raises:
-        InputError: the parameters do not fit the spec, or the place cannot be written.
+        InputError: the parameters do not fit the spec or the model, there is no such model, or the place cannot be
+            written.
     """
     check(spec, params, str(path))
+    names = _named(path, spec, params, dialect) if dialect else KERAS
     for name, array in params.items():
         if array.dtype.name not in ("float16", "float32", "float64"):
             raise InputError(f"{path}: {name} is {array.dtype}, which Keras' files do not hold here")
     with replacing(path) as file:
         if not path.name.lower().endswith(".keras"):
-            _write_values(file, spec, params)
+            _write_values(file, spec, params, names)
             return
         with tempfile.TemporaryFile(dir=path.parent) as values, ZipFile(file, "w", ZIP_STORED) as archive:
-            _write_values(values, spec, params)
+            _write_values(values, spec, params, names)
             stated = {"keras_version": _KERAS_VERSION, "senet": metadata.encode(spec, info_of(params))}
             store(archive, "metadata.json", json.dumps(stated).encode())
             store(archive, "config.json", json.dumps(_config(spec, params)).encode())
@@ -158,18 +172,61 @@ def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray]) -> None:
             store(archive, _VALUES, values, size)
 
 
-def _write_values(file: IO[bytes], spec: Spec, params: Mapping[str, np.ndarray]) -> None:
-    where, blocks = layout(spec), se_blocks(spec)
+def _named(path: Path, spec: Spec, params: Mapping[str, np.ndarray], dialect: str) -> Dialect:
+    """The names of the model of ``keras.applications`` for a network."""
+    if dialect != APPLICATIONS_DIALECT:
+        raise InputError(
+            f"{path}: Keras' files are written under our names or {APPLICATIONS_DIALECT}, not {dialect!r:.80}"
+        )
+    try:
+        application = application_for(spec)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    if path.name.lower().endswith(".keras"):
+        raise InputError(
+            f"{path}: a .keras says how Keras makes the model, which only Keras can write of its own models; write a "
+            f".weights.h5, for keras.applications.{application.model}(weights=None).load_weights"
+        )
+    expects = info_of(params).preprocessing
+    if application.names.prepares and expects and expects.channels == "bgr":
+        raise InputError(
+            f"{path}: {application.model} prepares images itself, in RGB, and {spec.name} expects BGR; convert it with "
+            "--input rgb01 first"
+        )
+    for p in schema(spec):
+        if not application.names.holds(p) and (params[p.name] != 1).any():
+            raise InputError(
+                f"{path}: BatchNorms of {application.model} have no factors, and {p.name} is not 1 throughout"
+            )
+    return application.names
+
+
+def _write_values(file: IO[bytes], spec: Spec, params: Mapping[str, np.ndarray], names: Dialect) -> None:
+    where, blocks = layout(spec, names), se_blocks(spec) if names == KERAS else {}
     with h5py.File(file, "w") as values:
-        for p in schema(spec):
+        for p in filter(names.holds, schema(spec)):
             group, _, index = where[p.name].rpartition("/")
             block = blocks.get(p.module)
             variables = values.require_group(group)
-            variables.attrs["name"] = p.module.removeprefix(f"{block}.") if block else p.module
-            variables[index] = np.ascontiguousarray(KERAS.encode(p, params[p.name]))
+            variables.attrs["name"] = p.module.removeprefix(f"{block}.") if block else names.module(p.module)
+            variables[index] = np.ascontiguousarray(names.encode(p, params[p.name]))
             if block:
                 values.require_group(f"{group.rsplit('/', 2)[0]}/vars").attrs["name"] = block
+        if names.prepares:
+            variables = values.require_group("layers/normalization/vars")
+            variables.attrs["name"] = "normalization"
+            for index, value in enumerate(_normalization(spec, info_of(params))):
+                variables[str(index)] = value
         values[NOTE] = np.bytes_(json.dumps(metadata.encode(spec, info_of(params))))
+
+
+def _normalization(spec: Spec, info: Info) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, variance and count of the layer that prepares images, pixels by 255, as the network expects them."""
+    expects = info.preprocessing
+    if expects is None or spec.in_channels != 3:
+        return np.zeros(spec.in_channels), np.ones(spec.in_channels), np.array(0)
+    mean, std = np.array(expects.mean) / expects.range, np.array(expects.std) / expects.range
+    return mean, std**2, np.array(0)
 
 
 def _config(spec: Spec, params: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -147,7 +147,7 @@ def identify(
             if spec:
                 _refuse_another(path, names, spec)
                 return Identified(names, spec, ())
-            return _assuming(names, known)
+            return _assuming(path, names, known)
         score = len(wanted.items() & shapes.items())
         if nearest is None or score > nearest[0]:
             nearest = (score, names, known)
@@ -158,8 +158,8 @@ def identify(
         raise InputError(f"{path}: does not fit {known.name}, {what}\n  {differences(_wanted(names, known), shapes)}")
     some = ", ".join(name[:80] for name in list(shapes)[:3]) or "none"
     raise InputError(
-        f"{path}: its {len(shapes)} tensors ({some}, ...) are those of no network of this family; the names may be "
-        "senet's own, or those of timm's, Cadene's or torchvision's ResNets"
+        f"{path}: its {len(shapes)} tensors ({some}, ...) are those of no network here; names that are read are "
+        "senet's own, and those of timm, Cadene, torchvision, pytorchcv and keras.applications for their networks"
     )
 
 
@@ -168,11 +168,21 @@ def _of_a_project(names: Dialect, spec: Spec) -> bool:
     return names.family == spec.family
 
 
-def _assuming(names: Dialect, spec: Spec) -> Identified:
-    """A network that has the tensors of a file, where others may have them too: what was taken for granted is said."""
+def _assuming(path: str | Path, names: Dialect, spec: Spec) -> Identified:
+    """A network that has the tensors of a file, where others may have them too: what was taken for granted is said.
+
+    Raises:
+        InputError: several published networks have these tensors and compute otherwise, and the names tell nothing.
+    """
     published = [model for model in _published(spec) if same_tensors(model, spec)]
     if not _of_a_project(names, spec):
         found = published[0] if published else spec
+        if differs := dict.fromkeys(field for model in published for field in computing_otherwise(model, found)):
+            raise InputError(
+                f"{path}: neither names nor shapes of its tensors tell whether it is "
+                f"{' or '.join(dict.fromkeys(map(_described, published)))}, which differ in {' and '.join(differs)}; "
+                "say which one, with spec= (--spec on the command line)"
+            )
         return Identified(names, found, untold(found))
     # A project's names may be for none of our networks as they are, but for one that differs in what they tell.
     published = [m for m in published if _means(names, m)] or [names.meant(model) for model in published]
@@ -202,7 +212,18 @@ def _candidates(dialects: Iterable[Dialect], shapes: Mapping[str, Shape]) -> Ite
 def _published(spec: Spec) -> Iterator[Spec]:
     """The published networks of a family, with as many classes; first those that have as many of their own."""
     models = sorted(MODELS.values(), key=lambda model: model.classes != spec.classes)
-    return (replace(model, classes=spec.classes) for model in models if model.family == spec.family)
+    same = {name: getattr(spec, name) for name in _ENDS}
+    return (replace(model, **same) for model in models if model.family == spec.family)
+
+
+_ENDS = "classes", "in_channels"
+"""What of a published network may be another number, and it is still that network."""
+
+
+def _described(spec: Spec) -> str:
+    """A published network with other ends, as ``weights.networks.models.parse`` reads it."""
+    changed = (name for name in _ENDS if getattr(spec, name) != getattr(MODELS[spec.name], name))
+    return ",".join((spec.name, *(f"{name}={getattr(spec, name)}" for name in changed)))
 
 
 def _wanted(names: Dialect, spec: Spec) -> dict[str, Shape]:

@@ -19,6 +19,9 @@ from weights.networks.spec import Spec
 
 R = TypeVar("R", bound=Spec)
 
+APPLICATIONS_DIALECT = "keras.applications"
+"""The one dialect that no state dict is in: the names of variables in a .weights.h5."""
+
 Paths = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
 """Patterns of module paths, and the templates of other ones or what makes those."""
 
@@ -37,6 +40,8 @@ class Dialect:
     covering: tuple[str, int] | None = None  # a matrix that is kept as a convolution, and the size of its square kernel
     channels_last: tuple[str, int] | None = None  # a matrix that reads a map (H, W, C), and the pixels of that map
     depthwise: str | None = None  # pattern of the convolutions whose kernels are (h, w, C, 1), as Keras has them
+    scaled: bool = True  # whether BatchNorms have factors of their own; otherwise these are 1
+    prepares: bool = False  # whether its networks begin with layers of their own that prepare the image
     separator: str = "."  # between the parts of a name
     excited: bool = True  # whether there are names for networks with SE blocks
     plain: bool = False  # and for those without
@@ -78,6 +83,18 @@ class Dialect:
         shape = self._kept(p)
         axes = self._axes(p.module, p.kind, p.leaf)
         return tuple(shape[axis] for axis in axes) if axes else shape
+
+    def is_depthwise(self, module: str) -> bool:
+        """Whether a convolution is one of those whose kernels are (h, w, C, 1)."""
+        return bool(self.depthwise and re.fullmatch(self.depthwise, module))
+
+    def keeps_as_conv(self, module: str) -> bool:
+        """Whether a linear module's matrix is kept as a convolution."""
+        return self._side(module, "weight") > 0
+
+    def holds(self, p: Param) -> bool:
+        """Whether its networks have a parameter, which is neutral where they do not."""
+        return self.scaled or (p.kind, p.leaf) != ("bn", "weight")
 
     def find(self, shapes: Mapping[str, Shape], module: str, kind: Kind, leaf: str = "weight") -> Shape | None:
         """The canonical shape of a parameter among tensors of this dialect; None where there is none that fits.
@@ -143,7 +160,7 @@ class Dialect:
     def _axes(self, module: str, kind: Kind, leaf: str) -> tuple[int, ...]:
         if leaf != "weight":
             return ()
-        if self.depthwise and re.fullmatch(self.depthwise, module):
+        if self.is_depthwise(module):
             return 2, 3, 0, 1
         return self.axes.get("conv" if self._side(module, leaf) else kind, ())
 

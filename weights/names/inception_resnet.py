@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from weights.names.dialect import Dialect
+from weights.names.dialect import APPLICATIONS_DIALECT, Dialect
 from weights.names.frameworks import KERAS
 from weights.networks.inception_resnet import PUBLISHED, ConvSpec, ModuleSpec, UnitSpec
 
@@ -143,11 +143,12 @@ def _keras() -> Iterator[tuple[str, str]]:
 
 KERAS_APPLICATIONS = replace(
     KERAS,
-    name="keras.applications",
+    name=APPLICATIONS_DIALECT,
     family="inception-resnet",
     excited=False,
     plain=True,
     separator="/",
     modules=dict(_keras()),
+    scaled=False,
 )
-"""``InceptionResNetV2``, in a session that made no layers before. Its BatchNorms have no gamma, which is 1 here."""
+"""``InceptionResNetV2``, in a session that made no layers before. Its BatchNorms have no gamma."""

@@ -5,7 +5,7 @@ from re import Match
 from string import ascii_lowercase
 from typing import Any
 
-from weights.names.dialect import Dialect, Paths, always
+from weights.names.dialect import APPLICATIONS_DIALECT, Dialect, Paths, always
 from weights.names.frameworks import KERAS
 from weights.networks.mobile import MobileSpec, UnitSpec
 from weights.networks.models import MODELS
@@ -148,10 +148,11 @@ def _keras(
     as_conv: str = "",
     paths: Paths = (),
     tells: Mapping[str, Callable[[Any], Any]] = _TENSORFLOW,
+    prepares: bool = False,
 ) -> Dialect:
     """Names of the variables, "block1a_dwconv/kernel"."""
     return Dialect(
-        "keras.applications",
+        APPLICATIONS_DIALECT,
         "mobile",
         modules=modules,
         paths=paths,
@@ -162,6 +163,7 @@ def _keras(
         separator="/",
         tells=tells,
         plain=True,
+        prepares=prepares,
     )
 
 
@@ -185,6 +187,7 @@ KERAS_EFFICIENTNET = _keras(
         (r"stage(\d)\.(1?\d)\.(?:project|pointwise)", lambda m: f"{_block(m)}_project_conv"),
         (r"stage(\d)\.(1?\d)\.bn3", lambda m: f"{_block(m)}_project_bn"),
     ),
+    prepares=True,
 )
 """``EfficientNetB0`` and its larger relatives."""
 
@@ -225,6 +228,3 @@ def _keras_v3(model: str) -> Dialect:
 KERAS_V1 = _keras_v1()
 KERAS_V2 = _keras_v2()
 KERAS_V3 = _keras_v3("mobilenet-v3-large"), _keras_v3("mobilenet-v3-small")
-
-KERAS_APPLICATIONS = KERAS_EFFICIENTNET, KERAS_V1, KERAS_V2, *KERAS_V3
-"""What the variables of the models of ``keras.applications`` are called."""

@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from weights.errors import InputError
 from weights.names import inception_resnet, mobile, resnet, shufflenet, vgg
 from weights.names.dialect import Dialect
 from weights.names.frameworks import TORCH
+from weights.networks.models import MODELS
 from weights.networks.operations import Shape
+from weights.networks.parameters import schema
+from weights.networks.recognition import computing_otherwise, untold
 from weights.networks.spec import Spec
 
 PROJECTS: tuple[Dialect, ...] = (
@@ -21,15 +24,54 @@ PROJECTS: tuple[Dialect, ...] = (
 """The dialects that other projects have for networks of a family. Where two have the same names, the first is what a
 file of unknown origin is taken for; of one project's the first that knows all modules of a network is meant."""
 
-APPLICATIONS: tuple[Dialect, ...] = (
-    *mobile.KERAS_APPLICATIONS,
-    vgg.KERAS_APPLICATIONS,
-    inception_resnet.KERAS_APPLICATIONS,
-)
-"""What the variables of ``keras.applications``' models are called."""
-
 DIALECTS: tuple[str, ...] = tuple(dict.fromkeys(d.name for d in (TORCH, *PROJECTS)))
-"""The names of the dialects: the choices of ``--dialect``."""
+"""The names of the dialects of state dicts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """A model of ``keras.applications``: what it is called there and here, and the names of its variables."""
+
+    model: str
+    network: str
+    names: Dialect
+
+
+APPLICATIONS: tuple[Application, ...] = (
+    Application("EfficientNetB0", "tf-efficientnet-b0", mobile.KERAS_EFFICIENTNET),
+    Application("MobileNet", "tf-mobilenet-v1", mobile.KERAS_V1),
+    Application("MobileNetV2", "tf-mobilenet-v2", mobile.KERAS_V2),
+    *(
+        Application(f"MobileNetV3{size.title()}", f"tf-mobilenet-v3-{size}", names)
+        for size, names in zip(("large", "small"), mobile.KERAS_V3, strict=True)
+    ),
+    Application("VGG16", "vgg-16", vgg.KERAS_APPLICATIONS),
+    Application("InceptionResNetV2", "inception-resnet-v2", inception_resnet.KERAS_APPLICATIONS),
+)
+"""The models of ``keras.applications`` whose networks stand here; its relatives of other widths have the same names."""
+
+
+def application_for(spec: Spec) -> Application:
+    """The model of ``keras.applications`` that computes what a network does, but for its widths and classes.
+
+    Raises:
+        InputError: there is none; the nearest is named, with what it has otherwise.
+    """
+    nearest: tuple[tuple[str, ...], Application] | None = None
+    for found in APPLICATIONS:
+        model = MODELS[found.network]
+        if model.family != spec.family or not found.names.knows(spec):
+            continue
+        hidden = untold(model)
+        differs = computing_otherwise(spec, model)
+        others = tuple(path for path in differs if any(f"{of}.".startswith(f"{path}.") for of in hidden))
+        if not others:
+            return found
+        if {p.module for p in schema(spec)} == {p.module for p in schema(model)}:
+            nearest = others, found
+    known = ", ".join(f"{found.model} ({found.network})" for found in APPLICATIONS)
+    near = f"; {nearest[1].model} has the same layers, but another {', '.join(nearest[0])}" if nearest else ""
+    raise InputError(f"keras.applications has no model that computes what {spec.name} does{near}; those known: {known}")
 
 
 def named(name: str) -> tuple[Dialect, ...]:

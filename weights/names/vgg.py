@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from weights.names.dialect import Dialect
+from weights.names.dialect import APPLICATIONS_DIALECT, Dialect
 from weights.names.frameworks import KERAS
 from weights.networks.vgg import PUBLISHED, VGGSpec
 
@@ -76,7 +76,7 @@ PYTORCHCV_BN = Dialect(
 
 KERAS_APPLICATIONS = replace(
     KERAS,
-    name="keras.applications",
+    name=APPLICATIONS_DIALECT,
     family="vgg",
     excited=False,
     plain=True,

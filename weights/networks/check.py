@@ -64,7 +64,9 @@ def check_fields(record: Record, name: str) -> None:
         value = _tuples(getattr(record, field))
         object.__setattr__(record, field, value)  # the record is frozen, but not yet handed out
         if not _fits(value, hint) and not (field == "classes" and type(value) is int and value == 0):
-            raise InputError(f"{name}: {field} is {value!r:.100}, expected {_expected(hint)}")
+            expected = _expected(hint)
+            expected = expected.replace("from 1", "from 0") if field == "classes" else expected
+            raise InputError(f"{name}: {field} is {value!r:.100}, expected {expected}")
 
 
 @cache

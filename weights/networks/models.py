@@ -52,11 +52,11 @@ def find(name: str, **changes: Any) -> Spec:
 
 def _found(name: str, known: Mapping[str, Spec]) -> Spec:
     if name not in known:
-        near = get_close_matches(name, known, 3, 0.5)
+        near = get_close_matches(name.lower(), known, 3, 0.5)
+        near = near[:1] if name.lower() in known else near
+        meant = f"did you mean {' or '.join(near)}? " if near else ""
         raise InputError(
-            f"unknown network {name!r}: "
-            + (f"did you mean {' or '.join(near)}? " if near else "")
-            + f"known are {', '.join(known)}"
+            f"unknown network {name!r:.100}: {meant}weights.MODELS and senet models list all {len(MODELS)}"
         )
     return known[name]
 
