@@ -1,6 +1,5 @@
 """What several commands share: options, reading a checkpoint, finding adapters, the exit code of a run."""
 
-import json
 import re
 import sys
 import warnings
@@ -251,6 +250,7 @@ def _preprocessing(text: str) -> "Preprocessing":
     """
     from weights import CAFFE, InputError, Preprocessing
     from weights.files.state_dict import IMAGENET
+    from weights.storage import json_text
 
     known = {"caffe": CAFFE, "imagenet": IMAGENET}
     if text in known:
@@ -259,12 +259,11 @@ def _preprocessing(text: str) -> "Preprocessing":
     if not inline and not text.lower().endswith(".json"):
         raise InputError(f"--preprocessing {text[:100]!r}: expected {', '.join(known)}, a file FILE.json or an object")
     source = "--preprocessing" if inline else text
+    content = text if inline else _text(Path(text))
     try:
-        data = json.loads(text if inline else _text(Path(text)))
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{source}: is no JSON: {error}") from None
+        data = json_text.parse(content)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
     if not isinstance(data, dict):
         raise InputError(f"{source}: holds a {type(data).__name__}, expected an object with the fields channels, ...")
     try:
@@ -279,13 +278,13 @@ def _lines(file: Path) -> list[str]:
 
 def _text(file: Path) -> str:
     from weights import InputError
-    from weights.storage.whole import reading as opened
+    from weights.storage import limits
+    from weights.storage.contents import contents
 
-    with opened(file) as content:
-        try:
-            return content.read().decode()
-        except UnicodeDecodeError:
-            raise InputError(f"{file}: is not text in UTF-8") from None
+    try:
+        return str(contents(file, limits.TEXT), "utf-8")
+    except UnicodeDecodeError:
+        raise InputError(f"{file}: is not text in UTF-8") from None
 
 
 @contextmanager

@@ -382,7 +382,7 @@ class TestHdf5:
         with write() as file:
             file.create_dataset("data/a/0", (1 << 20, 1 << 12), "f4", chunks=(1, 1 << 12))
         with pytest.raises(
-            InputError, match="layer 'a', blob 0: has 17,179,869,184 bytes of values, which the file does"
+            InputError, match="layer 'a', blob 0: has 17,179,869,184 bytes of values, of which the file holds 0"
         ):
             load(tmp_path / "x.h5")
 

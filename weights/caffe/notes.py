@@ -6,8 +6,8 @@ from weights.caffe.net import Net
 from weights.files import metadata
 from weights.networks.spec import Spec
 from weights.params import Info
-from weights.storage.mapped import mapped, sha256
-from weights.storage.whole import reading
+from weights.storage import limits
+from weights.storage.contents import contents, sha256
 
 _WEIGHTS = "senet.weights"
 """The note that says for which weights file, by its sha256, the other notes hold."""
@@ -32,7 +32,7 @@ def comments(spec: Spec | None, info: Info, path: Path) -> str:
     strings = {key: value for key, value in metadata.encode(spec, info).items() if key not in _SAID}
     if not strings.keys() - {metadata.MARK}:
         return ""
-    return "".join(f"# {key}: {value}\n" for key, value in {**strings, _WEIGHTS: sha256(mapped(path))}.items())
+    return "".join(f"# {key}: {value}\n" for key, value in {**strings, _WEIGHTS: sha256(contents(path))}.items())
 
 
 def on_size(net: Net) -> str:
@@ -52,8 +52,7 @@ def read(path: Path, spec: Spec, digest: str) -> Info | None:
     """
     if not path.is_file():
         return None
-    with reading(path) as file:
-        lines = file.read().decode("utf-8", "surrogateescape").splitlines()
+    lines = str(contents(path, limits.TEXT), "utf-8", "surrogateescape").splitlines()
     said = dict(line[2:].split(": ", 1) for line in lines if line.startswith("# senet.") and ": " in line)
     if said.pop(_WEIGHTS, None) != digest:
         return None

@@ -12,7 +12,8 @@ from weights.caffe.file import upgraded
 from weights.caffe.net import Layer, Net
 from weights.caffe.schema import ENUMS, MESSAGES, Field
 from weights.errors import InputError
-from weights.storage.whole import reading
+from weights.storage import limits
+from weights.storage.contents import contents
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+|\#[^\n]*)
@@ -40,8 +41,7 @@ def read(path: str | Path) -> Net:
     Raises:
         InputError: there is no such file, or its text is not a network definition; with the number of the line.
     """
-    with reading(path) as file:
-        text = file.read().decode("utf-8", "surrogateescape")
+    text = str(contents(path, limits.TEXT), "utf-8", "surrogateescape")
     return upgraded(parse(text, str(path)), str(path))
 
 

@@ -18,7 +18,7 @@ from weights.networks.parameters import check, schema
 from weights.networks.spec import Spec
 from weights.params import Checkpoint, Params
 from weights.protobuf import BYTES, Budget, Message, field_head
-from weights.storage.mapped import mapped
+from weights.storage.contents import contents
 from weights.storage.whole import replacing
 
 if TYPE_CHECKING:
@@ -115,8 +115,8 @@ def read(path: Path) -> Checkpoint:
     Files that other programs wrote are refused: they do not state the network.
 
     Returns:
-        The parameters in the precision of the file: in one of float32, so are the statistics. Read-only views of the
-        mapped file.
+        The parameters in the precision of the file: in one of float32, so are the statistics. Read-only views of its
+        bytes.
 
     Raises:
         InputError: not an ONNX file, a damaged one, not written by this program, or changed since.
@@ -125,7 +125,7 @@ def read(path: Path) -> Checkpoint:
     from google.protobuf.message import DecodeError
     from onnx import ModelProto
 
-    data = mapped(path)
+    data = contents(path)
     try:
         rest, places = _without_values(data)
         proto = ModelProto.FromString(rest)

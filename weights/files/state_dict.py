@@ -20,6 +20,7 @@ from weights.networks.parameters import check, differences, schema
 from weights.networks.recognition import computing_otherwise, same_tensors, untold
 from weights.networks.spec import EPS, Spec
 from weights.params import Checkpoint, Info, Params, Preprocessing
+from weights.storage import bfloat16
 
 IMAGENET = Preprocessing(channels="rgb", range=1, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 """What Cadene's and timm's conversions of the released networks expect."""
@@ -107,14 +108,14 @@ def by_custom(info: Info, spec: Spec, preprocessing: Preprocessing) -> Info:
 
 
 def decode(path: str | Path, spec: Spec, tensors: Mapping[str, np.ndarray], names: Dialect, info: Info) -> Params:
-    """Tensors by a dialect's names as canonical parameters (views).
+    """Tensors by a dialect's names as canonical parameters: views, but of ``bfloat16.DTYPE``, which become float32.
 
     Raises:
         InputError: one is no floating-point array.
     """
     params = Params(info=info)
     for p in schema(spec):
-        array = tensors[names.key(p)]
+        array = bfloat16.plain(tensors[names.key(p)])
         if array.dtype.kind != "f":
             raise InputError(f"{path}: {names.key(p)} holds {array.dtype}, expected floating-point numbers")
         params[p.name] = names.decode(p, array)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from weights.errors import InputError
+from weights.storage import limits
 
 STORAGES = {
     "HalfStorage": "float16",
@@ -26,6 +27,7 @@ STORAGES = {
 }
 """PyTorch's class -> name of the dtype."""
 
+_LONGEST_NAME = 1000  # bytes, of a module or of what stands in it
 _STORAGE_OF = {dtype: name for name, dtype in STORAGES.items()}
 
 
@@ -90,18 +92,22 @@ class _Machine:
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
         self.storages: dict[str, Storage] = {}
+        self.characters = limits.TEXT
 
     def run(self) -> Any:
-        while (op := self.bytes(1)) != b".":
+        for _ in range(limits.STEPS):
+            op = self.bytes(1)
+            if op == b".":
+                return self.stack.pop()
             if op in _CONSTANTS:
                 self.stack.append(_CONSTANTS[op]())
             elif op in _NUMBERS:
                 self.stack.append(self.number(_NUMBERS[op]))
             elif op in _STRINGS:
-                self.stack.append(str(self.bytes(self.number(_STRINGS[op])), "utf-8", "surrogatepass"))
+                self.stack.append(self.text(self.number(_STRINGS[op])))
             else:
                 self.step(op)
-        return self.stack.pop()
+        raise InputError(f"the pickle has more than {limits.STEPS:,} instructions; no checkpoint needs that many")
 
     def step(self, op: bytes) -> None:
         stack = self.stack
@@ -153,9 +159,11 @@ class _Machine:
             case b"\x92":  # NEWOBJ_EX
                 self.replace(3, lambda made: _called(_expect(Foreign, made[0]), ()))
             case b"C" | b"B" | b"\x8e" | b"\x96":  # SHORT_BINBYTES, BINBYTES, BINBYTES8, BYTEARRAY8
-                stack.append(self.bytes(self.number({b"C": "B", b"B": "<I"}.get(op, "<Q"))))
+                self.skip(self.number({b"C": "B", b"B": "<I"}.get(op, "<Q")))
+                stack.append(b"")  # nothing that is read here is bytes
             case b"\x8b":  # LONG4
-                stack.append(int.from_bytes(self.bytes(self.number("<i")), "little", signed=True))
+                self.skip(self.number("<i"))
+                stack.append(Foreign("builtins.int"))  # of more digits than any number of a checkpoint
             case b"\x8f":  # EMPTY_SET
                 stack.append(Foreign("builtins.set"))
             case b"\x90":  # ADDITEMS
@@ -175,20 +183,33 @@ class _Machine:
             case _:
                 raise InputError(f"the pickle has an instruction {op!r} that no checkpoint of tensors needs")
 
-    def bytes(self, count: int) -> bytes:
+    def skip(self, count: int) -> int:
+        """Moves on, and returns the place before."""
         start, self.position = self.position, self.position + count
         if count < 0 or self.position > len(self.data):
             raise InputError(f"the pickle is cut off: {count} bytes wanted at {start} of {len(self.data)}")
+        return start
+
+    def bytes(self, count: int) -> bytes:
+        start = self.skip(count)
         return bytes(self.data[start : self.position])
+
+    def text(self, count: int) -> str:
+        start = self.skip(count)
+        self.characters -= count
+        if self.characters < 0:
+            raise InputError(f"the pickle has more than {limits.TEXT:,} bytes of texts; no checkpoint needs that many")
+        return str(self.data[start : self.position], "utf-8", "surrogatepass")
 
     def number(self, layout: str) -> Any:
         return struct.unpack(layout, self.bytes(struct.calcsize(layout)))[0]
 
     def line(self) -> str:
-        characters = []
-        while (character := self.bytes(1)) != b"\n":
-            characters.append(character)
-        return str(b"".join(characters), "utf-8")
+        found, end, _ = bytes(self.data[self.position : self.position + _LONGEST_NAME]).partition(b"\n")
+        self.skip(len(found + end) if end else _LONGEST_NAME)
+        if not end:
+            raise InputError(f"the pickle has a name of more than {_LONGEST_NAME} bytes")
+        return str(found, "utf-8")
 
     def marked(self) -> list[Any]:
         mark = self.marks.pop()
@@ -231,6 +252,11 @@ def _called(function: Any, arguments: tuple[Any, ...]) -> Any:
     return _expect(_Callable, function).run(*arguments)
 
 
+def _shown(value: Any) -> str:
+    """A text, or else only the type: a few instructions make a list whose text is endless."""
+    return repr(value[:40]) if isinstance(value, str) else type(value).__name__
+
+
 def _append(target: Any, values: list[Any]) -> None:
     if not isinstance(target, Foreign):
         _expect(list, target).extend(values)
@@ -267,7 +293,7 @@ def _storage(kind: str, dtype: Any, key: str, _location: str, size: Any, view: A
     if isinstance(dtype, Foreign):
         return dtype
     if kind != "storage" or dtype not in STORAGES.values() or view is not None:
-        raise InputError(f"a reference of kind {str(kind)[:40]!r} to numbers outside of the pickle is not understood")
+        raise InputError(f"a reference of kind {_shown(kind)} to numbers outside of the pickle is not understood")
     if not isinstance(size, int) or not 0 <= size < 2**60:
         raise InputError("a storage with an impossible number of elements")
     return Storage(dtype, str(_expect(str, key)), size)
