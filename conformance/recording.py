@@ -22,6 +22,7 @@ from conformance.judge.question import Backward, Forward, Given
 from conformance.judge.verdict import Comparison
 from conformance.report.run import Compared, Input, Machine, Run, Weights, top
 from weights.images import prepare, takes_photographs
+from weights.images.photograph import opened
 from weights.networks.cost import cost
 from weights.networks.spec import Spec
 from weights.params import CAFFE, Info, Params
@@ -40,6 +41,7 @@ class Checkpoint:
         spec: the network.
         params: its parameters by canonical name.
         photo: what the networks look at; without it, seeded noise.
+        max_pixels: that it may have; None for ``limits.PIXELS``.
         size: height and width of the input; None for what the preprocessing says, 224x224.
         gradients: whether those are compared too, of a seeded functional of the output, where the outputs agree.
         note: what a reader has to know about the weights.
@@ -49,6 +51,7 @@ class Checkpoint:
     spec: Spec
     params: Params
     photo: Path | None = None
+    max_pixels: int | None = None
     size: tuple[int, int] | None = None
     gradients: bool = False
     note: str = ""
@@ -111,10 +114,10 @@ def _with_the_reference(source: Checkpoint, asked: Asked, progress: Progress) ->
         seen = Input(what=f"noise of seed {SEED}", shape=x.shape)
     else:
         takes_photographs(spec, source.photo)
-        x = prepare(source.photo, expected, source.size)
+        x = prepare(source.photo, expected, source.size, source.max_pixels)
         what = f"the photograph {source.photo.name}"
         said = str(expected) + ("" if params.info.preprocessing else _ASSUMED)
-        seen = Input(what=what, shape=x.shape, preprocessing=said, photo=_thumbnail(source.photo))
+        seen = Input(what=what, shape=x.shape, preprocessing=said, photo=_thumbnail(source))
     forward: list[Comparison] = []
     backward: list[Comparison] = []
     for dtype in asked.dtypes:
@@ -198,13 +201,13 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()  # type: ignore[arg-type]  # the stub wants less
 
 
-def _thumbnail(photo: Path) -> str:
+def _thumbnail(source: Checkpoint) -> str:
     """The photograph as a data URI, small enough to travel in a page."""
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
-    with Image.open(photo) as image:
-        small = ImageOps.exif_transpose(image).convert("RGB")
-        small.thumbnail((2 * _SIDE, 2 * _SIDE))
+    assert source.photo is not None  # it has been prepared
+    small = ImageOps.exif_transpose(opened(source.photo, source.max_pixels))
+    small.thumbnail((2 * _SIDE, 2 * _SIDE))
     buffer = BytesIO()
     small.save(buffer, "JPEG", quality=85)
     return f"data:image/jpeg;base64,{b64encode(buffer.getvalue()).decode()}"

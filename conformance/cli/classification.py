@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @options.given
 @options.dialect
 @options.labels
+@options.max_pixels
 @click.option(
     "--framework",
     default="numpy",
@@ -35,6 +36,7 @@ def classify(
     given: options.Given,
     dialect: str | None,
     labels: "Labels | None",
+    max_pixels: int | None,
 ) -> None:
     """Say what a photograph shows.
 
@@ -61,7 +63,7 @@ def classify(
         raise InputError(f"{file}: does not say which classes it counts; state --labels or --class-names")
     options.say_what_is_assumed(file, found)
     takes_photographs(spec, photo)
-    x = prepare(photo, info.preprocessing)
+    x = prepare(photo, info.preprocessing, max_pixels=max_pixels)
     with bars.busy(f"Classifying with {framework}"):
         best = top(logits(framework, spec, params, x), info.labels, count, info.class_names)
     named = bool(best[0].name)

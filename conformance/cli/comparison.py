@@ -26,6 +26,7 @@ class Question:
     dtypes: tuple[str, ...]
     size: tuple[int, int] | None
     image: Path | None
+    max_pixels: int | None
     gradients: bool
     against: Path | None
     in_process: bool
@@ -50,6 +51,7 @@ class Outputs:
 @options.dtypes
 @options.size
 @click.option("--image", type=FILE, help="A photograph to run on. Default: seeded noise.")
+@options.max_pixels
 @click.option("--gradients", is_flag=True, help="Also compare gradients (always done with --against).")
 @click.option("--against", type=FILE, metavar="GOLDEN", help="Compare with a file that senet freeze wrote.")
 @click.option("--report", type=FILE, metavar="FILE.html", help="Write a self-contained page.")
@@ -109,7 +111,13 @@ def _source(file: Path | None, found: "Checkpoint | None", question: Question) -
     if question.against:
         return recording.Golden(golden=question.against, file=file, params=params)
     return recording.Checkpoint(
-        file=file, spec=spec, params=params, photo=question.image, size=question.size, gradients=question.gradients
+        file=file,
+        spec=spec,
+        params=params,
+        photo=question.image,
+        max_pixels=question.max_pixels,
+        size=question.size,
+        gradients=question.gradients,
     )
 
 

@@ -29,6 +29,7 @@ _GATE = ".se.gate"  # of a block's name
 @click.option("--weights", "file", type=FILE, required=True, help="The checkpoint, of any format.")
 @options.given
 @options.dialect
+@options.max_pixels
 @click.option(
     "--framework",
     default="numpy",
@@ -44,6 +45,7 @@ def excite(
     file: Path,
     given: options.Given,
     dialect: str | None,
+    max_pixels: int | None,
     framework: str,
     plot: Path | None,
     every_block: bool,
@@ -82,7 +84,7 @@ def excite(
     takes_photographs(found.spec, photos[0])
     gates = {}
     for kind, members in classes.items():
-        x = np.concatenate([prepare(photo, found.info.preprocessing) for photo in members])
+        x = np.concatenate([prepare(p, found.info.preprocessing, max_pixels=max_pixels) for p in members])
         with bars.busy(f"Looking at {kind}"):
             gates[kind] = [_gates(framework, found, x[i : i + _BATCH]) for i in range(0, len(x), _BATCH)]
     excitations = excited(gates)

@@ -81,6 +81,12 @@ frameworks = click.option(
     f"package.module; or all. Default: {','.join(FRAMEWORKS)}.",
 )
 
+max_pixels = click.option(
+    "--max-pixels",
+    type=click.IntRange(1, 178_956_970),  # Pillow's own limit
+    metavar="N",
+    help="Pixels that a photograph may have. Default: 28 million, which take 300 MB to decode.",
+)
 
 dialect = click.option(
     "--dialect",

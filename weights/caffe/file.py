@@ -102,7 +102,7 @@ def _hdf5_net(data: memoryview) -> Net:
 
 
 def _parse(path: str, data: memoryview) -> Net:
-    budget = Budget()
+    budget = Budget(len(data))
     message = Message(data, 0, len(data), budget, top=True)
     net, form = upgrade(decode("NetParameter", message, spans=frozenset({"BlobProto"})))
     if message.at < len(data):

@@ -12,18 +12,18 @@ from weights.caffe.file import upgraded
 from weights.caffe.net import Layer, Net
 from weights.caffe.schema import ENUMS, MESSAGES, Field
 from weights.errors import InputError
+from weights.protobuf import Budget
 from weights.storage import limits
 from weights.storage.contents import contents
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+|\#[^\n]*)
-    |(?P<string>"(?:[^"\\\n]|\\[^\n])*"|'(?:[^'\\\n]|\\[^\n])*')
+    |(?P<string>"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+"|'[^'\\\n]*+(?:\\[^\n][^'\\\n]*+)*+')
     |(?P<number>(?:0[xX][0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?[fF]?)(?![\w.]))
     |(?P<word>[A-Za-z_]\w*)
     |(?P<symbol>[-{}<>\[\]:;,])""",
     re.VERBOSE,
 )
-_DIGITS = 64  # of any whole number that a definition may state
 _INTEGERS = {"int32": (-(2**31), 2**31 - 1), "uint32": (0, 2**32 - 1), "int64": (-(2**63), 2**63 - 1)}
 _BOOLS = {"true": True, "True": True, "t": True, "1": True, "false": False, "False": False, "f": False, "0": False}
 _ESCAPES = {"n": 10, "r": 13, "t": 9, "a": 7, "b": 8, "f": 12, "v": 11, "\\": 92, "'": 39, '"': 34, "?": 63}
@@ -93,6 +93,7 @@ class _Parser:
     def __init__(self, text: str, source: str):
         self.source = source
         self.tokens = self._tokens(text)
+        self.budget = Budget()
         self.token = next(self.tokens)
 
     def fail(self, why: str, line: int | None = None) -> NoReturn:
@@ -157,6 +158,10 @@ class _Parser:
             self.expect("]")
 
     def value(self, field: Field) -> Any:
+        try:
+            self.budget.spend()
+        except InputError as error:
+            self.fail(str(error))
         match field.kind:
             case "message":
                 if not (opening := self.accept("{", "<")):
@@ -205,7 +210,7 @@ class _Parser:
         token = self.take()
         digits = token.text
         base = 16 if digits[:2] in ("0x", "0X") else 8 if digits[:1] == "0" else 10
-        if len(digits) > _DIGITS:
+        if len(digits) > limits.DIGITS:
             self.fail(f"{name} is a whole number, found one of {len(digits):,} digits", token.line)
         try:
             number = sign * int(digits, base)
@@ -218,6 +223,8 @@ class _Parser:
     def real(self, field: Field) -> float:
         sign = -1.0 if self.accept("-") else 1.0
         token = self.take()
+        if len(token.text) > limits.NUMBER:
+            self.fail(f"{field.name} is a number, found one of {len(token.text):,} characters", token.line)
         digits = token.text.lower()
         if token.kind == "number" and not digits.startswith("0x"):
             digits = digits.removesuffix("f")

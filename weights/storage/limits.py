@@ -23,7 +23,7 @@ NUMBER = 1100
 TENSORS = 20_000
 """Tensors in a file, groups and datasets in an HDF5 file. SENet-154 has 1,400, a training checkpoint of it 6,000."""
 
-FIELDS = 250_000
+FIELDS = 100_000
 """Fields in a protobuf message and in a definition, with all that is inside; SENet-154 has 12,000."""
 
 STEPS = 1_000_000
