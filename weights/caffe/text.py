@@ -17,13 +17,14 @@ from weights.storage import limits
 from weights.storage.contents import contents
 
 _TOKEN = re.compile(
-    r"""(?P<space>\s+|\#[^\n]*)
+    r"""(?P<space>(?:\s|\#[^\n]*+)++)
     |(?P<string>"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+"|'[^'\\\n]*+(?:\\[^\n][^'\\\n]*+)*+')
     |(?P<number>(?:0[xX][0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?[fF]?)(?![\w.]))
     |(?P<word>[A-Za-z_]\w*)
     |(?P<symbol>[-{}<>\[\]:;,])""",
     re.VERBOSE,
 )
+_LONG = 16  # characters of a text that cost as much as a field
 _INTEGERS = {"int32": (-(2**31), 2**31 - 1), "uint32": (0, 2**32 - 1), "int64": (-(2**63), 2**63 - 1)}
 _BOOLS = {"true": True, "True": True, "t": True, "1": True, "false": False, "False": False, "f": False, "0": False}
 _ESCAPES = {"n": 10, "r": 13, "t": 9, "a": 7, "b": 8, "f": 12, "v": 11, "\\": 92, "'": 39, '"': 34, "?": 63}
@@ -112,6 +113,12 @@ class _Parser:
             at = match.end()
         yield _Token("end", "the end of the file", line)
 
+    def spend(self, fields: int) -> None:
+        try:
+            self.budget.spend(fields)
+        except InputError as error:
+            self.fail(str(error))
+
     def take(self, kind: str = "") -> _Token:
         token = self.token
         if kind and token.kind != kind:
@@ -158,10 +165,7 @@ class _Parser:
             self.expect("]")
 
     def value(self, field: Field) -> Any:
-        try:
-            self.budget.spend()
-        except InputError as error:
-            self.fail(str(error))
+        self.spend(1)
         match field.kind:
             case "message":
                 if not (opening := self.accept("{", "<")):
@@ -185,6 +189,8 @@ class _Parser:
         pieces = [self.take("string")]
         while self.token.kind == "string":
             pieces.append(self.take())
+            self.spend(1)
+        self.spend(sum(len(piece.text) for piece in pieces) // _LONG)
         return b"".join(map(self.unescape, pieces)).decode("utf-8", "surrogateescape")
 
     def unescape(self, token: _Token) -> bytes:

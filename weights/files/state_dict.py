@@ -152,8 +152,7 @@ def identify(
         score = len(wanted.items() & shapes.items())
         if nearest is None or score > nearest[0]:
             nearest = (score, names, known)
-    assert nearest is not None  # there are published networks
-    score, names, known = nearest
+    score, names, known = nearest or (0, TORCH, next(iter(MODELS.values())))
     if spec or 2 * score > len(shapes):
         what = "as it says" if spec else "the nearest network known"
         raise InputError(f"{path}: does not fit {known.name}, {what}\n  {differences(_wanted(names, known), shapes)}")
@@ -194,7 +193,8 @@ def _candidates(dialects: Iterable[Dialect], shapes: Mapping[str, Shape]) -> Ite
         if guess and _is_for(names, guess):
             yield names, names.meant(guess)
     for names, model in product(dialects, MODELS.values()):
-        if _means(names, model):
+        # One that has not even half as many is not the nearest.
+        if _means(names, model) and 2 * len(schema(model)) > len(shapes):
             classifier = model.network().classifier
             weight = names.find(shapes, classifier.module, "linear") if classifier else None
             yield names, replace(model, classes=weight[0] if weight else 0)

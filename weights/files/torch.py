@@ -38,6 +38,7 @@ NOTE = "senet"
 
 _ALIGNED = 64  # numbers begin at multiples of so many bytes, so that they can be mapped
 _MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickled number begins the form before PyTorch 1.6
+_FEW = 10 * limits.TENSORS  # instructions of the pickles around the one with the tensors
 _LONGEST_KEY = 300  # that leads to weights
 _DEEPEST = 5  # dictionary that is looked into for weights: trainers nest them in two or three
 
@@ -239,12 +240,12 @@ def _archive(records: Archive) -> tuple[Any, dict[str, tuple[np.dtype, memoryvie
 def _sequence(data: memoryview) -> tuple[Any, dict[str, tuple[np.dtype, memoryview]]]:
     if bytes(data[: len(_MAGIC)]) != _MAGIC:
         raise InputError("is no checkpoint of PyTorch: neither a zip archive nor the older sequence of pickles")
-    protocol, _, position = torch_pickle.load(data, len(_MAGIC))
-    system, _, position = torch_pickle.load(data, position)
+    protocol, _, position = torch_pickle.load(data, len(_MAGIC), _FEW)
+    system, _, position = torch_pickle.load(data, position, _FEW)
     if protocol != 1001 or not isinstance(system, dict) or system.get("little_endian") is not True:
         raise InputError("is a checkpoint of PyTorch of a protocol or byte order that is not known here")
     value, wanted, position = torch_pickle.load(data, position)
-    keys, _, position = torch_pickle.load(data, position)
+    keys, _, position = torch_pickle.load(data, position, _FEW)
     storages = {}
     for key in keys if isinstance(keys, list) else ():
         if not isinstance(key, str) or key not in wanted:

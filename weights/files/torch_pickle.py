@@ -67,15 +67,17 @@ class Ordered(dict[Any, Any]):
     notes: Any = None
 
 
-def load(data: bytes | memoryview, position: int = 0) -> tuple[Any, dict[str, Storage], int]:
+def load(
+    data: bytes | memoryview, position: int = 0, most: int = limits.STEPS
+) -> tuple[Any, dict[str, Storage], int]:
     """The value of the pickle at ``position``, tensors as ``Tensor``; all their storages by key; where the pickle ends.
 
-    Objects that are no tensors, containers and plain values are ``Foreign``.
+    No more than ``most`` instructions are run. Objects that are no tensors, containers and plain values are ``Foreign``.
 
     Raises:
         InputError: the pickle is damaged, or has instructions that PyTorch does not write.
     """
-    machine = _Machine(data, position)
+    machine = _Machine(data, position, most)
     try:
         return machine.run(), machine.storages, machine.position
     except InputError:
@@ -85,9 +87,10 @@ def load(data: bytes | memoryview, position: int = 0) -> tuple[Any, dict[str, St
 
 
 class _Machine:
-    def __init__(self, data: bytes | memoryview, position: int):
+    def __init__(self, data: bytes | memoryview, position: int, most: int):
         self.data = data
         self.position = position
+        self.most = most
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
@@ -95,7 +98,7 @@ class _Machine:
         self.characters = limits.TEXT
 
     def run(self) -> Any:
-        for _ in range(limits.STEPS):
+        for _ in range(self.most):
             op = self.bytes(1)
             if op == b".":
                 return self.stack.pop()
@@ -107,7 +110,7 @@ class _Machine:
                 self.stack.append(self.text(self.number(_STRINGS[op])))
             else:
                 self.step(op)
-        raise InputError(f"the pickle has more than {limits.STEPS:,} instructions; no checkpoint needs that many")
+        raise InputError(f"the pickle has more than {self.most:,} instructions; no checkpoint needs that many")
 
     def step(self, op: bytes) -> None:
         stack = self.stack
@@ -205,11 +208,13 @@ class _Machine:
         return struct.unpack(layout, self.bytes(struct.calcsize(layout)))[0]
 
     def line(self) -> str:
-        found, end, _ = bytes(self.data[self.position : self.position + _LONGEST_NAME]).partition(b"\n")
-        self.skip(len(found + end) if end else _LONGEST_NAME)
-        if not end:
-            raise InputError(f"the pickle has a name of more than {_LONGEST_NAME} bytes")
-        return str(found, "utf-8")
+        for size in (64, _LONGEST_NAME):  # most are short
+            found, end, _ = bytes(self.data[self.position : self.position + size]).partition(b"\n")
+            if end:
+                self.skip(len(found) + 1)
+                return str(found, "utf-8")
+        self.skip(_LONGEST_NAME)  # which says that the pickle is cut off, if it is
+        raise InputError(f"the pickle has a name of more than {_LONGEST_NAME} bytes")
 
     def marked(self) -> list[Any]:
         mark = self.marks.pop()

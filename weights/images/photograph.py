@@ -50,7 +50,7 @@ def prepare(
         preprocessing: what the network expects.
         size: (height, width) to crop instead of the square that preprocessing states; the resizing then leaves the
             same margin around it.
-        max_pixels: that a file may have, ``limits.PIXELS`` if not stated; one of CMYK half as many.
+        max_pixels: that a file may have, ``limits.PIXELS`` if not stated; of CMYK and WebP half as many.
 
     Returns:
         (1, 3, H, W), float64, channels, range, mean and std as the preprocessing states.
@@ -106,11 +106,13 @@ def opened(image: "str | Path | Image", max_pixels: int | None = None) -> "Image
 
 def _check_size(image: "Image", data: memoryview, most: int) -> None:
     """Refuses what would take too much memory or time, before a pixel is decoded."""
-    pixels = image.width * image.height * (2 if image.mode == "CMYK" else 1)
+    double = image.mode == "CMYK" or image.format == "WEBP"  # decoders need twice the memory
+    pixels = image.width * image.height * (2 if double else 1)
     if pixels > most:
+        most //= 1 + double
         raise InputError(
-            f"has {image.height}x{image.width} pixels of {image.mode}, more than the {most:,} that are read; "
-            "make it smaller, or state --max-pixels"
+            f"has {image.height}x{image.width} pixels of {image.format} in {image.mode}, more than the {most:,} that "
+            "are read; make it smaller, or state --max-pixels"
         )
     if image.format in ("JPEG", "MPO"):
         scans = sum(1 for _ in islice(re.finditer(b"\xff\xda", data), limits.SCANS + 1))

@@ -29,6 +29,7 @@ from weights.networks.operations import (
 from weights.networks.recognition import excitation
 from weights.networks.se import SE, Excitation, Position, excite
 from weights.networks.spec import ShapeOf, Spec, check_stages, misfit
+from weights.storage import limits
 
 Function = Literal["relu", "relu6", "swish", "hard-swish"]
 
@@ -108,8 +109,8 @@ class MobileSpec(Spec):
         """Kernels, the number of units, and that every SE block has a place."""
         if any(stage.kernel % 2 == 0 for stage in self.stages):
             raise misfit(self, "kernels are of odd size")
-        if (units := sum(len(stage.expanded) for stage in self.stages)) > 10_000:
-            raise misfit(self, f"{units} units, expected 10,000 at most")
+        if (units := sum(len(stage.expanded) for stage in self.stages)) > limits.BLOCKS:
+            raise misfit(self, f"{units} units, expected {limits.BLOCKS:,} at most")
         if self.se and self.se.position not in ("standard", "3x3"):
             raise misfit(
                 self, f"SE blocks at {self.se.position!r}: expected 'standard', the end of a unit, or '3x3', after "

@@ -15,6 +15,7 @@ from weights.networks.operations import Act, Add, AppendZeros, BatchNorm, Conv, 
 from weights.networks.recognition import consecutive, excitation
 from weights.networks.se import SE, Excitation, excite
 from weights.networks.spec import ShapeOf, Spec, check_stages, misfit
+from weights.storage import limits
 
 Order = Literal["pre", "post"]
 """pre: BatchNorm and ReLU before each convolution, and after the last sum; post: BatchNorm after each convolution, ReLU
@@ -79,8 +80,8 @@ class PreActSpec(Spec):
         for field in ("width", "out_channels"):
             if len(getattr(self, field)) != len(self.depths):
                 raise misfit(self, f"{field} has {len(getattr(self, field))} stages, depths has {len(self.depths)}")
-        if sum(self.depths) > 10_000:
-            raise misfit(self, f"{sum(self.depths)} units, expected 10,000 at most")
+        if sum(self.depths) > limits.BLOCKS:
+            raise misfit(self, f"{sum(self.depths)} units, expected {limits.BLOCKS:,} at most")
         if self.stride_on_3x3 and self.unit == "basic":
             raise misfit(self, "stride_on_3x3 is a choice of bottlenecks: a basic unit has no other convolutions")
         if self.shortcut == "zeros" and list(self.out_channels) != sorted((self.stem, *self.out_channels))[1:]:

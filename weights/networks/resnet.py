@@ -12,6 +12,7 @@ from weights.networks.operations import Act, Add, BatchNorm, Conv, Pool, Scale
 from weights.networks.recognition import consecutive, excitation
 from weights.networks.se import SE, Excitation, Position, excite
 from weights.networks.spec import ShapeOf, Spec, check_stages, misfit
+from weights.storage import limits
 
 Unit = Literal["bottleneck", "basic", "basic-relu"]
 """The residual branch: a bottleneck of 1x1, 3x3 and 1x1 (section 3.3 of He et al.); "basic", two 3x3; "basic-relu", two
@@ -88,8 +89,8 @@ class ResNetSpec(Spec):
         for field in ("reduce", "width", "out_channels"):
             if getattr(self, field) and len(getattr(self, field)) != len(self.depths):
                 raise misfit(self, f"{field} has {len(getattr(self, field))} stages, depths has {len(self.depths)}")
-        if sum(self.depths) > 10_000:
-            raise misfit(self, f"{sum(self.depths)} blocks, expected 10,000 at most")
+        if sum(self.depths) > limits.BLOCKS:
+            raise misfit(self, f"{sum(self.depths)} blocks, expected {limits.BLOCKS:,} at most")
         if self.shortcut % 2 == 0 or any(kernel % 2 == 0 for _, kernel in self.stem):
             raise misfit(self, "kernels are of odd size")
         for reduce, width in zip(self.reduce or self.width, self.width, strict=True):

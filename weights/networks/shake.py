@@ -15,6 +15,7 @@ from weights.networks.operations import Act, Add, BatchNorm, Concat, Conv, Globa
 from weights.networks.recognition import consecutive, excitation
 from weights.networks.se import Excitation, excite
 from weights.networks.spec import ShapeOf, Spec, check_stages, misfit
+from weights.storage import limits
 
 Unit = Literal["basic", "bottleneck"]
 """basic: branches of two 3x3 convolutions, each after a ReLU, no ReLU after the sum; bottleneck: branches of 1x1, 3x3
@@ -81,8 +82,8 @@ class ShakeSpec(Spec):
         for field in ("width", "out_channels"):
             if len(getattr(self, field)) != len(self.depths):
                 raise misfit(self, f"{field} has {len(getattr(self, field))} stages, depths has {len(self.depths)}")
-        if sum(self.depths) > 10_000:
-            raise misfit(self, f"{sum(self.depths)} units, expected 10,000 at most")
+        if sum(self.depths) > limits.BLOCKS:
+            raise misfit(self, f"{sum(self.depths)} units, expected {limits.BLOCKS:,} at most")
         if self.unit == "basic" and self.groups > 1:
             raise misfit(self, f"groups is {self.groups}, which only bottlenecks have")
         if odd := next((out for out in self.out_channels if self.unit == "basic" and out % 2), None):

@@ -11,6 +11,7 @@ from weights.networks.operations import Act, Add, Concat, Conv, Pool, Scale, Shu
 from weights.networks.recognition import consecutive, excitation
 from weights.networks.se import Excitation, Position, excite
 from weights.networks.spec import ShapeOf, Spec, check_stages, misfit
+from weights.storage import limits
 
 StemPool = Literal["torchvision", "caffe"]
 """The max-pooling of the stem: with a pixel of padding on all sides, sizes rounding down, as torchvision's networks
@@ -66,8 +67,8 @@ class ShuffleNetSpec(Spec):
         """Lengths, widths that groups divide, and that every SE block has a place."""
         if len(self.out_channels) != len(self.depths):
             raise misfit(self, f"out_channels has {len(self.out_channels)} stages, depths has {len(self.depths)}")
-        if sum(self.depths) > 10_000:
-            raise misfit(self, f"{sum(self.depths)} units, expected 10,000 at most")
+        if sum(self.depths) > limits.BLOCKS:
+            raise misfit(self, f"{sum(self.depths)} units, expected {limits.BLOCKS:,} at most")
         for before, out in pairwise((self.stem_channels, *self.out_channels)):
             if out <= before:
                 raise misfit(self, f"a stage of {out} channels after {before}: concatenation can only add channels")

@@ -20,14 +20,17 @@ DIGITS = 64
 NUMBER = 1100
 """Characters of any other number; the exact decimals of a double are 1,075 at most."""
 
-TENSORS = 20_000
+BLOCKS = 2_000
+"""Residual units in the record of a network; the deepest that was published has 500."""
+
+TENSORS = 10_000
 """Tensors in a file, groups and datasets in an HDF5 file. SENet-154 has 1,400, a training checkpoint of it 6,000."""
 
-FIELDS = 100_000
+FIELDS = 60_000
 """Fields in a protobuf message and in a definition, with all that is inside; SENet-154 has 12,000."""
 
-STEPS = 1_000_000
-"""Instructions of a pickle; a training checkpoint of SENet-154 has 250,000. Each makes an object of up to 100 bytes."""
+STEPS = 500_000
+"""Instructions of a pickle; a training checkpoint of SENet-154 has 200,000. Each makes an object of up to 100 bytes."""
 
 DIRECTORY = 2**22
 """Bytes of a zip archive's directory; an entry takes 50 and as an object 600. SENet-154's has 0.1 MB."""
