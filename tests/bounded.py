@@ -1,4 +1,4 @@
-"""Reads files in a process of its own and says what each cost: ``python bounded.py READER FILE...``, JSON lines.
+"""Reads files in a process of its own and says what each cost: ``python bounded.py READER=FILE...``, JSON lines.
 
 What ``docs/robustness.md`` promises of any file at all: a result or an ``InputError``, within ``seconds`` of a plain
 read and ``MEMORY`` bytes above the file's size.
@@ -84,10 +84,14 @@ def cost(reader: str, path: Path) -> Cost:
     return Cost(path.name, outcome, message[:2000], seconds, plain, _status("VmHWM") - before, size)
 
 
-def main(reader: str, *paths: str) -> None:
-    """The first file is sound: it is read twice, so that everything is imported before it counts."""
-    cost(reader, Path(paths[0]))
-    for path in paths:
+def main(*files: str) -> None:
+    """The first file of each reader is sound: it is read twice, so that everything is imported before it counts."""
+    known: set[str] = set()
+    for file in files:
+        reader, _, path = file.partition("=")
+        if reader not in known:
+            known.add(reader)
+            cost(reader, Path(path))
         print(json.dumps(asdict(cost(reader, Path(path)))), flush=True)
 
 

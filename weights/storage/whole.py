@@ -46,6 +46,8 @@ def reading(path: str | Path) -> Generator[BinaryIO]:
     try:
         _refuse_special(path, Path(path).stat().st_mode)
         file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115, closed by the block below
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {reason(error, path)}") from error
     except ValueError as error:  # a name with a zero byte
