@@ -72,7 +72,8 @@ def load(
 ) -> tuple[Any, dict[str, Storage], int]:
     """The value of the pickle at ``position``, tensors as ``Tensor``; all their storages by key; where the pickle ends.
 
-    No more than ``most`` instructions are run. Objects that are no tensors, containers and plain values are ``Foreign``.
+    No more than ``most`` instructions are run. Objects that are no tensors, containers and plain values are
+    ``Foreign``.
 
     Raises:
         InputError: the pickle is damaged, or has instructions that PyTorch does not write.

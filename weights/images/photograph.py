@@ -71,7 +71,10 @@ def prepare(
         wide = round(width * margin)
         tall = max(height, rgb.height * wide // rgb.width)
     if max(wide, tall) > _STRIP * min(wide, tall):
-        raise InputError(f"cannot resize a {rgb.height}x{rgb.width} image to {tall}x{wide}: the proportions are absurd")
+        name = image if isinstance(image, str | Path) else "the image"
+        raise InputError(
+            f"{name}: cannot resize {rgb.height}x{rgb.width} pixels to {tall}x{wide}: the proportions are absurd"
+        )
     if (wide, tall) != rgb.size:
         rgb = rgb.resize((wide, tall), resample=2)  # PIL.Image.Resampling.BILINEAR
     top, left = round((tall - height) / 2), round((wide - width) / 2)
