@@ -74,7 +74,7 @@ def test_note_in_another_file_is_not_read(keras_file: Path, tmp_path: Path) -> N
     with h5py.File(keras_file, "a") as file:
         del file["senet"]
         file.create_dataset("senet", (14,), "u1", external=[(str(tmp_path / "secret"), 0, 14)])
-    with pytest.raises(InputError, match="its dataset 'senet' has its values in another file"):
+    with pytest.raises(InputError, match="/senet has its values in another file"):
         weights.read(keras_file)
 
 

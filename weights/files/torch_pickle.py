@@ -67,9 +67,7 @@ class Ordered(dict[Any, Any]):
     notes: Any = None
 
 
-def load(
-    data: bytes | memoryview, position: int = 0, most: int = limits.STEPS
-) -> tuple[Any, dict[str, Storage], int]:
+def load(data: bytes | memoryview, position: int = 0, most: int = limits.STEPS) -> tuple[Any, dict[str, Storage], int]:
     """The value of the pickle at ``position``, tensors as ``Tensor``; all their storages by key; where the pickle ends.
 
     No more than ``most`` instructions are run. Objects that are no tensors, containers and plain values are

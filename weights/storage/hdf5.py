@@ -16,10 +16,12 @@ import numpy as np
 from weights.errors import InputError
 from weights.storage import limits
 from weights.storage.contents import Window
+from weights.storage.hdf5_header import EXTERNAL, LAYOUT, messages
 
 T = TypeVar("T")
 
 _LONGEST_TEXT = 1000  # of an attribute
+_VIRTUAL = 3  # the layout of a dataset that is made of others, mostly in other files
 _LARGEST_CHUNK = 2**24  # bytes, of which a few copies are made on the way
 _DEFLATE, _SHUFFLE = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE
 
@@ -55,11 +57,13 @@ class File:
             key = name.encode("utf-8", "surrogateescape")
             if not isinstance(found, h5py.Group) or not found.id.links.exists(key):
                 return None
-            if found.id.links.get_info(key).type != h5py.h5l.TYPE_HARD:
+            link = found.id.links.get_info(key)
+            if link.type != h5py.h5l.TYPE_HARD:
                 raise InputError(
                     f"has a link to elsewhere as {str(found.name).rstrip('/')}/{name}; a checkpoint is one file"
                 )
             self._spend(1)
+            self._check(f"{str(found.name).rstrip('/')}/{name}", link.u)
             found = found[key]
         return found if isinstance(found, kind) else None
 
@@ -84,8 +88,6 @@ class File:
             InputError: they are of another kind, in another file, packed in another way than by gzip, or not all there.
         """
         dtype, shape = dataset.dtype, dataset.shape
-        if dataset.external or dataset.is_virtual:
-            raise InputError("has its values in another file; have them copied into this one")
         if shape is None or not _as_stored(dataset):
             raise InputError(
                 f"holds {'nothing' if shape is None else str(dtype)[:80]}, no numbers in the form of NumPy's"
@@ -112,6 +114,19 @@ class File:
                 f"is packed or of another type, with more than {most:,} bytes of values in this file; "
                 "have it rewritten (h5repack -f NONE)"
             )
+
+    def _check(self, name: str, address: int) -> None:
+        """Refuses a dataset with its values elsewhere, or laid out in an unknown way, before HDF5 opens it."""
+        data = self.data[self.root.userblock_size :]
+        for kind, body in messages(data, address):
+            if kind == EXTERNAL:
+                raise InputError(f"{name} has its values in another file; have them copied into this one")
+            if kind == LAYOUT:
+                version, layout = body[0], body[2 if body[0] < 3 else 1]
+                if layout == _VIRTUAL:
+                    raise InputError(f"{name} has its values in another file; have them copied into this one")
+                if not 1 <= version <= 4 or layout > _VIRTUAL:
+                    raise InputError(f"{name} is damaged: its values are laid out in an unknown way")
 
     def _spend(self, objects: int) -> None:
         self.objects -= objects
@@ -155,6 +170,8 @@ def opened(data: memoryview) -> Generator[File]:
     """
     try:
         with h5py.File(Window(data), "r") as root:
+            if root.id.get_create_plist().get_sizes() != (8, 8):
+                raise InputError("is an HDF5 file of addresses that have not 8 bytes, which nobody writes")
             yield File(root, data)
     except InputError:
         raise
