@@ -6,8 +6,8 @@ from a declared length, nothing recurses on nesting, and the number of fields is
 
 from collections.abc import Iterator
 
+from weights import limits
 from weights.errors import InputError
-from weights.storage import limits
 
 VARINT, FIXED64, BYTES, GROUP, END_GROUP, FIXED32 = range(6)
 

@@ -283,8 +283,7 @@ def _lines(file: Path) -> list[str]:
 
 
 def _text(file: Path) -> str:
-    from weights import InputError
-    from weights.storage import limits
+    from weights import InputError, limits
     from weights.storage.contents import contents
 
     try:

@@ -16,8 +16,7 @@ from crafted import CRAFTED, READERS, SPEC
 
 import weights
 from conformance.cases import seeded
-from weights import InputError
-from weights.storage import limits
+from weights import InputError, limits
 from weights.storage.contents import contents
 
 TESTS = Path(bounded.__file__).parent

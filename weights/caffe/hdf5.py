@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from weights import limits
 from weights.errors import InputError
-from weights.storage import limits
 
 if TYPE_CHECKING:
     import h5py

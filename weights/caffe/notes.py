@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from weights import limits
 from weights.caffe.net import Net
 from weights.files import metadata
 from weights.networks.spec import Spec
 from weights.params import Info
-from weights.storage import limits
 from weights.storage.contents import contents, sha256
 
 _WEIGHTS = "senet.weights"

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
+from weights import limits
 from weights.caffe.file import upgraded
 from weights.caffe.net import Layer, Net
 from weights.caffe.schema import ENUMS, MESSAGES, Field
 from weights.errors import InputError
 from weights.protobuf import Budget
-from weights.storage import limits
 from weights.storage.contents import contents
 
 _TOKEN = re.compile(

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from weights import limits
 from weights.errors import InputError
 from weights.files import metadata
 from weights.files.state_dict import decode, identify
@@ -23,7 +24,7 @@ from weights.names.frameworks import FLAX
 from weights.networks.parameters import check, schema
 from weights.networks.spec import Spec
 from weights.params import Checkpoint, Info, info_of
-from weights.storage import json_text, limits
+from weights.storage import json_text
 from weights.storage.contents import contents
 from weights.storage.whole import reason
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from weights import limits
 from weights.errors import InputError
 from weights.files import metadata
 from weights.files.options import refuse
@@ -19,7 +20,7 @@ from weights.files.state_dict import from_state, to_state
 from weights.networks.parameters import check, schema
 from weights.networks.spec import Spec
 from weights.params import Checkpoint, Params, info_of
-from weights.storage import bfloat16, json_text, limits
+from weights.storage import bfloat16, json_text
 from weights.storage.contents import contents
 from weights.storage.whole import replacing
 

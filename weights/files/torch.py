@@ -16,6 +16,7 @@ from zipfile import ZIP_STORED, ZipFile
 
 import numpy as np
 
+from weights import limits
 from weights.change.as_it_is import as_it_is
 from weights.errors import InputError
 from weights.files import metadata, torch_pickle
@@ -26,7 +27,7 @@ from weights.names.frameworks import TORCH
 from weights.names.state_dicts import named, told_apart
 from weights.networks.spec import Spec
 from weights.params import Checkpoint, info_of
-from weights.storage import bfloat16, json_text, limits
+from weights.storage import bfloat16, json_text
 from weights.storage.archive import Archive, store
 from weights.storage.contents import contents, sha256
 from weights.storage.whole import replacing

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from weights import limits
 from weights.errors import InputError
-from weights.storage import limits
 
 STORAGES = {
     "HalfStorage": "float16",

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from weights import limits
 from weights.errors import InputError, about
 from weights.networks.spec import Spec
 from weights.params import Preprocessing
-from weights.storage import limits
 from weights.storage.contents import Window, contents
 
 if TYPE_CHECKING:

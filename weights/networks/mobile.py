@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
+from weights import limits
 from weights.networks.check import check_fields
 from weights.networks.guess import block_at, common, se_record
 from weights.networks.network import Builder, Network, Node
@@ -29,7 +30,6 @@ from weights.networks.operations import (
 from weights.networks.recognition import excitation
 from weights.networks.se import SE, Excitation, Position, excite
 from weights.networks.spec import ShapeOf, Spec, check_stages, misfit
-from weights.storage import limits
 
 Function = Literal["relu", "relu6", "swish", "hard-swish"]
 

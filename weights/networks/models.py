@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from weights import limits
 from weights.errors import InputError
 from weights.networks import inception, inception_resnet, mobile, preact, resnet, shake, shufflenet, vgg
 from weights.networks.check import decode
@@ -19,7 +20,7 @@ from weights.networks.shake import ShakeSpec
 from weights.networks.shufflenet import ShuffleNetSpec
 from weights.networks.spec import Spec, field_names
 from weights.networks.vgg import VGGSpec
-from weights.storage import json_text, limits
+from weights.storage import json_text
 from weights.storage.contents import contents
 
 _ROWS: tuple[tuple[type[Spec], tuple[Spec, ...]], ...] = (

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
+from weights import limits
 from weights.networks.guess import FoundBlock, block_at, common, convolutions, is_join, se_record, trail
 from weights.networks.network import Builder, Network, Node
 from weights.networks.operations import Act, Add, AppendZeros, BatchNorm, Conv, Mix, Pool, Scale
 from weights.networks.recognition import consecutive, excitation
 from weights.networks.se import SE, Excitation, excite
 from weights.networks.spec import ShapeOf, Spec, check_stages, misfit
-from weights.storage import limits
 
 Order = Literal["pre", "post"]
 """pre: BatchNorm and ReLU before each convolution, and after the last sum; post: BatchNorm after each convolution, ReLU

@@ -6,13 +6,13 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from weights import limits
 from weights.networks.guess import FoundBlock, block_at, common, convolutions, is_join, se_record, stem, trail
 from weights.networks.network import Builder, Network, Node
 from weights.networks.operations import Act, Add, BatchNorm, Conv, Pool, Scale
 from weights.networks.recognition import consecutive, excitation
 from weights.networks.se import SE, Excitation, Position, excite
 from weights.networks.spec import ShapeOf, Spec, check_stages, misfit
-from weights.storage import limits
 
 Unit = Literal["bottleneck", "basic", "basic-relu"]
 """The residual branch: a bottleneck of 1x1, 3x3 and 1x1 (section 3.3 of He et al.); "basic", two 3x3; "basic-relu", two

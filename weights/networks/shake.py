@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
+from weights import limits
 from weights.networks.guess import FoundBlock, block_at, common, convolutions, se_record, trail
 from weights.networks.network import Builder, Network, Node
 from weights.networks.operations import Act, Add, BatchNorm, Concat, Conv, GlobalPool, Mix, Scale, Shift
 from weights.networks.recognition import consecutive, excitation
 from weights.networks.se import Excitation, excite
 from weights.networks.spec import ShapeOf, Spec, check_stages, misfit
-from weights.storage import limits
 
 Unit = Literal["basic", "bottleneck"]
 """basic: branches of two 3x3 convolutions, each after a ReLU, no ReLU after the sum; bottleneck: branches of 1x1, 3x3

@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import ClassVar, Literal
 
+from weights import limits
 from weights.networks.guess import FoundBlock, block_at, common, convolutions, is_join, se_record, trail
 from weights.networks.network import Builder, Network, Node
 from weights.networks.operations import Act, Add, Concat, Conv, Pool, Scale, Shuffle
 from weights.networks.recognition import consecutive, excitation
 from weights.networks.se import Excitation, Position, excite
 from weights.networks.spec import ShapeOf, Spec, check_stages, misfit
-from weights.storage import limits
 
 StemPool = Literal["torchvision", "caffe"]
 """The max-pooling of the stem: with a pixel of padding on all sides, sizes rounding down, as torchvision's networks

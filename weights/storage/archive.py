@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
+from weights import limits
 from weights.errors import InputError
-from weights.storage import limits
 from weights.storage.contents import Window
 
 _HEADER = b"PK\x03\x04"  # of a member; what follows up to the lengths of its name and extra field takes 26 bytes

@@ -13,8 +13,8 @@ from typing import TypeVar
 import h5py
 import numpy as np
 
+from weights import limits
 from weights.errors import InputError
-from weights.storage import limits
 from weights.storage.contents import Window
 from weights.storage.hdf5_header import EXTERNAL, LAYOUT, messages
 

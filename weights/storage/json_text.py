@@ -5,8 +5,8 @@ import re
 from collections import Counter
 from typing import Any, NoReturn
 
+from weights import limits
 from weights.errors import InputError
-from weights.storage import limits
 
 # A text without its end is taken to the end, so that no character is looked at twice.
 _MARKS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]|[\]},]', re.DOTALL)
