@@ -12,7 +12,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -307,7 +307,7 @@ def members_within_each_other(path: Path) -> None:
             info.file_size = info.compress_size = first.file_size
             archive.filelist.append(info)
             archive.NameToInfo[info.filename] = info
-        archive._didModify = True
+        archive.comment = b"changed"  # so that the directory is written again
     path.write_bytes(buffer.getvalue())
 
 
@@ -319,7 +319,7 @@ def two_members_of_one_name(path: Path) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet() -> Generator[None]:
     import warnings
 
     with warnings.catch_warnings():
@@ -331,6 +331,14 @@ def _quiet() -> Iterator[None]:
 def nested_configuration(path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("config.json", b'{"a":' * (20 * MB))
+        archive.writestr("model.weights.h5", b"")
+
+
+@crafted("keras")
+def statement_that_is_a_list(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("metadata.json", json.dumps({"senet": [1]}))
+        archive.writestr("config.json", json.dumps({"registered_name": "senet>ResNet"}))
         archive.writestr("model.weights.h5", b"")
 
 
@@ -494,7 +502,7 @@ def _root(path: Path) -> str:
 
 
 @contextmanager
-def _hdf5(path: Path, **options: Any) -> Iterator[h5py.Group]:
+def _hdf5(path: Path, **options: Any) -> Generator[h5py.Group]:
     """The group in which a reader looks for the values of a layer."""
     caffe = path.name.endswith(".caffemodel.h5")
     with h5py.File(path, "w", **options) as file:
@@ -552,14 +560,14 @@ def groups_in_a_circle(path: Path) -> None:
     with _hdf5(path) as group:
         for name in ("a", "b", "c"):
             group[name] = group
-        group.file["layers" if "layers" in group.file else "data"]["again"] = group.file["/"]
+        group.file.require_group("layers" if "layers" in group.file else "data")["again"] = group.file["/"]
 
 
 @crafted(*HDF5)
 def thirty_thousand_groups(path: Path) -> None:
     with _hdf5(path, libver="latest") as group:
         for i in range(30_000):
-            group.parent[f"layer{i}"] = group
+            group.file[f"{group.parent.name}/layer{i}"] = group
 
 
 @crafted(*HDF5)

@@ -20,6 +20,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -44,13 +45,14 @@ class Tally:
 
 def main() -> None:
     """Gives each reader its share of the time, in a process of its own, which is started again if it dies."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=300, help="for all readers together")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)  # in a process of its own
     parser.add_argument("readers", nargs="*")
     asked = parser.parse_args()
     if asked.one:
-        _fuzz(*asked.readers, asked.seconds)
+        reader, folder = asked.readers
+        _fuzz(reader, folder, asked.seconds)
         return
     from crafted import READERS
 
@@ -104,7 +106,7 @@ def _keep(folder: Path, what: str, data: bytes) -> None:
 def _fuzz(reader: str, folder: str, seconds: float) -> None:
     atheris: Any = None
     if GUIDED:
-        import atheris
+        atheris = import_module("atheris")
 
         with atheris.instrument_imports(include=["weights", "conformance.golden", "zipfile"]):
             import crafted
@@ -277,7 +279,7 @@ def _with_hypothesis(seeds: list[bytes], damage: Damage, attempt: Callable[[byte
             deadline=None,
             database=None,
             phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
+            suppress_health_check=tuple(HealthCheck),
         )
         chosen(
             given(st.sampled_from(seeds), st.randoms(use_true_random=True))(

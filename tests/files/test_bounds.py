@@ -82,7 +82,11 @@ def _linked_fifo(path: Path) -> object:
     return path.symlink_to(path.with_name("fifo"))
 
 
-NO_FILES = {_fifo: "a FIFO", _socket: "a socket", _linked_fifo: "a FIFO", Path.mkdir: "a folder"}
+def _folder(path: Path) -> object:
+    return path.mkdir()
+
+
+NO_FILES = {_fifo: "a FIFO", _socket: "a socket", _linked_fifo: "a FIFO", _folder: "a folder"}
 
 
 @pytest.mark.parametrize("make", NO_FILES, ids=NO_FILES.values())

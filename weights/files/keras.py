@@ -229,9 +229,12 @@ def _stated(archive: Archive) -> _Said | None:
         return None
     if name not in ours_are:
         raise InputError(f"is a model of the class {str(name)[:80]!r}, expected {' or '.join(ours_are)}")
-    if ours is not None:
-        return _Said({str(key): str(text) for key, text in ours.items()}, by_keras=False)
-    return _Said(noted(config), by_keras=True)
+    stated = config if ours is None else ours
+    if not isinstance(stated, dict):
+        raise InputError(f"its {'config' if ours is None else 'metadata'}.json is damaged: it does not say the network")
+    if ours is None:
+        return _Said(noted(stated), by_keras=True)
+    return _Said({str(key): str(text) for key, text in stated.items()}, by_keras=False)
 
 
 def more(info: Info) -> dict[str, Any]:

@@ -156,7 +156,7 @@ def _header(
 ) -> tuple[dict[str, tuple[tuple[str, tuple[int, ...]], int, int]], dict[str, str]]:
     """Of every tensor ((dtype, shape), begin, end), and the metadata."""
     try:
-        header = json_text.parse(text) if text[:1] == b"{" else None
+        header = json_text.parse(text) if bytes(text[:1]) == b"{" else None
     except InputError as error:
         raise InputError(f"{path}: is no safetensors file, or a damaged one: its header {error}") from None
     if not isinstance(header, dict):

@@ -4,7 +4,7 @@ import re
 import warnings
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -96,7 +96,7 @@ def opened(image: "str | Path | Image", max_pixels: int | None = None) -> "Image
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is lower, or was stated
-            found = Image.open(Window(data), formats=FORMATS)
+            found = Image.open(cast(IO[bytes], Window(data)), formats=FORMATS)
         _check_size(found, data, max_pixels or limits.PIXELS)
         return _rgb(found)
     except InputError as error:

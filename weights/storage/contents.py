@@ -33,7 +33,7 @@ def contents(path: str | Path, most: int | None = None) -> memoryview:
         if most is not None and size > most:
             raise InputError(f"{path}: has {size:,} bytes, at most {most:,} are read of a file of this kind")
         try:
-            data = memoryview(np.empty(size, np.uint8))
+            data = np.empty(size, np.uint8).data
             read = 0
             while read < size and (count := file.readinto(data[read : read + _PIECE])):  # type: ignore[attr-defined]  # BinaryIO
                 read += count

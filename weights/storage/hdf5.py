@@ -8,10 +8,11 @@ import zlib
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from math import prod
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
+from h5py import h5l
 
 from weights import limits
 from weights.errors import InputError
@@ -58,7 +59,7 @@ class File:
             if not isinstance(found, h5py.Group) or not found.id.links.exists(key):
                 return None
             link = found.id.links.get_info(key)
-            if link.type != h5py.h5l.TYPE_HARD:
+            if link.type != h5l.TYPE_HARD:
                 raise InputError(
                     f"has a link to elsewhere as {str(found.name).rstrip('/')}/{name}; a checkpoint is one file"
                 )
@@ -135,28 +136,27 @@ class File:
 
     def _joined(self, dataset: h5py.Dataset, size: int) -> np.ndarray:
         """The values of a dataset that is cut into chunks, each of which may be packed."""
-        filters = _filters(dataset)
-        piece = prod(dataset.chunks) * dataset.dtype.itemsize
-        expected = prod(-(-n // step) for n, step in zip(dataset.shape, dataset.chunks, strict=True))
+        filters, itemsize = _filters(dataset), dataset.dtype.itemsize
+        shape: tuple[int, ...] = dataset.shape
+        steps: tuple[int, ...] = dataset.chunks or shape
+        piece = prod(steps) * itemsize
+        expected = prod(-(-n // step) for n, step in zip(shape, steps, strict=True))
         if expected > limits.CHUNKS or piece > _LARGEST_CHUNK:
             raise InputError(f"is cut into {expected:,} chunks of {piece:,} bytes each, which is not read")
         self.charge(size)
-        found: dict[tuple[int, ...], tuple[int, int, int]] = {}
-
-        def note(chunk: h5py.h5d.StoreInfo) -> None:
-            found[chunk.chunk_offset] = (chunk.byte_offset, chunk.size, chunk.filter_mask)
-
-        dataset.id.chunk_iter(note)
+        chunks: list[Any] = []
+        dataset.id.chunk_iter(chunks.append)
+        found = {chunk.chunk_offset: (chunk.byte_offset, chunk.size, chunk.filter_mask) for chunk in chunks}
         if len(found) != expected:
             raise InputError(f"has {expected:,} chunks of values, of which the file holds {len(found):,}")
-        array = np.empty(dataset.shape, dataset.dtype)
+        array = np.empty(shape, dataset.dtype)
         for offset, (start, length, mask) in found.items():
-            if start is None or start + length > len(self.data) or mask:
+            if start + length > len(self.data) or mask:
                 raise InputError("is cut off, or has chunks that are stored in another way than its own")
-            chunk = _unpacked(self.data[start : start + length], filters, piece, dataset.dtype.itemsize)
-            places = tuple(slice(o, o + step) for o, step in zip(offset, dataset.chunks, strict=True))
+            chunk = _unpacked(self.data[start : start + length], filters, piece, itemsize)
+            places = tuple(slice(o, o + step) for o, step in zip(offset, steps, strict=True))
             target = array[places]
-            values = np.frombuffer(chunk, dataset.dtype).reshape(dataset.chunks)
+            values = np.frombuffer(chunk, dataset.dtype).reshape(steps)
             target[...] = values[tuple(slice(n) for n in target.shape)]
         return array
 
