@@ -271,6 +271,7 @@ def _with_hypothesis(seeds: list[bytes], damage: Damage, attempt: Callable[[byte
     from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis import strategies as st
 
+    checks: Any = list(HealthCheck)  # its types say that it is empty
     for seed in seeds:
         attempt(seed)
     while True:
@@ -279,7 +280,7 @@ def _with_hypothesis(seeds: list[bytes], damage: Damage, attempt: Callable[[byte
             deadline=None,
             database=None,
             phases=[Phase.generate],
-            suppress_health_check=tuple(HealthCheck),
+            suppress_health_check=checks,
         )
         chosen(
             given(st.sampled_from(seeds), st.randoms(use_true_random=True))(

@@ -86,7 +86,12 @@ def _folder(path: Path) -> object:
     return path.mkdir()
 
 
-NO_FILES = {_fifo: "a FIFO", _socket: "a socket", _linked_fifo: "a FIFO", _folder: "a folder"}
+NO_FILES: dict[Callable[[Path], object], str] = {
+    _fifo: "a FIFO",
+    _socket: "a socket",
+    _linked_fifo: "a FIFO",
+    _folder: "a folder",
+}
 
 
 @pytest.mark.parametrize("make", NO_FILES, ids=NO_FILES.values())

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 import h5py
 import numpy as np
-from h5py import h5l
 
 from weights import limits
 from weights.errors import InputError
@@ -24,6 +23,7 @@ T = TypeVar("T")
 _LONGEST_TEXT = 1000  # of an attribute
 _VIRTUAL = 3  # the layout of a dataset that is made of others, mostly in other files
 _LARGEST_CHUNK = 2**24  # bytes, of which a few copies are made on the way
+_HARD = h5py.h5l.TYPE_HARD  # type: ignore[attr-defined]  # missing in h5py's types
 _DEFLATE, _SHUFFLE = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE
 
 
@@ -59,7 +59,7 @@ class File:
             if not isinstance(found, h5py.Group) or not found.id.links.exists(key):
                 return None
             link = found.id.links.get_info(key)
-            if link.type != h5l.TYPE_HARD:
+            if link.type != _HARD:
                 raise InputError(
                     f"has a link to elsewhere as {str(found.name).rstrip('/')}/{name}; a checkpoint is one file"
                 )
