@@ -7,7 +7,10 @@ CAFFEMODEL ?=
 # An entry of the path, found before a folder of the same name beside a user's script; the default is found after it.
 EDITABLE := --config-settings editable_mode=compat --editable
 
-.PHONY: demo test slow lint fix bench torture docs tables lock lowest clean
+# How long `make fuzz` looks for files that hurt a reader.
+SECONDS ?= 300
+
+.PHONY: demo test slow fuzz lint fix bench torture docs tables lock lowest clean
 
 # Installed once; again only when what to install changes.
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -23,6 +26,11 @@ test: lint
 
 slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow
+
+# Guided by coverage, where Atheris installs.
+fuzz: $(VENV)/installed
+	-test -d $(VENV)-fuzz || $(BIN)/python -m pip install --quiet --target $(VENV)-fuzz atheris==3.0.0
+	PYTHONPATH=$(VENV)-fuzz $(BIN)/python tests/fuzz.py --seconds $(SECONDS)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
@@ -79,4 +87,4 @@ lowest:
 	rm -rf $(VENV)-lowest
 
 clean:
-	rm -rf $(VENV) demo build *.egg-info
+	rm -rf $(VENV) $(VENV)-fuzz demo build *.egg-info

@@ -26,6 +26,7 @@ from conformance.judge.question import GRADIENTS, TRAINING, Forward, Given, ever
 from conformance.judge.verdict import Comparison
 from conformance.report.run import Compared, Input, Machine, Run, Weights, top
 from weights.images import prepare, takes_photographs
+from weights.images.photograph import opened
 from weights.networks.cost import cost
 from weights.networks.spec import Spec
 from weights.params import CAFFE, Info, Params
@@ -44,6 +45,7 @@ class Checkpoint:
         spec: the network.
         params: its parameters by canonical name.
         photo: what the networks look at; without it, seeded noise.
+        max_pixels: that it may have; None for ``limits.PIXELS``.
         size: height and width of the input; None for two sizes: what the preprocessing says, 224x224, and a smaller one
             that is higher than wide.
         batch: images of each size; where a photograph is one of them, the others are noise.
@@ -58,6 +60,7 @@ class Checkpoint:
     spec: Spec
     params: Params
     photo: Path | None = None
+    max_pixels: int | None = None
     size: tuple[int, int] | None = None
     batch: int = 2
     gradients: bool = False
@@ -161,10 +164,10 @@ def _images(source: Checkpoint) -> tuple[tuple[np.ndarray, ...], Input]:
     if source.photo is None:
         return inputs, Input(what=noise, shapes=shapes)
     takes_photographs(spec, source.photo)
-    inputs[0][:1] = prepare(source.photo, expected, source.size)
+    inputs[0][:1] = prepare(source.photo, expected, source.size, source.max_pixels)
     what = f"the photograph {source.photo.name}" + (f" and {noise}" if source.batch > 1 or len(inputs) > 1 else "")
     said = str(expected) + ("" if source.params.info.preprocessing else _ASSUMED)
-    return inputs, Input(what=what, shapes=shapes, preprocessing=said, photo=_thumbnail(source.photo))
+    return inputs, Input(what=what, shapes=shapes, preprocessing=said, photo=_thumbnail(source))
 
 
 def _with_a_golden_file(source: Golden, asked: Asked, progress: Progress) -> Run:
@@ -226,13 +229,13 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()  # type: ignore[arg-type]  # the stub wants less
 
 
-def _thumbnail(photo: Path) -> str:
+def _thumbnail(source: Checkpoint) -> str:
     """The photograph as a data URI, small enough to travel in a page."""
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
-    with Image.open(photo) as image:
-        small = ImageOps.exif_transpose(image).convert("RGB")
-        small.thumbnail((2 * _SIDE, 2 * _SIDE))
+    assert source.photo is not None  # it has been prepared
+    small = ImageOps.exif_transpose(opened(source.photo, source.max_pixels))
+    small.thumbnail((2 * _SIDE, 2 * _SIDE))
     buffer = BytesIO()
     small.save(buffer, "JPEG", quality=85)
     return f"data:image/jpeg;base64,{b64encode(buffer.getvalue()).decode()}"

@@ -1,5 +1,8 @@
 """The one error that bad input raises, in every package and on the command line (exit code 2), and the one warning."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
+
 
 class InputError(ValueError):
     """Something that was handed in cannot be used.
@@ -10,6 +13,15 @@ class InputError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(printable(message))
+
+
+@contextmanager
+def about(source: object) -> Generator[None]:
+    """Puts the name of a file before the message of an InputError that is raised within, which says what is wrong."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
 
 
 class InputWarning(UserWarning):

@@ -1,6 +1,7 @@
 """Parameters, and what has to travel with them: preprocessing, label order, provenance, BatchNorm factors."""
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -137,7 +138,8 @@ class Info:
         names = self.class_names
         if not isinstance(names, tuple) or not all(isinstance(name, str) and name.strip() for name in names):
             raise InputError(f"class names {str(names)[:100]}: expected a list of texts that are not empty")
-        if twice := next((name for i, name in enumerate(names) if name in names[:i]), None) if names else None:
+        if len(set(names)) < len(names):
+            twice = next(name for name, count in Counter(names).items() if count > 1)
             raise InputError(f"class names: {twice[:100]!r} stands twice")
         if self.last_pooling not in (None, "window", "global"):
             raise InputError(f"last pooling {str(self.last_pooling)[:80]!r}: expected one of window, global")

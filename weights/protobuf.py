@@ -6,25 +6,32 @@ from a declared length, nothing recurses on nesting, and the number of fields is
 
 from collections.abc import Iterator
 
+from weights import limits
 from weights.errors import InputError
 
 VARINT, FIXED64, BYTES, GROUP, END_GROUP, FIXED32 = range(6)
 
-_FIELDS = 250_000  # in one file; SENet-154 has 12,000
 _GROUPS = 100  # protobuf's own limit to nesting
 
 
 class Budget:
-    """How many more fields a file may have, so that no file costs more memory than any real one."""
+    """How many more fields a file may have, and bytes of values in pieces, so that none costs more than a real one."""
 
-    def __init__(self, fields: int = _FIELDS):
-        self.left = fields
+    def __init__(self, size: int = 0):
+        """Of a file of so many bytes."""
+        self.left, self.copies = limits.FIELDS, limits.copies(size)
 
     def spend(self, fields: int = 1) -> None:
         """Raises InputError once the file has had too many."""
         self.left -= fields
         if self.left < 0:
-            raise InputError(f"has more than {_FIELDS:,} fields; no network needs that many")
+            raise InputError(f"has more than {limits.FIELDS:,} fields; no network needs that many")
+
+    def copy(self, size: int) -> None:
+        """Raises InputError once too many bytes of values have been copied."""
+        self.copies -= size
+        if self.copies < 0:
+            raise InputError("has too many bytes of values in pieces, which have to be joined; write it with Caffe")
 
 
 class Message:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @options.given
 @options.dialect
 @options.labels
+@options.max_pixels
 @click.option(
     "--framework",
     default="numpy",
@@ -41,6 +42,7 @@ def classify(
     given: options.Given,
     dialect: str | None,
     labels: "Labels | None",
+    max_pixels: int | None,
 ) -> None:
     """Say what a photograph shows.
 
@@ -67,7 +69,7 @@ def classify(
         raise InputError(f"{file}: does not say which classes it counts; state --labels or --class-names")
     options.say_what_is_assumed(file, found)
     takes_photographs(spec, photo)
-    x = prepare(photo, info.preprocessing)
+    x = prepare(photo, info.preprocessing, max_pixels=max_pixels)
     with bars.busy(f"Classifying with {framework}"):
         conditions = Conditions(timeout=timeout, memory=memory)
         best = top(logits(framework, spec, params, x, conditions), info.labels, count, info.class_names)

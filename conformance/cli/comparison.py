@@ -31,6 +31,7 @@ class Question:
     size: tuple[int, int] | None
     batch: int
     image: Path | None
+    max_pixels: int | None
     gradients: bool
     training: bool
     against: Path | None
@@ -87,6 +88,7 @@ def _taps(_ctx: click.Context, _param: click.Parameter, value: str | None) -> in
 @options.size
 @click.option("--batch", type=click.IntRange(1, 1024), default=2, show_default=True, help="Images of each size.")
 @click.option("--image", type=FILE, help="A photograph to run on, beside noise. Default: seeded noise alone.")
+@options.max_pixels
 @click.option("--gradients", is_flag=True, help="Also compare gradients (always done with --against).")
 @click.option("--training", is_flag=True, help="Also compare gradients and ten steps in training mode.")
 @click.option(
@@ -184,6 +186,7 @@ def _source(file: Path | None, found: "Checkpoint | None", question: Question, d
         spec=spec,
         params=params,
         photo=question.image,
+        max_pixels=question.max_pixels,
         size=question.size,
         batch=question.batch,
         gradients=question.gradients or "gradients" in demanded.require,

@@ -33,6 +33,7 @@ _GATE = ".se.gate"  # of a block's name
 @click.option("--weights", "file", type=FILE, required=True, help="The checkpoint, of any format.")
 @options.given
 @options.dialect
+@options.max_pixels
 @click.option(
     "--framework",
     default="numpy",
@@ -54,6 +55,7 @@ def excite(
     file: Path,
     given: options.Given,
     dialect: str | None,
+    max_pixels: int | None,
     framework: str,
     timeout: float,
     memory: float | None,
@@ -94,7 +96,7 @@ def excite(
     takes_photographs(found.spec, photos[0])
     gates = {}
     for kind, members in classes.items():
-        x = np.concatenate([prepare(photo, found.info.preprocessing) for photo in members])
+        x = np.concatenate([prepare(p, found.info.preprocessing, max_pixels=max_pixels) for p in members])
         with bars.busy(f"Looking at {kind}"):
             batches = (x[i : i + _BATCH] for i in range(0, len(x), _BATCH))
             gates[kind] = [_gates(framework, found, batch, conditions) for batch in batches]

@@ -1,6 +1,5 @@
 """What several commands share: options, reading a checkpoint, finding adapters, the exit code of a run."""
 
-import json
 import math
 import re
 import sys
@@ -96,6 +95,13 @@ frameworks = click.option(
     metavar="NAME,...",
     help=f"One or more of {', '.join(FRAMEWORKS)}, of the others that senet models lists, or of your own adapters as "
     f"package.module; or all. Default: {','.join(FRAMEWORKS)}.",
+)
+
+max_pixels = click.option(
+    "--max-pixels",
+    type=click.IntRange(1, 178_956_970),  # Pillow's own limit
+    metavar="N",
+    help="Pixels that a photograph may have. Default: 28 million, which take 300 MB to decode.",
 )
 
 
@@ -291,6 +297,7 @@ def _preprocessing(text: str) -> "Preprocessing":
     """
     from weights import CAFFE, InputError, Preprocessing
     from weights.files.state_dict import IMAGENET
+    from weights.storage import json_text
 
     known = {"caffe": CAFFE, "imagenet": IMAGENET}
     if text in known:
@@ -299,12 +306,11 @@ def _preprocessing(text: str) -> "Preprocessing":
     if not inline and not text.lower().endswith(".json"):
         raise InputError(f"--preprocessing {text[:100]!r}: expected {', '.join(known)}, a file FILE.json or an object")
     source = "--preprocessing" if inline else text
+    content = text if inline else _text(Path(text))
     try:
-        data = json.loads(text if inline else _text(Path(text)))
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{source}: is no JSON: {error}") from None
+        data = json_text.parse(content)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
     if not isinstance(data, dict):
         raise InputError(f"{source}: holds a {type(data).__name__}, expected an object with the fields channels, ...")
     try:
@@ -318,14 +324,13 @@ def _lines(file: Path) -> list[str]:
 
 
 def _text(file: Path) -> str:
-    from weights import InputError
-    from weights.storage.whole import reading as opened
+    from weights import InputError, limits
+    from weights.storage.contents import contents
 
-    with opened(file) as content:
-        try:
-            return content.read().decode()
-        except UnicodeDecodeError:
-            raise InputError(f"{file}: is not text in UTF-8") from None
+    try:
+        return str(contents(file, limits.TEXT), "utf-8")
+    except UnicodeDecodeError:
+        raise InputError(f"{file}: is not text in UTF-8") from None
 
 
 @contextmanager

@@ -40,6 +40,7 @@ from weights.networks.parameters import schema
 from weights.networks.sizes import shapes
 from weights.networks.spec import Spec
 from weights.params import CAFFE, Params, is_count
+from weights.storage import json_text
 
 MARK = "senet.golden"
 VERSION = "1"
@@ -186,7 +187,7 @@ def read(path: str | Path) -> Golden:
             f"{path}: is of golden version {strings[MARK]!r}, this program reads {VERSION!r}; update senet"
         )
     try:
-        record = json.loads(strings["senet.record"])
+        record = json_text.parse(strings["senet.record"])
         golden = Golden(
             spec=from_dict(record["spec"]),
             x=tensors["input"].copy(),  # frameworks want arrays that can be written

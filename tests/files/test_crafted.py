@@ -22,7 +22,7 @@ def test_list_as_a_key_of_the_storages_is_one_line(tmp_path: Path) -> None:
     system = {"little_endian": True}
     parts = [pickle.dumps(value, 2) for value in (1001, system, {}, [[], "0"])]
     (tmp_path / "x.pth").write_bytes(PICKLES_OF_OLD + b"".join(parts))
-    with pytest.raises(InputError, match=r"^\S+x\.pth: is damaged: no tensor lies in its numbers '\[\]'$"):
+    with pytest.raises(InputError, match=r"^\S+x\.pth: is damaged: no tensor lies in its numbers, named by a list$"):
         weights.read(tmp_path / "x.pth")
 
 
@@ -56,7 +56,7 @@ def test_declared_but_absent_note_is_not_allocated(keras_file: Path) -> None:
         del file["senet"]
         file.create_dataset("senet", (2**33,), "u1")
     with pytest.raises(
-        InputError, match=r"its dataset 'senet' has 8,589,934,592 bytes of values, which the file does not"
+        InputError, match=r"its dataset 'senet' has 8,589,934,592 bytes of values, of which the file holds 0"
     ):
         weights.read(keras_file)
 
@@ -65,7 +65,7 @@ def test_packed_note_may_be_no_bomb(keras_file: Path) -> None:
     with h5py.File(keras_file, "a") as file:
         del file["senet"]
         file.create_dataset("senet", (2**33,), "u1", chunks=(2**20,), compression="gzip")
-    with pytest.raises(InputError, match="bytes of values, which the file does not hold"):
+    with pytest.raises(InputError, match="does not lie in the file in one piece, as Keras writes"):
         weights.read(keras_file)
 
 
@@ -74,7 +74,7 @@ def test_note_in_another_file_is_not_read(keras_file: Path, tmp_path: Path) -> N
     with h5py.File(keras_file, "a") as file:
         del file["senet"]
         file.create_dataset("senet", (14,), "u1", external=[(str(tmp_path / "secret"), 0, 14)])
-    with pytest.raises(InputError, match="its dataset 'senet' has its values in another file"):
+    with pytest.raises(InputError, match="/senet has its values in another file"):
         weights.read(keras_file)
 
 
@@ -85,12 +85,12 @@ def test_blobs_of_caffe_are_in_the_file_itself(link: object, tmp_path: Path) -> 
     with h5py.File(tmp_path / "x.caffemodel.h5", "w") as file:
         file["elsewhere/conv1/0"] = np.ones(3, np.float32)
         file["data"] = link
-    with pytest.raises(InputError, match='has a link to elsewhere as its group "/data"; a checkpoint is one file'):
+    with pytest.raises(InputError, match="has a link to elsewhere as /data; a checkpoint is one file"):
         weights.read(tmp_path / "x.caffemodel.h5")
 
 
 def test_declared_but_absent_blob_is_not_allocated(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "x.caffemodel.h5", "w") as file:
         file.create_dataset("data/conv1/0", (2**33,), "f4")
-    with pytest.raises(InputError, match=r"layer 'conv1', blob 0: has 34,359,738,368 bytes of values, which"):
+    with pytest.raises(InputError, match=r"layer 'conv1', blob 0: has 34,359,738,368 bytes of values, of which"):
         weights.read(tmp_path / "x.caffemodel.h5")

@@ -217,7 +217,7 @@ def _transpose(values: Any) -> None:
         (_transpose, r"! fc\.kernel has shape \(9, 64\), expected \(64, 9\)"),
         (_link, "link to elsewhere"),
         (_compress, "in one piece"),
-        (_unwritten, "in one piece"),
+        (_unwritten, "of which the file holds 0; it may be cut off"),
         (lambda values: values.pop("layers"), "does not name its layers|has no layers"),
     ],
 )

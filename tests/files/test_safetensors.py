@@ -180,9 +180,9 @@ def _with_header(change) -> bytes:
         (lambda h: h.update(__metadata__=[]), "does not map strings to strings"),
         (lambda h: json.dumps(h)[:-1] + ', "a": {}}', "a occurs twice"),
         (lambda _: "[" * 100_000, "not a JSON object"),
-        (lambda _: '{"a":' * 100_000, "not a JSON object"),
+        (lambda _: '{"a":' * 100_000, "has more than 32 lists and objects inside each other"),
         (lambda _: "[1, 2]", "not a JSON object"),
-        (lambda _: '{"a": \udc80}'.encode("utf-8", "replace").decode(), "not a JSON object"),
+        (lambda _: '{"a": \udc80}'.encode("utf-8", "replace").decode(), "its header is no JSON: Expecting value"),
     ],
 )  # fmt: skip
 def test_a_damaged_header_is_one_clear_error(tmp_path: Path, damage, said: str):
@@ -219,7 +219,7 @@ def test_a_two_gigabyte_header_in_a_small_file_is_an_error(tmp_path: Path):
         ({"senet.labels": "alphabetical"}, "label order 'alphabetical'"),
         ({"senet.preprocessing": '{"channels": "bgr"}'}, "preprocessing: range, mean, std, resize, crop is missing"),
         ({"senet.preprocessing": "[]"}, "metadata is damaged: AttributeError|preprocessing: channels"),
-        ({"senet.preprocessing": "[" * 100_000}, "metadata is damaged: RecursionError"),
+        ({"senet.preprocessing": "[" * 100_000}, "metadata is damaged: senet.preprocessing has more than 32 lists"),
         ({"senet.factors": "3"}, "metadata is damaged"),
     ],
 )
@@ -248,12 +248,12 @@ def test_options_for_foreign_files_are_refused_for_canonical_ones(file: Path):
 
 def test_duplicate_names_in_a_large_header_are_found_in_linear_time(tmp_path: Path):
     entry = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
-    text = json.dumps({f"tensor{i}": entry for i in range(100_000)})[:-1] + ', "tensor7": {}}'
+    text = json.dumps({f"tensor{i}": entry for i in range(50_000)})[:-1] + ', "tensor7": {}}'
     (tmp_path / "x.safetensors").write_bytes(len(text).to_bytes(8, "little") + text.encode())
     start = time.perf_counter()
-    with pytest.raises(InputError, match=r"damaged: tensor7 occurs twice"):
+    with pytest.raises(InputError, match=r"ambiguous: tensor7 occurs twice"):
         load_tensors(tmp_path / "x.safetensors")
-    assert time.perf_counter() - start < 10  # 0.4 s by itself; minutes where every pair of names is compared
+    assert time.perf_counter() - start < 10  # 0.3 s by itself; minutes where every pair of names is compared
 
 
 def test_control_characters_in_names_are_shown_escaped(tmp_path: Path):

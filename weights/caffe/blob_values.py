@@ -7,7 +7,7 @@ import numpy as np
 from weights.caffe.schema import MESSAGES
 from weights.caffe.wire import encode_field
 from weights.errors import InputError
-from weights.protobuf import BYTES, FIXED32, FIXED64, VARINT, Message, field_head, signed, varint
+from weights.protobuf import BYTES, FIXED32, FIXED64, VARINT, Budget, Message, field_head, signed, varint
 
 LIMIT = 2**31 - 1  # bytes of a file, values of a blob, one dimension: all are int32 in Caffe
 _AXES = 32
@@ -20,14 +20,17 @@ _DATA, _SHAPE, _DOUBLE_DATA = 5, 7, 8
 class _Values:
     """The numbers of a blob: a view of the file while they are in one piece, joined otherwise."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget) -> None:
         self.bytes: memoryview | bytearray = memoryview(b"")
+        self.budget = budget
 
     def add(self, piece: memoryview | bytes) -> None:
         if not len(self.bytes):
             self.bytes = memoryview(piece)
         elif len(piece):
+            self.budget.copy(2 * len(piece))  # it may be a copy itself
             if isinstance(self.bytes, memoryview):
+                self.budget.copy(len(self.bytes))
                 self.bytes = bytearray(self.bytes)
             self.bytes += piece
 
@@ -36,7 +39,7 @@ def read_blob(message: Message) -> tuple[np.ndarray, bool]:
     """A BlobProto, and whether it has legacy dimensions."""
     data = message.data
     legacy, dims, raw_type = {}, [], None
-    values = {number: _Values() for number in _RECORDS}
+    values = {number: _Values(message.budget) for number in (_DATA, _DOUBLE_DATA)}
     raw: memoryview = memoryview(b"")
     for number, kind, begin, end in message:
         if number in _RECORDS:
@@ -44,10 +47,13 @@ def read_blob(message: Message) -> tuple[np.ndarray, bool]:
             if kind == BYTES:
                 if (end - begin) % size:
                     raise InputError(f"is damaged: values of {size} bytes each cannot fill {end - begin:,} bytes")
-                values[number].add(data[begin:end])
+                pieces = [data[begin:end]]
             elif kind == fixed:
-                values[number].add(data[begin:end])
-                values[number].add(_run(message, number, kind, size))
+                pieces = [data[begin:end], _run(message, number, kind, size)]
+            else:
+                continue
+            for piece in pieces if number in values else ():  # the others are gradients
+                values[number].add(piece)
         elif number == _SHAPE and kind == BYTES:
             dims += _dims(Message(data, begin, end, message.budget), _AXES + 1 - len(dims))
         elif number <= 4 and kind == VARINT:
@@ -62,6 +68,7 @@ def read_blob(message: Message) -> tuple[np.ndarray, bool]:
     else:
         found = np.frombuffer(values[_DATA].bytes, "<f4")
         if not found.size and len(raw):
+            message.budget.copy(2 * len(raw))
             found = _raw(raw, raw_type)
     return _shaped(found, shape, bool(legacy)), bool(legacy)
 

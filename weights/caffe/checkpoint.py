@@ -27,7 +27,7 @@ from weights.networks.operations import GlobalPool
 from weights.networks.parameters import check, schema
 from weights.networks.spec import Spec
 from weights.params import CAFFE, LARGEST_IMAGE, Info, LastPooling, Params, info_of
-from weights.storage.mapped import sha256
+from weights.storage.contents import sha256
 from weights.storage.whole import together
 
 _SMALLEST = 32  # pixels of a stated input on a side; fewer are a placeholder
@@ -57,7 +57,7 @@ def read(path: Path, prototxt: str | Path | None = None) -> tuple[Spec, Params]:
         prototxt: the definition of the network, for files that carry none; otherwise the file's own counts.
 
     Returns:
-        Weights are read-only views of the mapped file. BatchNorm statistics are freed of their factor, in float64. A
+        Weights are read-only views of its bytes. BatchNorm statistics are freed of their factor, in float64. A
         Caffe file does not state preprocessing and label order: they are taken from the notes that ``write`` leaves
         in the .prototxt of the same name. Without such notes they are known of the released files, assumed of other
         files of exactly the released networks, and None of all others, see ``released``.

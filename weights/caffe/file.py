@@ -21,7 +21,7 @@ from weights.caffe.upgrade import upgrade
 from weights.caffe.wire import decode, encode
 from weights.errors import InputError, InputWarning
 from weights.protobuf import Budget, Message, field_head
-from weights.storage.mapped import mapped
+from weights.storage.contents import contents
 from weights.storage.signatures import looks_like
 from weights.storage.whole import replacing
 
@@ -34,7 +34,7 @@ def load(path: str | Path) -> Net:
     """Reads a .caffemodel of any form: V0, V1, V2 or HDF5, told by the contents.
 
     Returns:
-        The network upgraded to the form of Caffe 1.0. Blobs are read-only views of the mapped file where it has their
+        The network upgraded to the form of Caffe 1.0. Blobs are read-only views of its bytes where it has their
         values in one piece (not aligned in memory), with the dimensions that the file states.
 
     Raises:
@@ -44,14 +44,14 @@ def load(path: str | Path) -> Net:
     Warns:
         InputWarning: zero bytes after the end; several layers of one name, of which the last counts as in Caffe.
     """
-    data = mapped(path)
+    data = contents(path)
     if not data:
         raise InputError(f"{path}: is empty; download or copy it again")
     is_hdf5 = caffe_hdf5.is_hdf5(data)
     if len(data) > LIMIT and not is_hdf5:
         raise InputError(f"{path}: has {len(data):,} bytes; Caffe's binary files end below 2 GiB")
     try:
-        net = _hdf5_net(path) if is_hdf5 else _parse(str(path), data)
+        net = _hdf5_net(data) if is_hdf5 else _parse(str(path), data)
     except InputError as error:
         hint = None if is_hdf5 else looks_like(bytes(data[:512]))
         found = f"this is {hint}; a .caffemodel was expected" if hint else error
@@ -110,14 +110,14 @@ def encoded(path: str | Path, net: Net) -> Callable[[BinaryIO], None]:
     return write
 
 
-def _hdf5_net(path: str | Path) -> Net:
+def _hdf5_net(data: memoryview) -> Net:
     """A network of layers without definitions."""
-    layers = tuple(Layer(name, "", (), (), {}, blobs) for name, blobs in caffe_hdf5.blobs(path))
+    layers = tuple(Layer(name, "", (), (), {}, blobs) for name, blobs in caffe_hdf5.blobs(data))
     return _not_empty(Net("", layers, {}, "HDF5"))
 
 
 def _parse(path: str, data: memoryview) -> Net:
-    budget = Budget()
+    budget = Budget(len(data))
     message = Message(data, 0, len(data), budget, top=True)
     net, form = upgrade(decode("NetParameter", message, spans=frozenset({"BlobProto"})))
     if message.at < len(data):

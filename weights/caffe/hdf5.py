@@ -1,16 +1,17 @@
 """Caffe's weights files in HDF5 form: the blobs at /data/<layer>/<index>."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from weights import limits
 from weights.errors import InputError
-from weights.storage.hdf5 import values
 
 if TYPE_CHECKING:
     import h5py
+
+    from weights.storage import hdf5
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -20,57 +21,52 @@ def is_hdf5(head: bytes | memoryview) -> bool:
     return bytes(head[:8]) == _SIGNATURE
 
 
-def blobs(path: str | Path) -> list[tuple[str, tuple[np.ndarray, ...]]]:
-    """The layers with their blobs, in the order of the file; layers without any have an empty tuple.
+def blobs(data: memoryview) -> list[tuple[str, tuple[np.ndarray, ...]]]:
+    """The layers with their blobs, in the order of their names; layers without any have an empty tuple.
 
     Layer names with "/" are groups inside groups. Numbers of any width and byte order come as float32, or as float64
     where float32 does not hold them.
+
+    Args:
+        data: the bytes of the file, which blobs that need no conversion are views of.
 
     Raises:
         InputError: not readable as HDF5, no group /data, or blobs that are not all there.
     """
     import h5py
 
-    try:
-        with h5py.File(path, "r") as file:
-            data = file.get("data")
-            if not isinstance(file.get("data", getlink=True), h5py.HardLink | None):
-                raise InputError('has a link to elsewhere as its group "/data"; a checkpoint is one file')
-            if not isinstance(data, h5py.Group):
-                raise InputError('has no group "/data", where Caffe keeps the blobs')
-            return list(_layers(data))
-    except InputError:
-        raise
-    except Exception as error:  # h5py turns the damages that libhdf5 finds into a dozen types
-        raise InputError(f"is not readable as HDF5, so damaged or cut off ({error})") from None
+    from weights.storage import hdf5
+
+    with hdf5.opened(data) as file:
+        group = file.child(file.root, "data", h5py.Group)
+        if group is None:
+            raise InputError('has no group "/data", where Caffe keeps the blobs')
+        return list(_layers(file, group))
 
 
-def _layers(data: "h5py.Group") -> Iterator[tuple[str, tuple[np.ndarray, ...]]]:
+def _layers(file: "hdf5.File", data: "h5py.Group") -> Iterator[tuple[str, tuple[np.ndarray, ...]]]:
     import h5py
 
-    groups: dict[str, dict[str, h5py.Dataset]] = {}
-
-    def visit(name: str, found: h5py.Group | h5py.Dataset | h5py.Datatype) -> None:
-        if isinstance(found, h5py.Group):
-            groups.setdefault(name, {})
-        elif isinstance(found, h5py.Dataset):
-            layer, _, index = name.rpartition("/")
-            groups.setdefault(layer, {})[index] = found
-
-    data.visititems(visit)  # each object once and no links to elsewhere, so it ends and stays in the file
-    inner = {name.rpartition("/")[0] for name in groups}
-    for layer, found in groups.items():
-        if not found and layer in inner:
+    groups: list[tuple[str, h5py.Group]] = [("", data)]
+    while groups:
+        layer, group = groups.pop()
+        if layer.count("/") > limits.DEPTH:
+            raise InputError(f"has groups inside each other, deeper than {limits.DEPTH}: {layer[:80]!r}")
+        children = file.children(group)
+        inner = [(f"{layer}/{name}" if layer else name, g) for name, g in children.items() if isinstance(g, h5py.Group)]
+        groups += inner[::-1]
+        found = {name: dataset for name, dataset in children.items() if isinstance(dataset, h5py.Dataset)}
+        if not found and (inner or not layer):
             continue
         missing = [str(i) for i in range(len(found)) if str(i) not in found]
         if missing or not layer:
             raise InputError(
                 f"layer {layer!r} has the datasets {', '.join(sorted(found))}; Caffe names them 0, 1, ... without gaps"
             )
-        yield layer, tuple(_blob(layer, i, found[str(i)]) for i in range(len(found)))
+        yield layer, tuple(_blob(file, layer, i, found[str(i)]) for i in range(len(found)))
 
 
-def _blob(layer: str, index: int, dataset: "h5py.Dataset") -> np.ndarray:
+def _blob(file: "hdf5.File", layer: str, index: int, dataset: "h5py.Dataset") -> np.ndarray:
     def refuse(what: str) -> InputError:
         return InputError(f"layer {layer!r}, blob {index}: {what}")
 
@@ -79,8 +75,10 @@ def _blob(layer: str, index: int, dataset: "h5py.Dataset") -> np.ndarray:
     if not dataset.size:
         raise refuse(f"has the shape {dataset.shape}; every dimension must be at least 1")
     try:
-        found = values(dataset)
+        found = file.array(dataset)
+        wanted = np.dtype("<f8" if found.dtype.itemsize > (4 if found.dtype.kind == "f" else 2) else "<f4")
+        if found.dtype != wanted:
+            file.charge(found.size * wanted.itemsize)
     except InputError as error:
         raise refuse(str(error)) from None
-    wide = found.dtype.itemsize > (4 if found.dtype.kind == "f" else 2)
-    return np.asarray(found, "<f8" if wide else "<f4", order="C")
+    return np.asarray(found, wanted, order="C")

@@ -152,6 +152,7 @@ class _Import:
         self.made: dict[int, str] = {self.steps.data: "data"}  # value -> the node that makes it
         self.axes: dict[int, int] = {self.steps.data: 4}  # of values in Caffe
         self.after_end: set[int] = set()
+        self.alike: Counter[str] = Counter()  # names that were taken already
         self.slices: dict[str, Step] = {}  # by the node that stands for one until its Concat comes
         self.reads = Counter(v for step in self.steps.steps if not step.is_end for v in set(step.inputs))
         norms = [step.layer for step in self.steps.steps if step.layer.type == "BatchNorm"]
@@ -357,9 +358,10 @@ class _Import:
         return next(self.axes[value] for value in step.inputs if value is not None)
 
     def _node(self, name: str, reading: Reading, inputs: tuple[str, ...], layers: tuple[Layer, ...]) -> str:
-        unique, count = name or layers[-1].type, 2
+        unique = name or layers[-1].type
         while unique in self.sizes:
-            unique, count = f"{name} {count}", count + 1
+            self.alike[name] += 1
+            unique = f"{name} {self.alike[name] + 1}"
         self.nodes[unique] = Found(unique, reading.op, inputs, layers, reading.expected, reading.found)
         self.sizes[unique] = self._shape(reading.op, inputs)
         return unique

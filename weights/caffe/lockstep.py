@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from weights.caffe.importing import Found, Imported
 from weights.caffe.net import Layer
@@ -25,6 +25,7 @@ from weights.networks.operations import (
 )
 
 _DEPTH = 8  # of what follows two nodes of one kind: Inception's branches differ after seven
+_Steps = tuple[tuple[str, int], ...]  # kinds of what follows, each with the number of what follows that
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +123,11 @@ class _Walk:
     def _likest(self, node: Node, choice: Iterable[Found]) -> Found:
         """Of several, the one after which most of what follows agrees."""
         best = list(choice)
+        numbers: dict[_Steps, int] = {}
+        ahead_wanted, ahead_found = _Ahead(self._after_wanted, numbers), _Ahead(self._after_found, numbers)
         for depth in range(1, _DEPTH + 1):
-            wanted = _ahead(node.name, self._after_wanted, depth)
-            agreeing = [n for n in best if _ahead(n.name, self._after_found, depth) == wanted]
+            wanted = ahead_wanted(node.name, depth)
+            agreeing = [n for n in best if ahead_found(n.name, depth) == wanted]
             best = agreeing or best
             if len(agreeing) < 2:
                 break
@@ -225,15 +228,31 @@ def _stands_alone(source: Found, readers: list[Found]) -> bool:
     return isinstance(source.op, Conv) and not any(isinstance(n.op, BatchNorm) for n in readers)
 
 
-def _ahead(name: str, after: Callable[[str], list[tuple[str, str]]], depth: int) -> tuple[Any, ...]:
-    """What follows a node, so many steps deep; BatchNorm, which may be missing, is passed over."""
-    found = []
-    for reader, kind in after(name) if depth else ():
-        if kind == "BatchNorm":
-            found += _ahead(reader, after, depth)
-        else:
-            found.append((kind, _ahead(reader, after, depth - 1)))
-    return tuple(sorted(found))
+class _Ahead:
+    """What follows the nodes of one network, so many steps deep; BatchNorm, which may be missing, is passed over.
+
+    The same always has the same number, so that a network costs no more than its nodes, however they are connected.
+    """
+
+    def __init__(self, after: Callable[[str], list[tuple[str, str]]], numbers: dict[_Steps, int]):
+        self.after, self.numbers = after, numbers
+        self.known: dict[tuple[str, int, bool], _Steps] = {}
+
+    def __call__(self, name: str, depth: int) -> int:
+        steps = self._steps(name, depth)
+        return self.numbers.setdefault(steps, len(self.numbers))
+
+    def _steps(self, name: str, depth: int, passed: bool = False) -> _Steps:
+        place = name, depth, passed
+        if place not in self.known:
+            found: list[tuple[str, int]] = []
+            for reader, kind in self.after(name) if depth else ():
+                if kind == "BatchNorm" and not passed:
+                    found += self._steps(reader, depth, passed=True)
+                else:
+                    found.append((kind, self(reader, depth - 1)))
+            self.known[place] = tuple(sorted(found))
+        return self.known[place]
 
 
 def _signature(op: Op | None) -> str:

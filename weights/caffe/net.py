@@ -33,7 +33,7 @@ class Net:
     layers: tuple[Layer, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)  # the rest of the NetParameter
     form: str = "V2"  # what the file was in: "V0", "V1", "V2" or "HDF5"
-    data: memoryview = field(default=memoryview(b""), compare=False, repr=False)  # the bytes of the file, mapped
+    data: memoryview = field(default=memoryview(b""), compare=False, repr=False)  # the bytes of the file
 
 
 def fits(legacy: Sequence[int], wanted: Sequence[int]) -> bool:

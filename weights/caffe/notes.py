@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from weights import limits
 from weights.caffe.net import Net
 from weights.errors import InputError
 from weights.files import metadata
 from weights.networks.spec import Spec
 from weights.params import Info
-from weights.storage.whole import reading
+from weights.storage.contents import contents
 
 _WEIGHTS = "senet.weights"
 """The note that says to which weights file, by its sha256, a definition with its notes belongs."""
@@ -46,8 +47,7 @@ def said(path: Path) -> dict[str, str]:
     """The comments of a definition, which need not exist, by their keys."""
     if not path.is_file():
         return {}
-    with reading(path) as file:
-        lines = file.read().decode("utf-8", "surrogateescape").splitlines()
+    lines = str(contents(path, limits.TEXT), "utf-8", "surrogateescape").splitlines()
     return dict(line[2:].split(": ", 1) for line in lines if line.startswith("# senet.") and ": " in line)
 
 

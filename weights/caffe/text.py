@@ -8,21 +8,23 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
+from weights import limits
 from weights.caffe.file import upgraded
 from weights.caffe.net import Layer, Net
 from weights.caffe.schema import ENUMS, MESSAGES, Field
 from weights.errors import InputError
-from weights.storage.whole import reading
+from weights.protobuf import Budget
+from weights.storage.contents import contents
 
 _TOKEN = re.compile(
-    r"""(?P<space>\s+|\#[^\n]*)
-    |(?P<string>"(?:[^"\\\n]|\\[^\n])*"|'(?:[^'\\\n]|\\[^\n])*')
+    r"""(?P<space>(?:\s|\#[^\n]*+)++)
+    |(?P<string>"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+"|'[^'\\\n]*+(?:\\[^\n][^'\\\n]*+)*+')
     |(?P<number>(?:0[xX][0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?[fF]?)(?![\w.]))
     |(?P<word>[A-Za-z_]\w*)
     |(?P<symbol>[-{}<>\[\]:;,])""",
     re.VERBOSE,
 )
-_DIGITS = 64  # of any whole number that a definition may state
+_LONG = 16  # characters of a text that cost as much as a field
 _INTEGERS = {"int32": (-(2**31), 2**31 - 1), "uint32": (0, 2**32 - 1), "int64": (-(2**63), 2**63 - 1)}
 _BOOLS = {"true": True, "True": True, "t": True, "1": True, "false": False, "False": False, "f": False, "0": False}
 _ESCAPES = {"n": 10, "r": 13, "t": 9, "a": 7, "b": 8, "f": 12, "v": 11, "\\": 92, "'": 39, '"': 34, "?": 63}
@@ -40,8 +42,7 @@ def read(path: str | Path) -> Net:
     Raises:
         InputError: there is no such file, or its text is not a network definition; with the number of the line.
     """
-    with reading(path) as file:
-        text = file.read().decode("utf-8", "surrogateescape")
+    text = str(contents(path, limits.TEXT), "utf-8", "surrogateescape")
     return upgraded(parse(text, str(path)), str(path))
 
 
@@ -93,6 +94,7 @@ class _Parser:
     def __init__(self, text: str, source: str):
         self.source = source
         self.tokens = self._tokens(text)
+        self.budget = Budget()
         self.token = next(self.tokens)
 
     def fail(self, why: str, line: int | None = None) -> NoReturn:
@@ -110,6 +112,12 @@ class _Parser:
             line += match[0].count("\n")
             at = match.end()
         yield _Token("end", "the end of the file", line)
+
+    def spend(self, fields: int) -> None:
+        try:
+            self.budget.spend(fields)
+        except InputError as error:
+            self.fail(str(error))
 
     def take(self, kind: str = "") -> _Token:
         token = self.token
@@ -157,6 +165,7 @@ class _Parser:
             self.expect("]")
 
     def value(self, field: Field) -> Any:
+        self.spend(1)
         match field.kind:
             case "message":
                 if not (opening := self.accept("{", "<")):
@@ -180,6 +189,8 @@ class _Parser:
         pieces = [self.take("string")]
         while self.token.kind == "string":
             pieces.append(self.take())
+            self.spend(1)
+        self.spend(sum(len(piece.text) for piece in pieces) // _LONG)
         return b"".join(map(self.unescape, pieces)).decode("utf-8", "surrogateescape")
 
     def unescape(self, token: _Token) -> bytes:
@@ -205,7 +216,7 @@ class _Parser:
         token = self.take()
         digits = token.text
         base = 16 if digits[:2] in ("0x", "0X") else 8 if digits[:1] == "0" else 10
-        if len(digits) > _DIGITS:
+        if len(digits) > limits.DIGITS:
             self.fail(f"{name} is a whole number, found one of {len(digits):,} digits", token.line)
         try:
             number = sign * int(digits, base)
@@ -218,6 +229,8 @@ class _Parser:
     def real(self, field: Field) -> float:
         sign = -1.0 if self.accept("-") else 1.0
         token = self.take()
+        if len(token.text) > limits.NUMBER:
+            self.fail(f"{field.name} is a number, found one of {len(token.text):,} characters", token.line)
         digits = token.text.lower()
         if token.kind == "number" and not digits.startswith("0x"):
             digits = digits.removesuffix("f")

@@ -12,18 +12,16 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from math import prod
 from pathlib import Path
-from typing import IO, Any, NamedTuple, TypeVar, cast
+from typing import IO, Any, NamedTuple, TypeVar
 from zipfile import ZIP_STORED, ZipFile
 
 import h5py
 import numpy as np
 
-from weights.errors import InputError
+from weights.errors import InputError, about
 from weights.files import metadata
 from weights.files.keras_layout import layout, se_blocks
 from weights.files.state_dict import IMAGENET, by_custom, decode, identify
@@ -34,10 +32,9 @@ from weights.networks.models import FAMILIES, to_dict
 from weights.networks.parameters import check, schema
 from weights.networks.spec import Spec
 from weights.params import Checkpoint, Info, Preprocessing, info_of
-from weights.storage import hdf5
+from weights.storage import bfloat16, hdf5, json_text
 from weights.storage.archive import Archive, store
-from weights.storage.bfloat16 import widened
-from weights.storage.mapped import Window, mapped, sha256
+from weights.storage.contents import contents, sha256
 from weights.storage.whole import replacing
 
 T = TypeVar("T")
@@ -60,35 +57,36 @@ def read(path: Path, spec: Spec | None = None) -> Checkpoint:
         spec: the network, where the file does not state it.
 
     Returns:
-        The arrays are read-only views of the mapped file (bfloat16, which NumPy has not, as float32).
+        The arrays are read-only views of its bytes (bfloat16, which NumPy has not, as float32).
 
     Raises:
         InputError: damaged, or its values are of no network here.
     """
-    whole = data = mapped(path)
-    if not data:
-        raise InputError(f"{path}: is empty")
+    whole = data = contents(path)
     said = None
-    if path.name.lower().endswith(".keras"):
-        said, data = _unpacked(path, data)
+    with about(path):
+        if not data:
+            raise InputError("is empty")
+        if path.name.lower().endswith(".keras"):
+            said, data = _unpacked(data)
+        if not said:
+            with hdf5.opened(data) as file:
+                said = _attached(file)
     info = None
-    with _opened(path, data) as values:
-        said = said or _attached(path, values)
-        if said:
-            spec, info = metadata.decode(said.strings, str(path), spec)
-        datasets = _by_name(path, values) or _by_position(path, values, spec)
-        normalization = [datasets.pop(name) for name in _NORMALIZATION if name in datasets]
-        shapes = {name: _shape(dataset) for name, dataset in datasets.items()}
-        # A BatchNorm may have no factors of its own; they are 1.
-        neutral = {
-            gamma: shape
-            for name, shape in shapes.items()
-            if name.endswith("_beta") and (gamma := name.removesuffix("beta") + "gamma") not in shapes
-        }
-        names, found, assumed = identify(path, shapes | neutral, [KERAS, KERAS_ON_TORCH, *_APPLICATIONS], spec)
-        tensors = {name: _array(path, name, dataset, data) for name, dataset in datasets.items()}
-        tensors |= {name: np.ones(shape, _beside(tensors, name).dtype) for name, shape in neutral.items()}
-        normalization = [np.asarray(hdf5.values(dataset), np.float64) for dataset in normalization]
+    if said:
+        spec, info = metadata.decode(said.strings, str(path), spec)
+    with about(path), hdf5.opened(data) as file:
+        datasets = _by_name(file) or _by_position(file, spec)
+        tensors = {name: _array(name, dataset, file) for name, dataset in datasets.items()}
+    normalization = [bfloat16.plain(tensors.pop(name)) for name in _NORMALIZATION if name in tensors]
+    # A BatchNorm may have no factors of its own; they are 1.
+    tensors |= {
+        gamma: np.ones(array.shape, bfloat16.plain(array).dtype)
+        for name, array in list(tensors.items())
+        if name.endswith("_beta") and (gamma := name.removesuffix("beta") + "gamma") not in tensors
+    }
+    shapes = {name: array.shape for name, array in tensors.items()}
+    names, found, assumed = identify(path, shapes, [KERAS, KERAS_ON_TORCH, *_APPLICATIONS], spec)
     if info is None and names in _APPLICATIONS:
         info = _of_applications(found, normalization, assumed)
     elif normalization and not names.prepares:
@@ -97,11 +95,6 @@ def read(path: Path, spec: Spec | None = None) -> Checkpoint:
     if said is None or said.by_keras:
         info = metadata.as_saved(info, path.name, "keras", sha256(whole))
     return Checkpoint(found, decode(path, found, tensors, names, info))
-
-
-def _beside(tensors: Mapping[str, np.ndarray], gamma: str) -> np.ndarray:
-    """The beta of the BatchNorm that has this gamma."""
-    return tensors[gamma.removesuffix("gamma") + "beta"]
 
 
 _NORMALIZATION = "normalization_mean", "normalization_variance", "normalization_count"
@@ -256,29 +249,23 @@ def _config(spec: Spec, params: Mapping[str, np.ndarray]) -> dict[str, Any]:
 # Reading.
 
 
-@contextmanager
-def _opened(path: Path, data: memoryview) -> Generator[h5py.File]:
-    try:
-        with h5py.File(Window(data), "r") as values:
-            yield values
-    except InputError:
-        raise
-    except Exception as error:  # HDF5 raises errors of many types for damage
-        raise InputError(f"{path}: is no HDF5 file of Keras, or a damaged one: {str(error)[:300]}") from error
-
-
-def _unpacked(path: Path, data: memoryview) -> tuple[_Said | None, memoryview]:
+def _unpacked(data: memoryview) -> tuple[_Said | None, memoryview]:
     """What a .keras archive states, and the HDF5 file in it."""
+    archive = Archive(data)
+    for name in ("config.json", _VALUES):
+        if name not in archive:
+            raise InputError(f"is no .keras file with HDF5 weights: it has no {name}")
+    return _stated(archive), archive[_VALUES]
+
+
+def _json(archive: Archive, name: str) -> dict[str, Any]:
     try:
-        archive = Archive(data)
-        for name in ("config.json", _VALUES):
-            if name not in archive:
-                raise InputError(f"is no .keras file with HDF5 weights: it has no {name}")
-        return _stated(archive), archive[_VALUES]
+        found = json_text.parse(archive[name], constants=True)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    except (ValueError, AttributeError, TypeError, RecursionError) as error:
-        raise InputError(f"{path}: its config.json or metadata.json is damaged: {error}") from None
+        raise InputError(f"its {name} is damaged: it {error}") from None
+    if not isinstance(found, dict):
+        raise InputError(f"its {name} is damaged: it is no object")
+    return found
 
 
 def _stated(archive: Archive) -> _Said | None:
@@ -286,17 +273,20 @@ def _stated(archive: Archive) -> _Said | None:
 
     None of a model that is no class of its own, as those of ``keras.applications``: the names of its variables tell.
     """
-    ours = json.loads(bytes(archive["metadata.json"])).get("senet") if "metadata.json" in archive else None
-    model = json.loads(bytes(archive["config.json"]))
+    ours = _json(archive, "metadata.json").get("senet") if "metadata.json" in archive else None
+    model = _json(archive, "config.json")
     name, config = model.get("registered_name"), model.get("config")
     ours_are = [f"senet>{kind.__name__.removesuffix('Spec')}" for kind in FAMILIES.values()]
     if name == "Functional" and ours is None:
         return None
     if name not in ours_are:
         raise InputError(f"is a model of the class {str(name)[:80]!r}, expected {' or '.join(ours_are)}")
-    if ours is not None:
-        return _Said({str(key): str(text) for key, text in ours.items()}, by_keras=False)
-    return _Said(noted(config), by_keras=True)
+    stated = config if ours is None else ours
+    if not isinstance(stated, dict):
+        raise InputError(f"its {'config' if ours is None else 'metadata'}.json is damaged: it does not say the network")
+    if ours is None:
+        return _Said(noted(stated), by_keras=True)
+    return _Said({str(key): str(text) for key, text in stated.items()}, by_keras=False)
 
 
 def more(info: Info) -> dict[str, Any]:
@@ -319,25 +309,21 @@ def noted(config: Mapping[str, Any]) -> dict[str, str]:
     return {metadata.MARK: metadata.VERSION, **strings, **labels}
 
 
-def _attached(path: Path, file: h5py.File) -> _Said | None:
-    own = _child(path, file, "vars", h5py.Group)
-    dataset = _child(path, file, NOTE, h5py.Dataset)
-    if dataset is None and own is not None:
-        dataset = _child(path, own, NOTE, h5py.Dataset)
+def _attached(file: hdf5.File) -> _Said | None:
+    dataset = file.child(file.root, NOTE, h5py.Dataset) or file.child(file.root, f"vars/{NOTE}", h5py.Dataset)
     if dataset is None:
         return None
     try:
-        text = hdf5.values(dataset)
-        own_words = isinstance(text, np.ndarray)
-        strings = json.loads(text.tobytes() if own_words else cast(bytes, text))  # anything else is a TypeError
-        return _Said({str(key): str(value) for key, value in strings.items()}, by_keras=own_words)
+        text = _in_one_piece(dataset, file)
+        strings = json_text.parse(text.tobytes())
     except InputError as error:
-        raise InputError(f"{path}: its dataset {NOTE!r} {error}") from None
-    except (ValueError, AttributeError, TypeError, RecursionError) as error:
-        raise InputError(f"{path}: its dataset {NOTE!r} is damaged: {error}") from None
+        raise InputError(f"its dataset {NOTE!r} {error}") from None
+    if not isinstance(strings, dict) or not all(isinstance(value, str) for value in strings.values()):
+        raise InputError(f"its dataset {NOTE!r} is damaged: it does not map texts to texts")
+    return _Said(strings, by_keras=text.ndim > 0)
 
 
-def _by_name(path: Path, values: h5py.File) -> dict[str, h5py.Dataset]:
+def _by_name(file: hdf5.File) -> dict[str, h5py.Dataset]:
     """The name of each variable -> its dataset; empty where layers do not carry their names.
 
     Dotted, or with "_" throughout where no layer's name has a dot, as Keras on PyTorch writes them.
@@ -345,77 +331,61 @@ def _by_name(path: Path, values: h5py.File) -> dict[str, h5py.Dataset]:
     found: dict[tuple[str, ...], h5py.Dataset] = {}
 
     def visit(group: h5py.Group, outer: tuple[str, ...]) -> None:
-        variables = _child(path, group, "vars", h5py.Group)
-        if variables is None or "name" not in variables.attrs:
+        variables = file.child(group, "vars", h5py.Group)
+        name = None if variables is None else file.text(variables, "name")
+        if variables is None or name is None:
             return
-        inner = (*outer, str(variables.attrs["name"]))
+        inner = (*outer, name)
         leaves = _LEAVES.get(len(variables), ("kernel", "bias"))
         if len(inner) == 1 and re.fullmatch(r"normalization(_\d+)?", inner[0]):  # which stands before the network
             inner, leaves = ("normalization",), ("mean", "variance", "count")
         for index, leaf in zip(map(str, range(len(variables))), leaves, strict=False):
-            dataset = _child(path, variables, index, h5py.Dataset)
+            dataset = file.child(variables, index, h5py.Dataset)
             if dataset is not None:
                 found[*inner, leaf] = dataset
         if len(inner) < 3:  # an SEBlock's layers, and nothing deeper
-            for key in map(str, group):
-                if key != "vars" and (layer := _child(path, group, key, h5py.Group)) is not None:
+            for key, layer in file.children(group).items():
+                if key != "vars" and isinstance(layer, h5py.Group):
                     visit(layer, inner)
 
-    layers = _child(path, values, "layers", h5py.Group)
-    if layers is None:
-        return {}
-    for key in map(str, layers):
-        if (layer := _child(path, layers, key, h5py.Group)) is not None:
+    layers = file.child(file.root, "layers", h5py.Group)
+    for layer in file.children(layers).values() if layers is not None else ():
+        if isinstance(layer, h5py.Group):
             visit(layer, ())
     separator = "." if any("." in part for parts in found for part in parts) else "_"
     return {separator.join(parts): dataset for parts, dataset in found.items()}
 
 
-def _by_position(path: Path, values: h5py.File, spec: Spec | None) -> dict[str, h5py.Dataset]:
+def _by_position(file: hdf5.File, spec: Spec | None) -> dict[str, h5py.Dataset]:
     """The same by where Keras counts each layer, which takes knowing the network."""
     if spec is None:
         raise InputError(
-            f"{path}: does not name its layers (Keras before 3.10), nor the network; give spec=, or save it as .keras"
+            "does not name its layers (Keras before 3.10), nor the network; give spec=, or save it as .keras"
         )
     where = layout(spec)
     found = {}
     for p in schema(spec):
-        dataset = _child(path, values, where[p.name], h5py.Dataset)
+        dataset = file.child(file.root, where[p.name], h5py.Dataset)
         if dataset is None:
-            raise InputError(f"{path}: has no {where[p.name]}, which is {p.name} of {spec.name}")
+            raise InputError(f"has no {where[p.name]}, which is {p.name} of {spec.name}")
         found[KERAS.key(p)] = dataset
     return found
 
 
-def _child(path: Path, group: h5py.Group, name: str, kind: type[T]) -> T | None:
-    """A member of a group; links to elsewhere are refused, for they could name any file."""
-    found: object = group
-    for part in name.split("/"):
-        if not isinstance(found, h5py.Group) or part not in found:
-            return None
-        if not isinstance(found.get(part, getlink=True), h5py.HardLink):
-            raise InputError(f"{path}: {found.name}/{part} is a link to elsewhere, which Keras never writes")
-        found = found[part]
-    return found if isinstance(found, kind) else None
+def _in_one_piece(dataset: h5py.Dataset, file: hdf5.File) -> np.ndarray:
+    if dataset.chunks:
+        raise InputError("does not lie in the file in one piece, as Keras writes")
+    return file.array(dataset)
 
 
-def _shape(dataset: h5py.Dataset) -> tuple[int, ...]:
-    """The lengths of the axes; a dataset without any values has none."""
-    return tuple(dataset.shape or ())
-
-
-def _array(path: Path, name: str, dataset: h5py.Dataset, data: memoryview) -> np.ndarray:
-    """A dataset as a view of the file."""
-    start, size = dataset.id.get_offset(), dataset.id.get_storage_size()
-    count = prod(_shape(dataset))
-    half = dataset.attrs.get("dtype") == "bfloat16"
-    dtype = np.dtype("<u2") if half else dataset.dtype
-    if dataset.chunks or dataset.is_virtual or dataset.external or size != count * dtype.itemsize:
-        raise InputError(f"{path}: {name} does not lie in the file in one piece, as Keras writes; it may be cut off")
-    if start is None:  # within its own description, as HDF5 keeps the smallest
-        array = hdf5.values(dataset).view(dtype)
-    elif start + size > len(data):
-        raise InputError(f"{path}: {name} is cut off")
-    else:
-        array = np.frombuffer(data, dtype, count, start).reshape(_shape(dataset))
-    return widened(array) if half else array
+def _array(name: str, dataset: h5py.Dataset, file: hdf5.File) -> np.ndarray:
+    """A dataset as a view of the file, if it lies there in one piece."""
+    try:
+        array = _in_one_piece(dataset, file)
+        if file.text(dataset, "dtype") != "bfloat16":
+            return array
+        if array.dtype.itemsize != 2:
+            raise InputError(f"holds {array.dtype}, and says that it is bfloat16")
+        return array.view(bfloat16.DTYPE)
+    except InputError as error:
+        raise InputError(f"{name} {error}") from None

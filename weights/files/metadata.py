@@ -11,6 +11,7 @@ from weights.networks.models import from_dict, to_dict
 from weights.networks.recognition import differing
 from weights.networks.spec import Spec
 from weights.params import Info, Labels, Preprocessing, check_class_names
+from weights.storage import json_text
 
 VERSION = "1"
 MARK = "senet.format"
@@ -67,7 +68,7 @@ def decode(
     data = {key.removeprefix("senet."): value for key, value in strings.items() if key.startswith("senet.")}
     labels = data.pop("labels", None)
     try:
-        values = {key: json.loads(value) for key, value in data.items() if key not in ("format", "dialect")}
+        values = {key: _value(key, value) for key, value in data.items() if key not in ("format", "dialect")}
         stated = from_dict(values["spec"])
         provenance = values.get("provenance", {})
         info = Info(
@@ -92,6 +93,13 @@ def decode(
         stated, info = spec, replace(info, assumed=tuple(name for name in info.assumed if name in _EXPECTED))
     refuse(source, "says itself what it is", dialect=dialect, spec=None if spec == stated else spec)
     return stated, info
+
+
+def _value(key: str, text: str) -> Any:
+    try:
+        return json_text.parse(text, constants=True)  # factors of Caffe's may be any number
+    except InputError as error:
+        raise InputError(f"its metadata is damaged: senet.{key[:80]} {error}") from None
 
 
 def as_saved(info: Info, name: str, kind: str, sha256: str) -> Info:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from math import ceil, floor, log10, prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from weights.networks.parameters import check, schema
 from weights.networks.spec import Spec
 from weights.params import Checkpoint, Params
 from weights.protobuf import BYTES, Budget, Message, field_head
-from weights.storage.mapped import mapped
+from weights.storage.contents import contents
 from weights.storage.whole import replacing
 
 if TYPE_CHECKING:
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from onnx import NodeProto, TensorProto
 
 _LARGEST = 2**31 - 1  # bytes of a protobuf message
-_GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9  # field numbers of ModelProto, GraphProto, TensorProto
+_GRAPH, _METADATA = 7, 14  # field numbers of ModelProto,
+_NODE, _INITIALIZER = 1, 5  # GraphProto,
+_ATTRIBUTE, _GRAPHS, _RAW_DATA = 5, (6, 11), 9  # NodeProto, AttributeProto and TensorProto
+_LONGEST = 2**21  # bytes of a model beside values and metadata; SENet-154 has 0.4 MB of them
 
 
 def write(
@@ -115,24 +118,22 @@ def read(path: Path) -> Checkpoint:
     Files that other programs wrote are refused: they do not state the network.
 
     Returns:
-        The parameters in the precision of the file: in one of float32, so are the statistics. Read-only views of the
-        mapped file.
+        The parameters in the precision of the file: in one of float32, so are the statistics. Read-only views of its
+        bytes.
 
     Raises:
         InputError: not an ONNX file, a damaged one, not written by this program, or changed since.
     """
     onnx_ir_module()
     from google.protobuf.message import DecodeError
-    from onnx import ModelProto
+    from onnx import GraphProto
 
-    data = mapped(path)
+    data = contents(path)
     try:
-        rest, places = _without_values(data)
-        proto = ModelProto.FromString(rest)
-        nodes = [_described(node) for node in proto.graph.node]
-    except (InputError, DecodeError, ValueError) as error:
+        parts = _parts(data)
+        strings = dict(map(_entry, parts.entries))
+    except (InputError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: is no ONNX file, or a damaged one: {error}") from None
-    strings = {str(entry.key): str(entry.value) for entry in proto.metadata_props}
     if metadata.MARK not in strings:
         raise InputError(
             f"{path}: was not written by senet: its metadata has no {metadata.MARK!r}; of ONNX files only those "
@@ -142,36 +143,65 @@ def read(path: Path) -> Checkpoint:
         raise InputError(
             f"{path}: has no record of its network, only its nodes, which an ONNX runtime computes; not read"
         )
+    try:
+        graph = GraphProto.FromString(bytes(parts.graph))
+        nodes = [_described(node) for node in graph.node]
+    except (DecodeError, ValueError) as error:
+        raise InputError(f"{path}: is no ONNX file, or a damaged one: {error}") from None
     spec, info = metadata.decode(strings, str(path))
-    tensors = zip(proto.graph.initializer, places, strict=True)
+    tensors = zip(graph.initializer, parts.places, strict=True)
     arrays = {t.name: _array(path, t, data, place) for t, place in tensors if t.name != AXES}
     check(spec, arrays, str(path))
     _check_nodes(path, nodes, spec, arrays)
     return Checkpoint(spec, Params(((p.name, arrays[p.name]) for p in schema(spec)), info))
 
 
-def _without_values(data: memoryview) -> tuple[bytes, list[tuple[int, int] | None]]:
-    """A ModelProto without its initializers' raw values, and where these lie in the file.
+class _Parts(NamedTuple):
+    """What is read of a ModelProto."""
+
+    entries: list[Message]  # of its metadata
+    graph: bytearray  # a GraphProto of its nodes and its initializers, these without their raw values
+    places: list[tuple[int, int] | None]  # where in the file the values lie
+
+
+def _parts(data: memoryview) -> _Parts:
+    """Takes a ModelProto apart; what is not needed, and could be of any size, is left out.
 
     Raises:
-        InputError: it is no message of protobuf.
+        InputError: it is no message of protobuf, or has more than a network needs.
     """
-    budget = Budget()
-    model, body = bytearray(), bytearray()
-    places: list[tuple[int, int] | None] = []
-    for number, place, field in _fields(data, (0, len(data)), budget):
-        if number != _GRAPH:
-            model += field
-            continue
-        for inner_number, inner_place, inner_field in _fields(data, place, budget):
-            if inner_number != _INITIALIZER:
-                body += inner_field
-                continue
-            tensor = list(_fields(data, inner_place, budget))
-            head = b"".join(part for n, _, part in tensor if n != _RAW_DATA)
-            body += field_head(_INITIALIZER, len(head)) + head
-            places.append(next((at for n, at, _ in reversed(tensor) if n == _RAW_DATA), None))
-    return bytes(model + field_head(_GRAPH, len(body)) + body), places
+    budget = Budget(len(data))
+    found = _Parts([], bytearray(), [])
+    for number, place, _ in _fields(data, (0, len(data)), budget):
+        if number == _METADATA:
+            budget.spend((place[1] - place[0]) // 64)
+            found.entries.append(Message(data, *place, budget))
+        for inner, inner_place, field in _fields(data, place, budget) if number == _GRAPH else ():
+            if inner == _NODE:
+                _count(data, inner_place, budget)
+                found.graph.extend(field)
+            elif inner == _INITIALIZER:
+                tensor = list(_fields(data, inner_place, budget))
+                head = b"".join(part for n, _, part in tensor if n != _RAW_DATA and len(part) <= _LONGEST)
+                found.graph.extend(field_head(_INITIALIZER, len(head)) + head)
+                found.places.append(next((at for n, at, _ in reversed(tensor) if n == _RAW_DATA), None))
+            if len(found.graph) > _LONGEST:
+                raise InputError(f"has more than {_LONGEST:,} bytes beside values and metadata; no network needs them")
+    return found
+
+
+def _count(data: memoryview, node: tuple[int, int], budget: Budget) -> None:
+    """Counts the fields of a node and of its attributes, and refuses graphs within: nothing here writes such."""
+    for number, place, _ in _fields(data, node, budget):
+        for inner, _, _ in _fields(data, place, budget) if number == _ATTRIBUTE else ():
+            if inner in _GRAPHS:
+                raise InputError("has graphs within its nodes, which senet never writes")
+
+
+def _entry(message: Message) -> tuple[str, str]:
+    """A StringStringEntryProto."""
+    texts = {number: str(message.data[at:end], "utf-8") for number, kind, at, end in message if kind == BYTES}
+    return texts.get(1, ""), texts.get(2, "")
 
 
 def _fields(

@@ -4,17 +4,18 @@ The tree is that of ``se_jax``'s modules. What else travels with the values is i
 through NumPy, so doubles stay doubles whatever JAX is set to.
 """
 
-import json
 import logging
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
+from math import prod
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from weights import limits
 from weights.errors import InputError
 from weights.files import metadata
 from weights.files.state_dict import decode, identify
@@ -22,12 +23,15 @@ from weights.names.frameworks import FLAX
 from weights.networks.parameters import check, schema
 from weights.networks.spec import Spec
 from weights.params import Checkpoint, Info, info_of
+from weights.storage import json_text
+from weights.storage.contents import contents
 from weights.storage.folders import put
 from weights.storage.parts import part_folder
 from weights.storage.whole import reason
 
 _MARK = "_CHECKPOINT_METADATA"  # a file of Orbax's in every checkpoint
 _TREE = "_METADATA"  # another, beside the arrays
+_JSON = (_MARK, _TREE, "_sharding")
 _ITEMS = (".", "default", "state")  # where the arrays are; CheckpointManager puts them into a folder of their own
 
 
@@ -48,6 +52,7 @@ def read(path: Path, spec: Spec | None = None) -> Checkpoint:
     """
     if not is_checkpoint(path):
         raise InputError(f"{path}: is no Orbax checkpoint: expected a folder with {_MARK}")
+    _check_files(path)
     item = next((path / name for name in _ITEMS if (path / name / _TREE).is_file()), None)
     if item is None:
         raise InputError(f"{path}: is a damaged Orbax checkpoint, or one without a tree of arrays: no {_TREE}")
@@ -110,13 +115,49 @@ def _orbax() -> Any:  # noqa: ANN401, a module that need not be installed
     return orbax.checkpoint
 
 
-def _custom_metadata(path: Path) -> dict[str, str] | None:
+def _check_files(path: Path) -> None:
+    """Refuses a folder with anything but files and folders of its own, and JSON that is not read here but by Orbax."""
+    folders, count = [path], 0
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                count += 1
+                if count > limits.CHUNKS:
+                    raise InputError(f"{path}: has more than {limits.CHUNKS:,} files, which no checkpoint needs")
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(Path(entry.path))
+                elif not entry.is_file(follow_symlinks=False):
+                    raise InputError(f"{path}: {entry.name!r} in it is a link or no file; a checkpoint is one folder")
+                elif entry.name in _JSON:
+                    _json(Path(entry.path))
+
+
+def _json(path: Path) -> object:
+    text = contents(path, limits.TEXT)
     try:
-        strings = json.loads((path / _MARK).read_bytes()).get("custom_metadata")
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise InputError(f"{path}: its {_MARK} is damaged: {error}") from None
+        return json_text.parse(text, constants=True)
+    except InputError as error:
+        raise InputError(f"{path.parent}: its {path.name} is damaged: it {error}") from None
+
+
+def _check_sizes(item: Path, tree: object) -> None:
+    """Refuses arrays that are larger than what is stored, or cut into pieces that are, before they are read."""
+    held = sum(file.stat().st_size for file in item.rglob("*") if file.is_file())
+    total = 0
+    for _, array in _leaves(tree):
+        shape, dtype = getattr(array, "shape", None), getattr(array, "dtype", None)
+        if shape is None or dtype is None:
+            continue
+        storage = getattr(array, "storage", None)
+        piece = prod(getattr(storage, "chunk_shape", None) or shape)
+        total += max(prod(shape), piece) * np.dtype(dtype).itemsize
+    if total > held + limits.COPIES:
+        raise InputError(f"has {total:,} bytes of arrays, of which it holds {held:,}")
+
+
+def _custom_metadata(path: Path) -> dict[str, str] | None:
+    found = _json(path / _MARK) if (path / _MARK).is_file() else None
+    strings = found.get("custom_metadata") if isinstance(found, dict) else None
     return strings if isinstance(strings, dict) and metadata.MARK in strings else None
 
 
@@ -126,20 +167,23 @@ def _restore(item: Path) -> dict[str, np.ndarray]:
     try:
         with checkpoints.Checkpointer(checkpoints.PyTreeCheckpointHandler()) as checkpointer:
             wanted = checkpointer.metadata(item.absolute()).item_metadata.tree
+            _check_sizes(item, wanted)
             plan = _map(wanted, lambda _: checkpoints.RestoreArgs(restore_type=np.ndarray))
             tree = checkpointer.restore(item.absolute(), args=checkpoints.args.PyTreeRestore(restore_args=plan))
+    except InputError as error:
+        raise InputError(f"{item}: {error}") from None
     except Exception as error:  # Orbax and TensorStore raise errors of many types for damage
         raise InputError(f"{item}: is a damaged Orbax checkpoint: {str(error).splitlines()[0][:300]}") from error
-    return {name.removesuffix(".value"): array for name, array in _leaves(tree)}
+    return {name.removesuffix(".value"): np.asarray(array) for name, array in _leaves(tree)}
 
 
 def _map(tree: object, make: Callable[[object], object]) -> object:
     return {key: _map(branch, make) for key, branch in tree.items()} if isinstance(tree, dict) else make(tree)
 
 
-def _leaves(tree: object, path: str = "") -> Iterator[tuple[str, np.ndarray]]:
+def _leaves(tree: object, path: str = "") -> Iterator[tuple[str, object]]:
     if isinstance(tree, Mapping):
         for key, branch in tree.items():
             yield from _leaves(branch, f"{path}.{key}" if path else str(key))
     elif ".rngs." not in path:  # the state of a Dropout's random numbers
-        yield path, np.asarray(tree)
+        yield path, tree

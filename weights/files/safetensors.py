@@ -4,7 +4,6 @@ Canonical names, schema order, the dtypes of the values; Caffe blobs to be kept 
 """
 
 import json
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
@@ -13,6 +12,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from weights import limits
 from weights.errors import InputError
 from weights.files import metadata
 from weights.files.options import refuse
@@ -20,18 +20,17 @@ from weights.files.state_dict import from_state, to_state
 from weights.networks.parameters import check, schema
 from weights.networks.spec import Spec
 from weights.params import Checkpoint, Params, info_of
-from weights.storage.bfloat16 import widened
-from weights.storage.mapped import mapped
+from weights.storage import bfloat16, json_text
+from weights.storage.contents import contents
 from weights.storage.whole import replacing
 
 _DTYPES = {
     "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8",
-    "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2",
+    "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": bfloat16.DTYPE,
 }  # fmt: skip
 _NAMES = {np.dtype(code): name for name, code in _DTYPES.items() if name != "BF16"}
 _RAW = "caffe/"
 _DIALECT = "senet.dialect"
-_LONGEST_HEADER = 100_000_000  # that of the safetensors library
 
 
 def read(
@@ -46,12 +45,12 @@ def read(
         weights_key: the prefix of the names, in a state dict of several networks.
 
     Returns:
-        The arrays are read-only views of the mapped file.
+        The arrays are read-only views of its bytes.
 
     Raises:
         InputError: damaged, of another version, or its tensors do not fit its spec.
     """
-    tensors, strings = load_tensors(path)
+    tensors, strings = _views(contents(path), path)
     if metadata.MARK not in strings:
         return from_state(path, tensors, dialect, spec, weights_key=weights_key)
     named = strings.get(_DIALECT)
@@ -61,7 +60,8 @@ def read(
         return from_state(path, tensors, named, stated, info)
     blobs = {name.removeprefix(_RAW): tensors.pop(name) for name in list(tensors) if name.startswith(_RAW)}
     check(stated, tensors, str(path))
-    return Checkpoint(stated, Params(((p.name, tensors[p.name]) for p in schema(stated)), replace(info, blobs=blobs)))
+    values = ((p.name, bfloat16.plain(tensors[p.name])) for p in schema(stated))
+    return Checkpoint(stated, Params(values, replace(info, blobs=blobs)))
 
 
 def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray], dialect: str | None = None) -> None:
@@ -88,12 +88,12 @@ def load_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The tensors of any safetensors file, in the order of its header, and its metadata.
 
     Returns:
-        Read-only views of the mapped file; bfloat16, which NumPy has not, as float32 (exact).
+        Read-only views of its bytes; bfloat16, which NumPy has not, as float32 (exact).
 
     Raises:
         InputError: not a safetensors file, or a damaged one.
     """
-    return tensors_in(mapped(path), path)
+    return tensors_in(contents(path), path)
 
 
 def tensors_in(data: memoryview, path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -106,15 +106,23 @@ def tensors_in(data: memoryview, path: Path | str) -> tuple[dict[str, np.ndarray
     Raises:
         InputError: as of ``load_tensors``.
     """
+    tensors, strings = _views(data, path)
+    return {name: bfloat16.plain(array) for name, array in tensors.items()}, strings
+
+
+def _views(data: memoryview, path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """As ``tensors_in``, but for bfloat16."""
     size = len(data)
     if size < 8:
         raise InputError(f"{path}: is no safetensors file: {size} bytes, at least 8 expected")
     start = 8 + int.from_bytes(data[:8], "little")
-    if start > min(size, _LONGEST_HEADER):
+    if start > size:
         raise InputError(
             f"{path}: is no safetensors file, or cut short: its header ends at byte {start}, the file at byte {size}"
         )
-    entries, strings = _header(path, bytes(data[8:start]))
+    if start - 8 > limits.TEXT:
+        raise InputError(f"{path}: its header has {start - 8:,} bytes, at most {limits.TEXT:,} are read")
+    entries, strings = _header(path, data[8:start])
     end = 0
     for name, (_, begin, stop) in sorted(entries.items(), key=lambda item: item[1][1:]):
         if begin != end:
@@ -159,6 +167,8 @@ def write_tensors(
         end += array.nbytes
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
+    if len(text) > limits.TEXT:
+        raise InputError(f"{path}: cannot be written: its header would have {len(text):,} bytes, more than are read")
     file.write(len(text).to_bytes(8, "little") + text)
     for name in order:
         array = np.ascontiguousarray(tensors[name], dtype=tensors[name].dtype.newbyteorder("<"))
@@ -166,30 +176,20 @@ def write_tensors(
 
 
 def _header(
-    path: Path | str, text: bytes
+    path: Path | str, text: memoryview
 ) -> tuple[dict[str, tuple[tuple[str, tuple[int, ...]], int, int]], dict[str, str]]:
     """Of every tensor ((dtype, shape), begin, end), and the metadata."""
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            counts = Counter(key for key, _ in pairs)
-            twice = [key[:80] for key in sorted(counts) if counts[key] > 1]
-            more = f" and {len(twice) - 5} more" if len(twice) > 5 else ""
-            raise InputError(f"{path}: damaged: {', '.join(twice[:5])}{more} occurs twice in the header")
-        return found
-
     try:
-        header = json.loads(text, object_pairs_hook=unique) if text[:1] == b"{" else None
-    except InputError:
-        raise
-    except (ValueError, RecursionError):
-        header = None
+        header = json_text.parse(text) if bytes(text[:1]) == b"{" else None
+    except InputError as error:
+        raise InputError(f"{path}: is no safetensors file, or a damaged one: its header {error}") from None
     if not isinstance(header, dict):
         raise InputError(f"{path}: is no safetensors file, or a damaged one: its header is not a JSON object")
     strings = header.pop("__metadata__", {})
     if not isinstance(strings, dict) or not all(isinstance(value, str) for value in strings.values()):
         raise InputError(f"{path}: damaged: its metadata does not map strings to strings")
+    if len(header) > limits.TENSORS:
+        raise InputError(f"{path}: has {len(header):,} tensors, at most {limits.TENSORS:,} are read")
     return {name: _entry(path, name, entry) for name, entry in header.items()}, strings
 
 
@@ -200,7 +200,7 @@ def _entry(path: Path | str, name: str, entry: object) -> tuple[tuple[str, tuple
         ):
             pass
         case _:
-            raise InputError(f"{path}: damaged: {name} is described by {json.dumps(entry)[:200]}")
+            raise InputError(f"{path}: damaged: {name[:80]} is described by {json.dumps(entry)[:200]}")
     if code not in _DTYPES:
         raise InputError(f"{path}: {name} is of dtype {code[:20]!r}; those read are {', '.join(_DTYPES)}")
     if len(shape) > 32 or prod(max(n, 1) for n in shape) > 2**59:  # more than NumPy can describe, even when empty
@@ -211,5 +211,4 @@ def _entry(path: Path | str, name: str, entry: object) -> tuple[tuple[str, tuple
 
 
 def _tensor(data: memoryview, start: int, code: str, shape: tuple[int, ...]) -> np.ndarray:
-    array = np.frombuffer(data, _DTYPES[code], prod(shape), start).reshape(shape)
-    return widened(array) if code == "BF16" else array
+    return np.frombuffer(data, _DTYPES[code], prod(shape), start).reshape(shape)

@@ -20,6 +20,7 @@ from weights.networks.parameters import check, differences, schema
 from weights.networks.recognition import computing_otherwise, same_tensors, untold
 from weights.networks.spec import EPS, Spec
 from weights.params import Checkpoint, Info, Params, Preprocessing
+from weights.storage import bfloat16
 
 IMAGENET = Preprocessing(channels="rgb", range=1, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 """What Cadene's and timm's conversions of the released networks expect."""
@@ -107,14 +108,14 @@ def by_custom(info: Info, spec: Spec, preprocessing: Preprocessing) -> Info:
 
 
 def decode(path: str | Path, spec: Spec, tensors: Mapping[str, np.ndarray], names: Dialect, info: Info) -> Params:
-    """Tensors by a dialect's names as canonical parameters (views).
+    """Tensors by a dialect's names as canonical parameters: views, but of ``bfloat16.DTYPE``, which become float32.
 
     Raises:
         InputError: one is no floating-point array.
     """
     params = Params(info=info)
     for p in schema(spec):
-        array = tensors[names.key(p)]
+        array = bfloat16.plain(tensors[names.key(p)])
         if array.dtype.kind != "f":
             raise InputError(f"{path}: {names.key(p)} holds {array.dtype}, expected floating-point numbers")
         params[p.name] = names.decode(p, array)
@@ -151,8 +152,7 @@ def identify(
         score = len(wanted.items() & shapes.items())
         if nearest is None or score > nearest[0]:
             nearest = (score, names, known)
-    assert nearest is not None  # there are published networks
-    score, names, known = nearest
+    score, names, known = nearest or (0, TORCH, next(iter(MODELS.values())))
     if spec or 2 * score > len(shapes):
         what = "as it says" if spec else "the nearest network known"
         raise InputError(f"{path}: does not fit {known.name}, {what}\n  {differences(_wanted(names, known), shapes)}")
@@ -203,7 +203,8 @@ def _candidates(dialects: Iterable[Dialect], shapes: Mapping[str, Shape]) -> Ite
         if guess and _is_for(names, guess):
             yield names, names.meant(guess)
     for names, model in product(dialects, MODELS.values()):
-        if _means(names, model):
+        # One that has not even half as many is not the nearest.
+        if _means(names, model) and 2 * len(schema(model)) > len(shapes):
             classifier = model.network().classifier
             weight = names.find(shapes, classifier.module, "linear") if classifier else None
             yield names, replace(model, classes=weight[0] if weight else 0)

@@ -16,6 +16,7 @@ from zipfile import ZIP_STORED, ZipFile
 
 import numpy as np
 
+from weights import limits
 from weights.change.as_it_is import as_it_is
 from weights.errors import InputError
 from weights.files import metadata, torch_pickle
@@ -26,9 +27,9 @@ from weights.names.frameworks import TORCH
 from weights.names.state_dicts import named, told_apart
 from weights.networks.spec import Spec
 from weights.params import Checkpoint, info_of
+from weights.storage import bfloat16, json_text
 from weights.storage.archive import Archive, store
-from weights.storage.bfloat16 import widened
-from weights.storage.mapped import mapped, sha256
+from weights.storage.contents import contents, sha256
 from weights.storage.whole import replacing
 
 _FOLDER = "archive"  # that all members stand in; PyTorch takes its name from the first of them
@@ -38,6 +39,8 @@ NOTE = "senet"
 
 _ALIGNED = 64  # numbers begin at multiples of so many bytes, so that they can be mapped
 _MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickled number begins the form before PyTorch 1.6
+_FEW = 10 * limits.TENSORS  # instructions of the pickles around the one with the tensors
+_LONGEST_KEY = 300  # that leads to weights
 _DEEPEST = 5  # dictionary that is looked into for weights: trainers nest them in two or three
 
 
@@ -57,12 +60,12 @@ def read(
         weights_key: which weights, where there are several sets.
 
     Returns:
-        The arrays are read-only views of the mapped file (bfloat16, which NumPy has not, as float32).
+        The arrays are read-only views of its bytes (bfloat16, which NumPy has not, as float32).
 
     Raises:
         InputError: damaged, holds no tensors or several networks, or they are of no network here.
     """
-    data = mapped(path)
+    data = contents(path)
     try:
         value, storages, strings = _load(data)
         sets = _sets(value)
@@ -73,6 +76,7 @@ def read(
     noted = None if strings else _noted(sets[chosen.where], chosen.prefix)
     try:
         tensors = {name: _array(name, tensor, storages) for name, tensor in chosen.tensors.items()}
+        _refuse_copies(tensors, len(data))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     said = strings or noted
@@ -148,8 +152,8 @@ def _sets(value: Any) -> dict[str, dict[Any, Any]]:
             if _tensors(inner):
                 found[where] = inner
             for key, entry in inner.items():
-                if isinstance(entry, dict):
-                    below[f"{where}.{key}" if where else str(key)] = entry
+                if isinstance(entry, dict) and len(at := f"{where}.{key}" if where else str(key)) <= _LONGEST_KEY:
+                    below[at] = entry
         level = below
     if not found:
         name, entry = next(iter(value.items()))
@@ -188,13 +192,20 @@ def _array(name: str, tensor: Tensor, storages: Mapping[str, tuple[np.dtype, mem
         raise InputError(f"{name} of shape {tensor.shape} does not lie within its {storage.size} numbers")
     flat = np.frombuffer(data, dtype, storage.size)[tensor.offset :]
     steps = [step * dtype.itemsize for step in tensor.stride]
-    array = np.lib.stride_tricks.as_strided(flat, tensor.shape, steps, writeable=False)
-    return widened(array) if storage.dtype == "bfloat16" else array
+    return np.lib.stride_tricks.as_strided(flat, tensor.shape, steps, writeable=False)
+
+
+def _refuse_copies(tensors: Mapping[str, np.ndarray], size: int) -> None:
+    """Refuses tensors that lie in the same numbers, as layers of a small file that say they are large."""
+    if len(tensors) > limits.TENSORS:
+        raise InputError(f"has {len(tensors):,} tensors, at most {limits.TENSORS:,} are read")
+    total = sum(array.nbytes for array in tensors.values())
+    if total > size:
+        raise InputError(f"its tensors lie in each other: they have {total:,} bytes together, the file has {size:,}")
 
 
 def _dtype(storage: Storage, order: str) -> np.dtype:
-    name = "uint16" if storage.dtype == "bfloat16" else storage.dtype
-    return np.dtype(name).newbyteorder(order)  # type: ignore[arg-type]
+    return (bfloat16.DTYPE if storage.dtype == "bfloat16" else np.dtype(storage.dtype)).newbyteorder(order)  # type: ignore[arg-type]
 
 
 # The zip archive of PyTorch 1.6 and later.
@@ -217,8 +228,8 @@ def _archive(records: Archive) -> tuple[Any, dict[str, tuple[np.dtype, memoryvie
             storages[key] = (_dtype(storage, order), records[f"data/{key}"])
     strings = None
     if _METADATA in records:
-        with suppress(ValueError):
-            strings = json.loads(bytes(records[_METADATA]))
+        with suppress(InputError):
+            strings = json_text.parse(records[_METADATA])
         if not isinstance(strings, dict) or not all(isinstance(text, str) for text in strings.values()):
             raise InputError(f"its {_METADATA} is damaged")
     return value, storages, strings
@@ -230,16 +241,17 @@ def _archive(records: Archive) -> tuple[Any, dict[str, tuple[np.dtype, memoryvie
 def _sequence(data: memoryview) -> tuple[Any, dict[str, tuple[np.dtype, memoryview]]]:
     if bytes(data[: len(_MAGIC)]) != _MAGIC:
         raise InputError("is no checkpoint of PyTorch: neither a zip archive nor the older sequence of pickles")
-    protocol, _, position = torch_pickle.load(data, len(_MAGIC))
-    system, _, position = torch_pickle.load(data, position)
+    protocol, _, position = torch_pickle.load(data, len(_MAGIC), _FEW)
+    system, _, position = torch_pickle.load(data, position, _FEW)
     if protocol != 1001 or not isinstance(system, dict) or system.get("little_endian") is not True:
         raise InputError("is a checkpoint of PyTorch of a protocol or byte order that is not known here")
     value, wanted, position = torch_pickle.load(data, position)
-    keys, _, position = torch_pickle.load(data, position)
+    keys, _, position = torch_pickle.load(data, position, _FEW)
     storages = {}
     for key in keys if isinstance(keys, list) else ():
         if not isinstance(key, str) or key not in wanted:
-            raise InputError(f"is damaged: no tensor lies in its numbers {str(key)[:40]!r}")
+            what = f"numbers {key[:40]!r}" if isinstance(key, str) else f"numbers, named by a {type(key).__name__}"
+            raise InputError(f"is damaged: no tensor lies in its {what}")
         dtype = _dtype(wanted[key], "<")
         size = int.from_bytes(data[position : position + 8], "little", signed=True)
         start, position = position + 8, position + 8 + size * dtype.itemsize

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from weights import limits
 from weights.errors import InputError
 
 STORAGES = {
@@ -26,6 +27,7 @@ STORAGES = {
 }
 """PyTorch's class -> name of the dtype."""
 
+_LONGEST_NAME = 1000  # bytes, of a module or of what stands in it
 _STORAGE_OF = {dtype: name for name, dtype in STORAGES.items()}
 
 
@@ -65,15 +67,16 @@ class Ordered(dict[Any, Any]):
     notes: Any = None
 
 
-def load(data: bytes | memoryview, position: int = 0) -> tuple[Any, dict[str, Storage], int]:
+def load(data: bytes | memoryview, position: int = 0, most: int = limits.STEPS) -> tuple[Any, dict[str, Storage], int]:
     """The value of the pickle at ``position``, tensors as ``Tensor``; all their storages by key; where the pickle ends.
 
-    Objects that are no tensors, containers and plain values are ``Foreign``.
+    No more than ``most`` instructions are run. Objects that are no tensors, containers and plain values are
+    ``Foreign``.
 
     Raises:
         InputError: the pickle is damaged, or has instructions that PyTorch does not write.
     """
-    machine = _Machine(data, position)
+    machine = _Machine(data, position, most)
     try:
         return machine.run(), machine.storages, machine.position
     except InputError:
@@ -83,25 +86,30 @@ def load(data: bytes | memoryview, position: int = 0) -> tuple[Any, dict[str, St
 
 
 class _Machine:
-    def __init__(self, data: bytes | memoryview, position: int):
+    def __init__(self, data: bytes | memoryview, position: int, most: int):
         self.data = data
         self.position = position
+        self.most = most
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
         self.storages: dict[str, Storage] = {}
+        self.characters = limits.TEXT
 
     def run(self) -> Any:
-        while (op := self.bytes(1)) != b".":
+        for _ in range(self.most):
+            op = self.bytes(1)
+            if op == b".":
+                return self.stack.pop()
             if op in _CONSTANTS:
                 self.stack.append(_CONSTANTS[op]())
             elif op in _NUMBERS:
                 self.stack.append(self.number(_NUMBERS[op]))
             elif op in _STRINGS:
-                self.stack.append(str(self.bytes(self.number(_STRINGS[op])), "utf-8", "surrogatepass"))
+                self.stack.append(self.text(self.number(_STRINGS[op])))
             else:
                 self.step(op)
-        return self.stack.pop()
+        raise InputError(f"the pickle has more than {self.most:,} instructions; no checkpoint needs that many")
 
     def step(self, op: bytes) -> None:
         stack = self.stack
@@ -153,9 +161,11 @@ class _Machine:
             case b"\x92":  # NEWOBJ_EX
                 self.replace(3, lambda made: _called(_expect(Foreign, made[0]), ()))
             case b"C" | b"B" | b"\x8e" | b"\x96":  # SHORT_BINBYTES, BINBYTES, BINBYTES8, BYTEARRAY8
-                stack.append(self.bytes(self.number({b"C": "B", b"B": "<I"}.get(op, "<Q"))))
+                self.skip(self.number({b"C": "B", b"B": "<I"}.get(op, "<Q")))
+                stack.append(b"")  # nothing that is read here is bytes
             case b"\x8b":  # LONG4
-                stack.append(int.from_bytes(self.bytes(self.number("<i")), "little", signed=True))
+                self.skip(self.number("<i"))
+                stack.append(Foreign("builtins.int"))  # of more digits than any number of a checkpoint
             case b"\x8f":  # EMPTY_SET
                 stack.append(Foreign("builtins.set"))
             case b"\x90":  # ADDITEMS
@@ -175,20 +185,35 @@ class _Machine:
             case _:
                 raise InputError(f"the pickle has an instruction {op!r} that no checkpoint of tensors needs")
 
-    def bytes(self, count: int) -> bytes:
+    def skip(self, count: int) -> int:
+        """Moves on, and returns the place before."""
         start, self.position = self.position, self.position + count
         if count < 0 or self.position > len(self.data):
             raise InputError(f"the pickle is cut off: {count} bytes wanted at {start} of {len(self.data)}")
+        return start
+
+    def bytes(self, count: int) -> bytes:
+        start = self.skip(count)
         return bytes(self.data[start : self.position])
+
+    def text(self, count: int) -> str:
+        start = self.skip(count)
+        self.characters -= count
+        if self.characters < 0:
+            raise InputError(f"the pickle has more than {limits.TEXT:,} bytes of texts; no checkpoint needs that many")
+        return str(self.data[start : self.position], "utf-8", "surrogatepass")
 
     def number(self, layout: str) -> Any:
         return struct.unpack(layout, self.bytes(struct.calcsize(layout)))[0]
 
     def line(self) -> str:
-        characters = []
-        while (character := self.bytes(1)) != b"\n":
-            characters.append(character)
-        return str(b"".join(characters), "utf-8")
+        for size in (64, _LONGEST_NAME):  # most are short
+            found, end, _ = bytes(self.data[self.position : self.position + size]).partition(b"\n")
+            if end:
+                self.skip(len(found) + 1)
+                return str(found, "utf-8")
+        self.skip(_LONGEST_NAME)  # which says that the pickle is cut off, if it is
+        raise InputError(f"the pickle has a name of more than {_LONGEST_NAME} bytes")
 
     def marked(self) -> list[Any]:
         mark = self.marks.pop()
@@ -231,6 +256,11 @@ def _called(function: Any, arguments: tuple[Any, ...]) -> Any:
     return _expect(_Callable, function).run(*arguments)
 
 
+def _shown(value: Any) -> str:
+    """A text, or else only the type: a few instructions make a list whose text is endless."""
+    return repr(value[:40]) if isinstance(value, str) else type(value).__name__
+
+
 def _append(target: Any, values: list[Any]) -> None:
     if not isinstance(target, Foreign):
         _expect(list, target).extend(values)
@@ -267,7 +297,7 @@ def _storage(kind: str, dtype: Any, key: str, _location: str, size: Any, view: A
     if isinstance(dtype, Foreign):
         return dtype
     if kind != "storage" or dtype not in STORAGES.values() or view is not None:
-        raise InputError(f"a reference of kind {str(kind)[:40]!r} to numbers outside of the pickle is not understood")
+        raise InputError(f"a reference of kind {_shown(kind)} to numbers outside of the pickle is not understood")
     if not isinstance(size, int) or not 0 <= size < 2**60:
         raise InputError("a storage with an impossible number of elements")
     return Storage(dtype, str(_expect(str, key)), size)

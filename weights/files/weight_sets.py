@@ -26,6 +26,7 @@ _WRAPPERS = {
 }
 """Modules that hold another one: the name under which they do so, and whose they are."""
 
+_MOST_SETS = 100  # of weights: models, their moving averages, their earlier states
 _INSIDE = frozenset(_WRAPPERS) - {"module"}
 """Those that may also stand around a part of a network; no network has such a name itself."""
 
@@ -74,6 +75,8 @@ def choose(
                 if plain == anchor or plain.endswith(f".{anchor}"):
                     prefix = plain[: -len(anchor)]
                     found.setdefault(".".join(filter(None, (where, prefix[:-1]))), (where, prefix))
+    if len(found) > _MOST_SETS:
+        raise InputError(f"{path}: holds {len(found):,} sets of weights ({_listed(list(found)[:5])}, ...), too many")
     if not found:  # no network of ours: the error says what there is
         largest = max(sets, key=lambda where: len(sets[where]))
         named = key if key is not None and key in sets else largest

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
+from weights import limits
 from weights.networks.check import check_fields
 from weights.networks.guess import block_at, common, se_record
 from weights.networks.network import Builder, Network, Node
@@ -108,8 +109,8 @@ class MobileSpec(Spec):
         """Kernels, the number of units, and that every SE block has a place."""
         if any(stage.kernel % 2 == 0 for stage in self.stages):
             raise misfit(self, "kernels are of odd size")
-        if (units := sum(len(stage.expanded) for stage in self.stages)) > 10_000:
-            raise misfit(self, f"{units} units, expected 10,000 at most")
+        if (units := sum(len(stage.expanded) for stage in self.stages)) > limits.BLOCKS:
+            raise misfit(self, f"{units} units, expected {limits.BLOCKS:,} at most")
         if self.se and self.se.position not in ("standard", "3x3"):
             raise misfit(
                 self, f"SE blocks at {self.se.position!r}: expected 'standard', the end of a unit, or '3x3', after "

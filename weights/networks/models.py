@@ -1,12 +1,12 @@
 """All networks by name, all families by name, and records as plain data and as a line of text."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from weights import limits
 from weights.errors import InputError
 from weights.networks import inception, inception_resnet, mobile, preact, resnet, shake, shufflenet, vgg
 from weights.networks.check import decode
@@ -20,7 +20,8 @@ from weights.networks.shake import ShakeSpec
 from weights.networks.shufflenet import ShuffleNetSpec
 from weights.networks.spec import Spec, field_names
 from weights.networks.vgg import VGGSpec
-from weights.storage.whole import reading
+from weights.storage import json_text
+from weights.storage.contents import contents
 
 _ROWS: tuple[tuple[type[Spec], tuple[Spec, ...]], ...] = (
     (ResNetSpec, resnet.PUBLISHED),
@@ -127,12 +128,11 @@ def _split(text: str) -> list[str]:
 
 
 def _from_file(path: Path) -> Spec:
-    with reading(path) as file:
-        content = file.read()
+    content = contents(path, limits.TEXT)
     try:
-        data = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is no JSON: {error}") from None
+        data = json_text.parse(content)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     if not isinstance(data, dict):
         raise InputError(f"{path}: holds a {type(data).__name__}, expected an object with the fields of a network")
     try:
@@ -150,8 +150,8 @@ def _value(text: str) -> Any:
         case _:
             pass
     try:
-        return json.loads(text.replace("(", "[").replace(")", "]"))
-    except (ValueError, RecursionError):
+        return json_text.parse(text.replace("(", "[").replace(")", "]"))
+    except InputError:
         return text
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
+from weights import limits
 from weights.networks.guess import FoundBlock, block_at, common, convolutions, is_join, se_record, trail
 from weights.networks.network import Builder, Network, Node
 from weights.networks.operations import Act, Add, AppendZeros, BatchNorm, Conv, Mix, Pool, Scale
@@ -79,8 +80,8 @@ class PreActSpec(Spec):
         for field in ("width", "out_channels"):
             if len(getattr(self, field)) != len(self.depths):
                 raise misfit(self, f"{field} has {len(getattr(self, field))} stages, depths has {len(self.depths)}")
-        if sum(self.depths) > 10_000:
-            raise misfit(self, f"{sum(self.depths)} units, expected 10,000 at most")
+        if sum(self.depths) > limits.BLOCKS:
+            raise misfit(self, f"{sum(self.depths)} units, expected {limits.BLOCKS:,} at most")
         if self.stride_on_3x3 and self.unit == "basic":
             raise misfit(self, "stride_on_3x3 is a choice of bottlenecks: a basic unit has no other convolutions")
         if self.shortcut == "zeros" and list(self.out_channels) != sorted((self.stem, *self.out_channels))[1:]:

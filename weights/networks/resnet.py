@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from weights import limits
 from weights.networks.guess import FoundBlock, block_at, common, convolutions, is_join, se_record, stem, trail
 from weights.networks.network import Builder, Network, Node
 from weights.networks.operations import Act, Add, BatchNorm, Conv, Pool, Scale
@@ -88,8 +89,8 @@ class ResNetSpec(Spec):
         for field in ("reduce", "width", "out_channels"):
             if getattr(self, field) and len(getattr(self, field)) != len(self.depths):
                 raise misfit(self, f"{field} has {len(getattr(self, field))} stages, depths has {len(self.depths)}")
-        if sum(self.depths) > 10_000:
-            raise misfit(self, f"{sum(self.depths)} blocks, expected 10,000 at most")
+        if sum(self.depths) > limits.BLOCKS:
+            raise misfit(self, f"{sum(self.depths)} blocks, expected {limits.BLOCKS:,} at most")
         if self.shortcut % 2 == 0 or any(kernel % 2 == 0 for _, kernel in self.stem):
             raise misfit(self, "kernels are of odd size")
         for reduce, width in zip(self.reduce or self.width, self.width, strict=True):

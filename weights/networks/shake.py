@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
+from weights import limits
 from weights.networks.guess import FoundBlock, block_at, common, convolutions, se_record, trail
 from weights.networks.network import Builder, Network, Node
 from weights.networks.operations import Act, Add, BatchNorm, Concat, Conv, GlobalPool, Mix, Scale, Shift
@@ -81,8 +82,8 @@ class ShakeSpec(Spec):
         for field in ("width", "out_channels"):
             if len(getattr(self, field)) != len(self.depths):
                 raise misfit(self, f"{field} has {len(getattr(self, field))} stages, depths has {len(self.depths)}")
-        if sum(self.depths) > 10_000:
-            raise misfit(self, f"{sum(self.depths)} units, expected 10,000 at most")
+        if sum(self.depths) > limits.BLOCKS:
+            raise misfit(self, f"{sum(self.depths)} units, expected {limits.BLOCKS:,} at most")
         if self.unit == "basic" and self.groups > 1:
             raise misfit(self, f"groups is {self.groups}, which only bottlenecks have")
         if odd := next((out for out in self.out_channels if self.unit == "basic" and out % 2), None):

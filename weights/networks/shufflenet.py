@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import ClassVar, Literal
 
+from weights import limits
 from weights.networks.guess import FoundBlock, block_at, common, convolutions, is_join, se_record, trail
 from weights.networks.network import Builder, Network, Node
 from weights.networks.operations import Act, Add, Concat, Conv, Pool, Scale, Shuffle
@@ -66,8 +67,8 @@ class ShuffleNetSpec(Spec):
         """Lengths, widths that groups divide, and that every SE block has a place."""
         if len(self.out_channels) != len(self.depths):
             raise misfit(self, f"out_channels has {len(self.out_channels)} stages, depths has {len(self.depths)}")
-        if sum(self.depths) > 10_000:
-            raise misfit(self, f"{sum(self.depths)} units, expected 10,000 at most")
+        if sum(self.depths) > limits.BLOCKS:
+            raise misfit(self, f"{sum(self.depths)} units, expected {limits.BLOCKS:,} at most")
         for before, out in pairwise((self.stem_channels, *self.out_channels)):
             if out <= before:
                 raise misfit(self, f"a stage of {out} channels after {before}: concatenation can only add channels")

@@ -1,1 +1,1 @@
-"""Files as a whole: written completely or not at all, mapped when read, told by their first bytes."""
+"""Files as a whole: written completely or not at all, read within limits, told by their first bytes."""

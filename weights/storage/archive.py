@@ -1,4 +1,4 @@
-"""Uncompressed zip archives, which PyTorch's and Keras' files are: members as views of the mapped file."""
+"""Uncompressed zip archives, which PyTorch's and Keras' files are: members as views of the bytes."""
 
 import struct
 import zlib
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import BinaryIO
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
+from weights import limits
 from weights.errors import InputError
-from weights.storage.mapped import Window
+from weights.storage.contents import Window
 
 _HEADER = b"PK\x03\x04"  # of a member; what follows up to the lengths of its name and extra field takes 26 bytes
 _CHUNK = 1 << 20
@@ -31,15 +32,27 @@ class Archive(Mapping[str, memoryview]):
             folder: whether all members stand in one folder, whose name is left out.
 
         Raises:
-            InputError: no zip archive, a damaged one, or one that is compressed or encrypted.
+            InputError: no zip archive, a damaged one, one that is compressed or encrypted, or whose members are not
+                each its own: of one name, or of bytes of another one.
         """
         try:
-            with ZipFile(Window(data)) as archive:  # type: ignore[arg-type]  # typed for IO, which RawIOBase is not
+            with ZipFile(Window(data, most=limits.DIRECTORY)) as archive:  # type: ignore[arg-type]  # typed for IO, which RawIOBase is not
                 entries = archive.infolist()
+        except InputError:
+            raise
         except (BadZipFile, ValueError, NotImplementedError, EOFError, struct.error, OverflowError) as error:
             raise InputError(f"is no zip archive, or a damaged or cut off one: {error}") from None
-        members = {entry.filename: _member(data, entry) for entry in entries}
-        self._members = {name.partition("/")[2] if folder else name: member for name, member in members.items()}
+        self._members: dict[str, _Member] = {}
+        end, last = 0, ""
+        for entry in sorted(entries, key=lambda entry: entry.header_offset):
+            if entry.header_offset < end:
+                raise InputError(f"is a damaged zip archive: {entry.filename[:80]!r} lies within {last[:80]!r}")
+            end, member = _member(data, entry)
+            last = entry.filename
+            name = last.partition("/")[2] if folder else last
+            if name in self._members:
+                raise InputError(f"is a damaged zip archive: it has two members {name[:80]!r}")
+            self._members[name] = member
 
     def __getitem__(self, name: str) -> memoryview:
         """A view of a member's bytes.
@@ -62,7 +75,8 @@ class Archive(Mapping[str, memoryview]):
         return len(self._members)
 
 
-def _member(data: memoryview, entry: ZipInfo) -> _Member:
+def _member(data: memoryview, entry: ZipInfo) -> tuple[int, _Member]:
+    """Where a member ends, and the member."""
     start = entry.header_offset
     header = bytes(data[start : start + 30]) if start >= 0 else b""
     if len(header) < 30 or header[:4] != _HEADER:
@@ -70,9 +84,10 @@ def _member(data: memoryview, entry: ZipInfo) -> _Member:
     if entry.compress_type != ZIP_STORED or entry.flag_bits & 1:
         raise InputError(f"{entry.filename[:80]!r} is compressed or encrypted, which such files never are")
     begin = start + 30 + sum(struct.unpack_from("<HH", header, 26))
-    if begin + entry.file_size > len(data):
+    end = begin + entry.file_size
+    if end > len(data):
         raise InputError(f"is cut off: {entry.filename[:80]!r} reaches beyond the end of the file")
-    return _Member(data[begin : begin + entry.file_size], entry.CRC)
+    return end, _Member(data[begin:end], entry.CRC)
 
 
 def store(archive: ZipFile, name: str, data: bytes | memoryview | BinaryIO, size: int = 0, align: int = 1) -> None:

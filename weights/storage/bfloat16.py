@@ -2,10 +2,17 @@
 
 import numpy as np
 
+DTYPE = np.dtype([("bfloat16", "<u2")])
+"""What numbers in bfloat16 are views of a file as, until they are ``plain``."""
 
-def widened(halves: np.ndarray) -> np.ndarray:
-    """The float32 numbers (exact) of bfloat16 numbers that are given as the uint16 of their bits; any shape."""
-    return (halves.astype("<u4") << 16).view("<f4")
+
+def plain(array: np.ndarray) -> np.ndarray:
+    """The float32 numbers (exact) of bfloat16 numbers of ``DTYPE`` in either byte order; other arrays as they are."""
+    if array.dtype.names != DTYPE.names:
+        return array
+    wide = array["bfloat16"].astype("<u4")
+    wide <<= 16
+    return wide.view("<f4")
 
 
 def rounded(numbers: np.ndarray) -> np.ndarray:

@@ -146,17 +146,41 @@ def _descriptor(path: str | Path) -> int | None:
 
 @contextmanager
 def reading(path: str | Path) -> Generator[BinaryIO]:
-    """A binary file to read.
+    """A regular file to read. Nothing else is opened: a FIFO would wait for a writer, a device may do anything.
 
     Raises:
-        InputError: there is none, it is a folder, or it may not be read.
+        InputError: there is none, it is a folder, a FIFO, a socket or a device, or it may not be read.
     """
     try:
-        file = Path(path).open("rb")  # noqa: SIM115, closed by the block below
+        _refuse_special(path, Path(path).stat().st_mode)
+        file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115, closed by the block below
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {reason(error, path)}") from error
+    except ValueError as error:  # a name with a zero byte
+        raise InputError(f"{path}: cannot be read: {error}") from None
     with file:
+        _refuse_special(path, os.fstat(file.fileno()).st_mode)  # what stood there may have been replaced
         yield file
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # which Windows has not
+
+
+_SPECIAL = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def _refuse_special(path: str | Path, mode: int) -> None:
+    if what := _SPECIAL.get(stat.S_IFMT(mode)):
+        raise InputError(f"{path}: cannot be read: it is {what}; name a file")
 
 
 def reason(error: OSError, path: str | Path) -> str:
