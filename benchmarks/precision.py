@@ -8,18 +8,23 @@ import json
 import platform
 import statistics
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from conformance import cases
+from conformance.adapters import DIFFERENTIABLE
 from conformance.adapters import STANDARD as FRAMEWORKS
-from conformance.judge.bounds import BOUNDS, ROUNDING
-from conformance.judge.compare import Comparison, compare, compare_gradients, compare_training
-from conformance.reference.training import Recipe
+from conformance.judge.bounds import BOUNDS, LAYERS, MEAN, ROUNDING, What
+from conformance.judge.compare import Conditions, compare, compare_gradients, compared
+from conformance.judge.local import explained, kind
+from conformance.judge.question import Given, Training
+from conformance.judge.verdict import Comparison
+from conformance.reference import forward
+from conformance.reference.training import Batch, Recipe
 from weights.networks.models import MODELS
 from weights.networks.spec import Spec
 
@@ -40,14 +45,23 @@ def measure(networks: Sequence[str] = (*TINY, LARGE)) -> Iterator[dict[str, Any]
         n, side = (4, 64) if tiny else (1, 224)
         x, cotangent = cases.image(12, n, side, side), cases.top_diff(13, n, spec.classes)
         for dtype in BOUNDS["taps"]:
-            yield from rows(compare(spec, params, x, FRAMEWORKS, dtype, isolated=False))
+            found = compare(spec, params, x, FRAMEWORKS, dtype, isolated=False)
+            yield from rows(found)
+            yield from layers(found, spec)
         for dtype in BOUNDS["gradients"]:
             for training in (False, True) if tiny else (False,):
-                found = compare_gradients(spec, params, x, cotangent, dtype=dtype, training=training, isolated=False)
-                yield from rows(found, "batch statistics" if training else "")
+                yield from rows(
+                    compare_gradients(spec, params, x, cotangent, dtype=dtype, training=training, isolated=False)
+                )
         if tiny:
-            for dtype in BOUNDS["training"]:
-                yield from rows(compare_training(spec, params, batches(spec), Recipe(), dtype=dtype, isolated=False))
+            yield from sharpness(spec, params, x)
+            steps = batches(spec)
+            kinds: tuple[tuple[Literal["statistics", "training"], list[Batch]], ...]
+            kinds = (("statistics", steps[:1]), ("training", steps))
+            for what, several in kinds:
+                for dtype in BOUNDS[what]:
+                    given = Given(spec.network(), params, dtype, Training(tuple(several), Recipe(), what))
+                    yield from rows(compared(given, DIFFERENTIABLE, Conditions(isolated=False)))
 
 
 def batches(spec: Spec) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -56,10 +70,54 @@ def batches(spec: Spec) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(cases.image(15 + i, 4, 64, 64), rng.integers(0, spec.classes, 4)) for i in range(STEPS)]
 
 
-def rows(found: Comparison, mode: str = "") -> Iterator[dict[str, Any]]:
+def layers(found: Comparison, spec: Spec) -> Iterator[dict[str, Any]]:
+    """The largest share of every operation, in each framework."""
+    nodes = spec.network().by_name
+    for framework, result in found.results.items():
+        if result.dtype != found.dtype:
+            continue
+        worst: dict[str, tuple[float, str]] = {}
+        for tap, share in result.layers.items():
+            worst[kind(nodes[tap])] = max(worst.get(kind(nodes[tap]), (0.0, "")), (share, tap))
+        for operation, (share, tap) in worst.items():
+            yield {
+                "what": "layers",
+                "dtype": found.dtype,
+                "framework": framework,
+                "network": found.network,
+                "operation": operation,
+                "share": share,
+                "tensor": tap,
+            }
+
+
+def sharpness(spec: Spec, params: Mapping[str, np.ndarray], x: np.ndarray) -> Iterator[dict[str, Any]]:
+    """By operation, the smallest error of one channel of a layer, relative to its values, that is caught in float32."""
+    network = spec.network()
+    values = {"data": x.astype(np.float64), **forward.run(spec, params, x.astype(np.float64))}
+    caught: dict[str, list[float]] = {}
+    for node in network.nodes:
+        known = [(values[name], 0.0, 0) for name in node.inputs]
+        y, allowed = explained(node, known, params, ROUNDING["float32"])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            needed = np.where(y == 0, np.inf, allowed / np.abs(y))
+        of_channels = needed.min(axis=tuple(i for i in range(needed.ndim) if i != 1))
+        caught.setdefault(kind(node), []).extend(float(v) for v in of_channels if np.isfinite(v))
+    for operation, found in caught.items():
+        yield {
+            "what": "sharpness",
+            "dtype": "float32",
+            "network": spec.name,
+            "operation": operation,
+            "middle": statistics.median(found),
+            "worst": max(found),
+        }
+
+
+def rows(found: Comparison) -> Iterator[dict[str, Any]]:
     """A comparison as evidence."""
     for framework, result in found.results.items():
-        row = {"what": found.what, "mode": mode, "dtype": found.dtype, "framework": framework, "network": found.network}
+        row = {"what": found.what, "dtype": found.dtype, "framework": framework, "network": found.network}
         if result.dtype != found.dtype or not result.worst:
             yield row | {"absent": result.message or f"computes in {result.dtype}"}
             continue
@@ -98,19 +156,62 @@ def page(evidence: dict[str, Any]) -> str:
             for row in evidence["rows"]:
                 if (row["what"], row["dtype"]) == (what, dtype):
                     lines.append(_line(row))
+    lines += [*_layers_page(evidence["rows"]), *_sharpness_page(evidence["rows"])]
     versions = {row["framework"]: row["version"] for row in evidence["rows"] if "version" in row}
     return "\n".join([*lines, "", f"Versions: {'; '.join(versions.values())}.", ""])
 
 
-_TITLES = {
+def _layers_page(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    yield from (
+        "",
+        "## Every layer by itself",
+        "",
+        "What each layer makes of the inputs that the framework showed, value by value. The constant is what is",
+        "allowed, in units of u times the sum of the absolute values of its terms, u being the rounding of one number;",
+        f"of a mean of n values {MEAN:g} sqrt(n) more. A cell is the largest share of that, over all networks.",
+    )
+    found = [row for row in rows if row["what"] == "layers"]
+    for dtype in dict.fromkeys(row["dtype"] for row in found):
+        here = [row for row in found if row["dtype"] == dtype]
+        names = list(dict.fromkeys(row["framework"] for row in here))
+        yield from ("", f"### {dtype}", "", f"| operation | constant | {' | '.join(names)} |")
+        yield "|---|---|" + "---|" * len(names)
+        for operation in dict.fromkeys(row["operation"] for row in here):
+            worst = (
+                max((r["share"] for r in here if (r["operation"], r["framework"]) == (operation, name)), default=None)
+                for name in names
+            )
+            cells = ("" if share is None else f"{share:.2g}" for share in worst)
+            yield f"| {operation} | {LAYERS[operation]:g} | {' | '.join(cells)} |"
+
+
+def _sharpness_page(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    yield from (
+        "",
+        "## The smallest error that is caught in float32",
+        "",
+        "Of one channel of one layer, all of it too large by so much, relative to its values: in half of all channels",
+        "less is caught, and in every channel the last column. Where a sum cancels, its terms are larger than it is.",
+        "",
+        "| network | operation | half of the channels | every channel |",
+        "|---|---|---|---|",
+    )
+    for row in rows:
+        if row["what"] == "sharpness":
+            yield f"| {row['network']} | {row['operation']} | {row['middle']:.1e} | {row['worst']:.1e} |"
+
+
+_TITLES: dict[What, str] = {
     "taps": "Outputs of every node",
     "gradients": "Gradients with respect to the input and every parameter",
+    "training gradients": "The same through the statistics of a batch",
+    "statistics": "Running statistics after one step of training",
     "training": f"Parameters and running statistics after {STEPS} steps of training",
 }
 
 
 def _line(row: dict[str, Any]) -> str:
-    network = row["network"] + (f", {row['mode']}" if row["mode"] else "")
+    network = row["network"]
     if "absent" in row:
         return f"| {network} | {row['framework']} | absent: {row['absent']} | | | |"
     return (
@@ -127,7 +228,7 @@ def main(render: bool) -> None:
     if not render:
         found = []
         for row in measure():
-            print(row.get("error", row.get("absent")), *row.values(), file=sys.stderr)
+            print(*row.values(), file=sys.stderr)
             found.append(row)
         evidence = {
             "date": datetime.now(UTC).strftime("%Y-%m-%d"),

@@ -205,7 +205,7 @@ def _run(
         network=Compared(name=spec.name, parameters=c.learnable, gmacs=c.macs / 1e9),
         input=seen,
         comparisons=comparisons,
-        top5=top(comparisons[0].output, info.labels, class_names=info.class_names) if spec.classes else (),
+        top5=top(comparisons[0].output[0], info.labels, class_names=info.class_names) if spec.classes else (),
         labels=info.labels,
         assumed=tuple(info.assumed),
         machine=_machine(),

@@ -62,6 +62,9 @@ class Differentiable(Adapter, Protocol):
     ) -> dict[str, np.ndarray]:
         """The gradients of sum(logits * cotangent): "data" with respect to x, every learnable parameter's by its name.
 
+        For images in float32, with the outputs of the nodes in the same pass beside them, by the nodes' names: by these
+        it is judged where ReLUs and maxima sent the gradient. Without them gradients are judged in float64 only.
+
         Args:
             training: through the statistics of the batch; given only where gradients in training are asked for.
         """

@@ -81,10 +81,10 @@ def shares(
         state = None
         tap = taps.get(node.name)
         if spanned <= SPAN:
-            y, explained = _explained(node, inputs, params, ROUNDING[dtype], sigmoid)
+            y, allowed = explained(node, inputs, params, ROUNDING[dtype], sigmoid)
             if tap is not None:
-                found[node.name] = _share(tap, y, explained + SMALLEST[dtype])
-            state = y, explained, spanned
+                found[node.name] = _share(tap, y, allowed + SMALLEST[dtype])
+            state = y, allowed, spanned
         if tap is not None:
             state = _wide(tap), 0.0, 0
         shown[node.name] = state
@@ -135,14 +135,23 @@ def _share(tap: np.ndarray, y: np.ndarray, explained: Explained) -> float:
     return share if np.isfinite(share) else np.inf
 
 
-def _explained(
+def explained(
     node: Node,
     known: Sequence[tuple[np.ndarray, Explained, int]],
     params: Mapping[str, np.ndarray],
     u: float,
-    sigmoid: float,
+    sigmoid: float = 0.0,
 ) -> tuple[np.ndarray, Explained]:
-    """A node's output in float64, and what rounding can explain in it."""
+    """A node's output in float64, and what rounding can explain in it.
+
+    Args:
+        node: the node.
+        known: of each of its inputs the values, what rounding can explain in these, and how far they are from what was
+            shown.
+        params: the parameters by canonical name.
+        u: the rounding error of one number.
+        sigmoid: as of ``shares``.
+    """
     inputs = [value for value, _, _ in known]
     y = forward.output(node, inputs, params)
     own = u * allowance(node, inputs) * terms(node, inputs, params, y)

@@ -45,7 +45,9 @@ def test_a_mistake_in_it_is_found_where_it_is(adapter, monkeypatch):
 
     jax.clear_caches()
     monkeypatch.setattr(se_resnet, "EPS", 1e-5)  # of PyTorch
-    with pytest.raises(AssertionError, match=r"first at stem\.bn1\nstem\.bn1 is BatchNorm.* of stem\.conv1 \(agreed\)"):
+    with pytest.raises(
+        AssertionError, match=r"first at stem\.bn1\nwrong by .*\nstem\.bn1 is BatchNorm.* of stem\.conv1 \(agreed\)"
+    ):
         Conformance(SPEC).assert_agrees(adapter)
     jax.clear_caches()
 
