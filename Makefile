@@ -10,6 +10,9 @@ EDITABLE := --config-settings editable_mode=compat --editable
 # How long `make fuzz` looks for files that hurt a reader.
 SECONDS ?= 300
 
+# A file of tests stays in one process; a thread for each, so that two do not wait for each other's cores.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
 .PHONY: demo test slow fuzz lint fix bench torture docs tables lock lowest clean
 
 # Installed once; again only when what to install changes.
@@ -22,10 +25,10 @@ demo: $(VENV)/installed
 	$(BIN)/python -m conformance demo --output demo $(if $(CAFFEMODEL),--caffemodel "$(CAFFEMODEL)")
 
 test: lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 slow: $(VENV)/installed
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 # Guided by coverage, where Atheris installs.
 fuzz: $(VENV)/installed

@@ -275,9 +275,71 @@ def _move_outside(model) -> None:
     tensor.external_data.add(key="location", value="elsewhere.bin")
 
 
+def _take_another_opset(model) -> None:
+    model.opset_import[0].version = 13
+
+
+def _import_another_domain(model) -> None:
+    model.opset_import.add(domain="com.microsoft", version=1)
+
+
+def _pool_over_channels(model) -> None:
+    axes = next(tensor for tensor in model.graph.initializer if tensor.name == "spatial_axes")
+    axes.CopyFrom(onnx.numpy_helper.from_array(np.array([1, 2]), axes.name))
+
+
+def _shadow_by_a_sparse_initializer(model) -> None:
+    dense = model.graph.initializer[0]
+    values = onnx.helper.make_tensor(dense.name, onnx.TensorProto.FLOAT, [1], [1.0])
+    indices = onnx.helper.make_tensor("indices", onnx.TensorProto.INT64, [1], [0])
+    model.graph.sparse_initializer.append(onnx.helper.make_sparse_tensor(values, indices, [4]))
+
+
+def _rename_the_output(model) -> None:
+    model.graph.output[0].name = "scores"
+    model.graph.node[-1].output[0] = "scores"
+
+
+def _rewire_the_output(model) -> None:
+    model.graph.output[0].name = "pool"
+
+
+def _answer_a_second_time(model) -> None:
+    model.graph.output.add().CopyFrom(onnx.helper.make_tensor_value_info("pool", onnx.TensorProto.FLOAT, None))
+
+
+def _fix_the_size(model) -> None:
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 224
+
+
+def _define_an_operator(model) -> None:
+    opset = [onnx.helper.make_opsetid("", 20)]
+    node = onnx.helper.make_node("Neg", ["x"], ["y"])
+    model.functions.append(onnx.helper.make_function("", "Relu", ["x"], ["y"], [node], opset))
+
+
+def _name_a_tensor_twice(model) -> None:
+    model.graph.initializer.add().CopyFrom(model.graph.initializer[0])
+
+
+def _annotate_quantization(model) -> None:
+    model.graph.quantization_annotation.add(tensor_name="logits")
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        (_take_another_opset, "it has opset 13, expected opset 20"),
+        (_import_another_domain, "it has opset com.microsoft1, expected input data of 1"),
+        (_pool_over_channels, r"spatial_axes is not \[2, 3\]"),
+        (_shadow_by_a_sparse_initializer, "it has sparse initializers of its own"),
+        (_rename_the_output, "it has output scores of 1, expected output logits of 1"),
+        (_rewire_the_output, "it has output pool of 1, expected output logits of 1"),
+        (_answer_a_second_time, "it has output pool of 1, expected initializer"),
+        (_fix_the_size, r"it has input data of 1 \['batch', 3, 224, 'width'\], expected input data of 1 \['batch', 3"),
+        (_define_an_operator, "it has functions of its own"),
+        (_name_a_tensor_twice, r"it has initializer stem\.conv1\.weight, expected stem\.conv1 = Conv"),
+        (_annotate_quantization, "it has quantization of its own"),
         (_drop_metadata, r"was not written by senet: .*; of ONNX files only those are read that senet convert or"),
         (_move_a_stride, r"was changed since senet wrote it: it has stage2\.0\.conv1 = .*'strides': \[1, 1\]"),
         (_swap_operands, r"it has stage1\.0\.add = Add\("),

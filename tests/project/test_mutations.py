@@ -83,6 +83,11 @@ def test_error_in_the_block_still_restores_the_function():
 
 def test_documented_table_has_every_bug_caught():
     page = (Path(__file__).parents[2] / "docs" / "mutations.md").read_text()
-    rows = [line.split(" | ")[0].removeprefix("| ") for line in page.splitlines() if line.startswith("| ")]
-    assert rows[2:] == list(MUTANTS)
+    _, *tables = page.split("\n## In ")
+    assert [table.split()[0] for table in tables] == list(DTYPES)
+    for table in tables:
+        rows = [line.split(" | ")[0].removeprefix("| ") for line in table.splitlines() if line.startswith("| ")]
+        assert rows[2:] == list(MUTANTS)
     assert "**" not in page
+    hidden = sum(m.hidden != "" for m in MUTANTS.values())
+    assert (page.count("hidden: "), hidden) == (sum(len(m.frameworks) for m in MUTANTS.values() if m.hidden), 4)

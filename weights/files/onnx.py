@@ -1,7 +1,7 @@
 """ONNX files of networks: written with all that travels, and read back if this program wrote them."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import zip_longest
 from math import ceil, floor, log10, prod
 from pathlib import Path
@@ -23,11 +23,13 @@ from weights.storage.whole import replacing
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-    from onnx import NodeProto, TensorProto
+    from onnx import ModelProto, NodeProto, TensorProto
 
 _LARGEST = 2**31 - 1  # bytes of a protobuf message
 _GRAPH, _METADATA = 7, 14  # field numbers of ModelProto,
 _NODE, _INITIALIZER = 1, 5  # GraphProto,
+_OF_THE_MODEL = 8, 20, 25, 26  # opsets, training, functions, settings of devices: what else decides what is computed
+_OF_THE_GRAPH = 11, 12, 14, 15  # inputs, outputs, quantization, sparse initializers
 _ATTRIBUTE, _GRAPHS, _RAW_DATA = 5, (6, 11), 9  # NodeProto, AttributeProto and TensorProto
 _LONGEST = 2**21  # bytes of a model beside values and metadata; SENet-154 has 0.4 MB of them
 
@@ -126,7 +128,7 @@ def read(path: Path) -> Checkpoint:
     """
     onnx_ir_module()
     from google.protobuf.message import DecodeError
-    from onnx import GraphProto
+    from onnx import ModelProto
 
     data = contents(path)
     try:
@@ -144,15 +146,16 @@ def read(path: Path) -> Checkpoint:
             f"{path}: has no record of its network, only its nodes, which an ONNX runtime computes; not read"
         )
     try:
-        graph = GraphProto.FromString(bytes(parts.graph))
-        nodes = [_described(node) for node in graph.node]
+        proto = ModelProto.FromString(bytes(parts.frame + field_head(_GRAPH, len(parts.graph)) + parts.graph))
+        said = list(_statements(proto))
     except (DecodeError, ValueError) as error:
         raise InputError(f"{path}: is no ONNX file, or a damaged one: {error}") from None
     spec, info = metadata.decode(strings, str(path))
-    tensors = zip(graph.initializer, parts.places, strict=True)
+    tensors = list(zip(proto.graph.initializer, parts.places, strict=True))
     arrays = {t.name: _array(path, t, data, place) for t, place in tensors if t.name != AXES}
     check(spec, arrays, str(path))
-    _check_nodes(path, nodes, spec, arrays)
+    _check_unchanged(path, said, spec, arrays)
+    _check_axes(path, tensors, data)
     return Checkpoint(spec, Params(((p.name, arrays[p.name]) for p in schema(spec)), info))
 
 
@@ -160,7 +163,8 @@ class _Parts(NamedTuple):
     """What is read of a ModelProto."""
 
     entries: list[Message]  # of its metadata
-    graph: bytearray  # a GraphProto of its nodes and its initializers, these without their raw values
+    frame: bytearray  # a ModelProto of what is left but for the graph
+    graph: bytearray  # a GraphProto of all that changes what is computed, initializers without their raw values
     places: list[tuple[int, int] | None]  # where in the file the values lie
 
 
@@ -171,11 +175,13 @@ def _parts(data: memoryview) -> _Parts:
         InputError: it is no message of protobuf, or has more than a network needs.
     """
     budget = Budget(len(data))
-    found = _Parts([], bytearray(), [])
-    for number, place, _ in _fields(data, (0, len(data)), budget):
+    found = _Parts([], bytearray(), bytearray(), [])
+    for number, place, whole in _fields(data, (0, len(data)), budget):
         if number == _METADATA:
             budget.spend((place[1] - place[0]) // 64)
             found.entries.append(Message(data, *place, budget))
+        elif number in _OF_THE_MODEL:
+            found.frame.extend(whole)
         for inner, inner_place, field in _fields(data, place, budget) if number == _GRAPH else ():
             if inner == _NODE:
                 _count(data, inner_place, budget)
@@ -185,7 +191,10 @@ def _parts(data: memoryview) -> _Parts:
                 head = b"".join(part for n, _, part in tensor if n != _RAW_DATA and len(part) <= _LONGEST)
                 found.graph.extend(field_head(_INITIALIZER, len(head)) + head)
                 found.places.append(next((at for n, at, _ in reversed(tensor) if n == _RAW_DATA), None))
-            if len(found.graph) > _LONGEST:
+            elif inner in _OF_THE_GRAPH:
+                budget.spend(len(field) // 8)  # of these a network has a few
+                found.graph.extend(field)
+            if len(found.graph) + len(found.frame) > _LONGEST:
                 raise InputError(f"has more than {_LONGEST:,} bytes beside values and metadata; no network needs them")
     return found
 
@@ -228,16 +237,46 @@ def _array(path: Path, tensor: "TensorProto", data: memoryview, place: tuple[int
     return np.frombuffer(data, dtype, prod(shape), begin).reshape(shape)
 
 
-def _check_nodes(path: Path, found: list[str], spec: Spec, arrays: Mapping[str, np.ndarray]) -> None:
-    """Parameters under our names mean what we wrote only while the operators are those that we wrote."""
+def _check_unchanged(path: Path, found: list[str], spec: Spec, arrays: Mapping[str, np.ndarray]) -> None:
+    """Parameters under our names mean what we wrote only while all that computes is what we wrote."""
     made = model(spec, arrays, (), next(iter(arrays.values())).dtype.name)
-    made.graph.initializers.clear()
-    for theirs, ours in zip_longest(found, map(_described, onnx_ir_module().to_proto(made).graph.node)):
+    for theirs, ours in zip_longest(found, _statements(onnx_ir_module().to_proto(made))):
         if theirs != ours:
             raise InputError(
                 f"{path}: was changed since senet wrote it: it has {theirs or 'no more nodes'}, "
                 f"expected {ours or 'no more nodes'}"
             )
+
+
+def _check_axes(path: Path, tensors: Iterable[tuple["TensorProto", tuple[int, int] | None]], data: memoryview) -> None:
+    """Whether the axes that means are taken over are those of height and width."""
+    for tensor, place in tensors:
+        if tensor.name == AXES:
+            found = np.frombuffer(data[slice(*place)], np.uint8).tobytes() if place else b""
+            if (tensor.data_type, list(tensor.dims), found) != (7, [2], np.array([2, 3], "<i8").tobytes()):
+                raise InputError(f"{path}: was changed since senet wrote it: {AXES} is not [2, 3]")
+
+
+def _statements(model: "ModelProto") -> Iterator[str]:
+    """All that decides what a model computes, but for the values of its initializers, in words, in its order."""
+    graph = model.graph
+    for opset in model.opset_import:
+        yield f"opset {opset.domain}{opset.version}"
+    for what, several in (
+        ("functions", model.functions),
+        ("training", model.training_info),
+        ("quantization", graph.quantization_annotation),
+        ("sparse initializers", graph.sparse_initializer),
+    ):
+        if several:
+            yield f"{what} of its own"
+    for value in graph.input:
+        kind = value.type.tensor_type
+        sizes = [dim.dim_param or dim.dim_value for dim in kind.shape.dim]
+        yield f"input {value.name} of {kind.elem_type} {sizes}"
+    yield from (f"output {value.name} of {value.type.tensor_type.elem_type}" for value in graph.output)
+    yield from (f"initializer {tensor.name}" for tensor in graph.initializer)
+    yield from map(_described, graph.node)
 
 
 def _described(node: "NodeProto") -> str:
@@ -246,7 +285,8 @@ def _described(node: "NodeProto") -> str:
 
     inputs, outputs = (", ".join(map(str, side)) for side in (node.input, node.output))
     attributes = {str(a.name): get_attribute_value(a) for a in sorted(node.attribute, key=lambda a: str(a.name))}
-    return f"{outputs} = {node.domain}{node.op_type}({inputs}, {attributes})"
+    overload = f":{node.overload}" if node.overload else ""
+    return f"{outputs} = {node.domain}{node.op_type}{overload}({inputs}, {attributes})"
 
 
 def _tensor_head(tensor: "ir.TensorProtocol") -> bytes:
