@@ -94,9 +94,9 @@ GRADIENTS: Mapping[str, float] = {
 """Gradients of a functional of the logits with respect to the input and every parameter."""
 
 STATISTICS: Mapping[str, float] = {
-    # Means and variances of the outputs, whose differences cancel: ten times what those are off by.
-    "float64": 1e-12,
-    "float32": 1e-4,
+    # Means and variances of outputs: 3e-15 and 7e-7, in SE-ResNet-50 2e-6.
+    "float64": 1e-13,
+    "float32": 2e-5,
 }
 """Running statistics after one step, in which no parameter has moved yet."""
 
