@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from conformance.judge.verdict import Verdict
     from weights.networks.spec import Spec
 
-SIZE = 67, 63
-"""Height and width of the image: quick, odd, not square, and one that every network takes."""
+SIZES = (69, 61), (64, 96)
+"""Heights and widths of the images: quick, not square. The first is odd, and so is the map after a stride of 2."""
 
 SEED = 1  # of the weights; the image has the next one, the gradient on the logits the one after
 
@@ -57,7 +57,7 @@ class Conformance:
         seed: int = SEED,
         batch: int = 2,
         require: "Collection[str]" = (),
-        taps: int | None = None,
+        taps: int | str | None = None,
         allow_dtype: "Collection[str]" = (),
     ) -> None:
         self.network, self.dtype, self.size, self.seed, self.batch = network, dtype, size, seed, batch
@@ -84,7 +84,7 @@ class Conformance:
             network: one of ``weights.MODELS`` or ``conformance.cases.TINY`` by name, or a spec; else the marker's.
             params: by canonical name; else seeded ones.
             dtype: "float64", "float32", "bfloat16" or "float16"; else the marker's.
-            size: height and width of the images; else the marker's, or small, odd and not square.
+            size: height and width of the images; else the marker's, or two small sizes, not square, one of them odd.
 
         Returns:
             The verdict on the taps.
@@ -108,11 +108,14 @@ class Conformance:
                     "which network? assert_agrees(adapter, 'se-resnet-50'), or a marker senet('se-resnet-50')"
                 )
             found = cases.find(named).network()
-            at = size or self.size or (found.size or SIZE)
+            one = size or self.size or found.size
+            sizes = (one,) if one else tuple(filter(lambda size: cases.takes(found, *size), SIZES))
             params = params or cases.seeded(found, self.seed)
-            x = cases.image(self.seed + 1, self.batch, *at, found.in_channels)
-            batches = cases.batches(found, self.seed + 3, size=at) if found.classes else ()
-            questions = every(found, x, self.seed + 2, batches)
+            if self.batch < 1:
+                raise InputError(f"{self.batch} images: expected at least one")
+            inputs = [cases.image(self.seed + 1 + i, self.batch, *at, found.in_channels) for i, at in enumerate(sizes)]
+            batches = cases.batches(found, self.seed + 3, size=sizes[-1]) if found.classes else ()
+            questions = every(found, inputs, self.seed + 2, batches)
             demands = demanding(self.require, self.taps, self.allow_dtype)
             first: Verdict | None = None
             for question, verdict in verdicts(adapter, found, params, questions, dtype or self.dtype, demands):

@@ -20,10 +20,9 @@ from conformance.adapters import DIFFERENTIABLE
 from conformance.adapters import STANDARD as FRAMEWORKS
 from conformance.judge.bounds import BOUNDS, LAYERS, MEAN, ROUNDING, What
 from conformance.judge.compare import Conditions, compare, compare_gradients, compared
-from conformance.judge.local import explained, kind
+from conformance.judge.local import Known, computed_again, explained, kind
 from conformance.judge.question import Given, Training
 from conformance.judge.verdict import Comparison
-from conformance.reference import forward
 from conformance.reference.training import Batch, Recipe
 from weights.networks.models import MODELS
 from weights.networks.spec import Spec
@@ -94,11 +93,11 @@ def layers(found: Comparison, spec: Spec) -> Iterator[dict[str, Any]]:
 def sharpness(spec: Spec, params: Mapping[str, np.ndarray], x: np.ndarray) -> Iterator[dict[str, Any]]:
     """By operation, the smallest error of one channel of a layer, relative to its values, that is caught in float32."""
     network = spec.network()
-    values = {"data": x.astype(np.float64), **forward.run(spec, params, x.astype(np.float64))}
+    values = {"data": Known(x.astype(np.float64))}
     caught: dict[str, list[float]] = {}
     for node in network.nodes:
-        known = [(values[name], 0.0, 0) for name in node.inputs]
-        y, allowed = explained(node, known, params, ROUNDING["float32"])
+        y, allowed = explained(node, [values[name] for name in node.inputs], params, ROUNDING["float32"])
+        values[node.name] = Known(y, again=allowed if computed_again(node) else 0.0)
         with np.errstate(divide="ignore", invalid="ignore"):
             needed = np.where(y == 0, np.inf, allowed / np.abs(y))
         of_channels = needed.min(axis=tuple(i for i in range(needed.ndim) if i != 1))

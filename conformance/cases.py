@@ -240,15 +240,21 @@ def oblong(of: Network | Spec, usual: tuple[int, int] | None = None) -> tuple[in
     """Height and width of small images, higher than wide, that a network takes; or the only size that it takes."""
     network = as_network(of)
     full = usual or usual_size(network)
-    step = 32 if min(full) >= 128 else 8
-    candidates = ((max(1, 5 * n // 8 // step) * step, max(1, 3 * n // 8 // step) * step) for n in (min(full), 224))
-    for height, width in candidates:
-        try:
-            shapes(network, height, width)
-        except InputError:
-            continue
-        return height, width
-    return full
+    side = min(full)
+    # One more than a multiple of 4: then the map after a stride of 2 is odd as well, and no padding of another kind is
+    # the same. Or multiples of 32, which networks take that an odd map does not fit.
+    odd = 5 * side // 8 // 4 * 4 + 1, 3 * side // 8 // 4 * 4 + 1
+    candidates = odd, (5 * side // 8 // 32 * 32, 3 * side // 8 // 32 * 32), (160, 96)
+    return next((size for size in candidates if takes(network, *size)), full)
+
+
+def takes(of: Network | Spec, height: int, width: int) -> bool:
+    """Whether a network takes images of that size."""
+    try:
+        shapes(of, height, width)
+    except InputError:
+        return False
+    return True
 
 
 def batches(

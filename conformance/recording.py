@@ -19,10 +19,10 @@ from conformance.golden.against import against
 from conformance.golden.file import read
 from conformance.judge.bounds import BOUNDS
 from conformance.judge.compare import USUAL, Conditions, compared
-from conformance.judge.measure import NO_DEMANDS, Demands
+from conformance.judge.measure import NO_DEMANDS, Demands, check_asked
 from conformance.judge.memory import check_memory
 from conformance.judge.progress import SILENT, Progress
-from conformance.judge.question import GRADIENTS, TRAINING, Forward, Given, every
+from conformance.judge.question import GRADIENTS, TRAINING, Given, every
 from conformance.judge.verdict import Comparison
 from conformance.report.run import Compared, Input, Machine, Run, Weights, top
 from weights.images import prepare, takes_photographs
@@ -120,8 +120,9 @@ def record(source: Source, asked: Asked, progress: Progress = SILENT) -> Run:
 
     Raises:
         InputError: the photograph or the golden file cannot be used, the network cannot take the size, the parameters
-            are others than those that were frozen, or an adapter is unknown.
+            are others than those that were frozen, an adapter is unknown, or something is demanded that has no bound.
     """
+    check_asked(asked.demands, asked.dtypes)
     match source:
         case Checkpoint():
             return _with_the_reference(source, asked, progress)
@@ -135,7 +136,8 @@ def _with_the_reference(source: Checkpoint, asked: Asked, progress: Progress) ->
     inputs, seen = _images(source)
     batches = cases.batches(network, SEED) if source.training and network.classes else ()
     wanted = (GRADIENTS if source.gradients else ()) + (TRAINING if source.training else ())
-    further = [question for question in every(network, inputs[-1], SEED, batches) if question.what in wanted]
+    taps_of, *more = every(network, inputs, SEED, batches)
+    further = [question for question in more if question.what in wanted]
     forward: list[Comparison] = []
     others: list[Comparison] = []
     for dtype in asked.dtypes:
@@ -143,7 +145,7 @@ def _with_the_reference(source: Checkpoint, asked: Asked, progress: Progress) ->
         done = {name for c in forward for name, verdict in c.results.items() if verdict.dtype == dtype}
         left = [name for name in asked.adapters if name not in done]
         with progress.busy(f"Comparing in {dtype}", 1 + len(left)):
-            taps = compared(Given(network, params, dtype, Forward(inputs[0], inputs[1:])), left, conditions)
+            taps = compared(Given(network, params, dtype, taps_of), left, conditions)
         forward.append(taps)
         for question in further:
             if dtype in BOUNDS[question.what]:

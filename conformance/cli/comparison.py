@@ -46,7 +46,7 @@ class Demanded:
 
     allow_dtype: tuple[str, ...]
     require: tuple[str, ...]
-    require_taps: int | None
+    require_taps: int | str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +59,6 @@ class Outputs:
     markdown: bool
 
 
-_ALL = 10**9  # more nodes than any network has
-
-
 def _allowed(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...]:
     return options.some_of(DTYPES, value)
 
@@ -70,9 +67,9 @@ def _required(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple
     return options.some_of(("taps", "gradients", "training"), value)
 
 
-def _taps(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+def _taps(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | str | None:
     if value is None or value == "all":
-        return _ALL if value else None
+        return "all" if value else None
     if not re.fullmatch("[1-9][0-9]{0,8}", value):
         raise click.BadParameter(f"{value!r} is not a number of layers; write one, or all")
     return int(value)

@@ -1,9 +1,9 @@
 """Asks an adapter, in this process."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from inspect import signature
+from inspect import Parameter, signature
 from typing import assert_never, cast
 
 import numpy as np
@@ -82,7 +82,7 @@ def ask(port: Adapter, given: Given) -> Answer:
             tensors, *others = (_in_order(network, _tensors(found, "taps")) for found in answers)
         case Backward(x, cotangent, training):
             # Said only in training, so that ports which do not train need no such argument.
-            if training and "training" not in signature(able.gradients).parameters:
+            if training and not _takes(able.gradients, "training"):
                 raise UnableError(f"{port.NAME} has no {question.what}")
             options = {"training": True} if training else {}
             x = np.ascontiguousarray(x, carried)
@@ -99,6 +99,12 @@ def ask(port: Adapter, given: Given) -> Answer:
         others=tuple(others),
         seconds=time.perf_counter() - start,
     )
+
+
+def _takes(function: Callable[..., object], name: str) -> bool:
+    """Whether a function has an argument of that name."""
+    known = signature(function).parameters
+    return name in known or any(parameter.kind is Parameter.VAR_KEYWORD for parameter in known.values())
 
 
 def _in_order(network: Network, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ from conformance.adapters import DIFFERENTIABLE, STANDARD, adapter, known
 from conformance.adapters.protocol import Adapter
 from conformance.judge.answer import Answer, UnableError, answer_of, ask
 from conformance.judge.bounds import BOUNDS
-from conformance.judge.measure import NO_DEMANDS, Demands, judge
+from conformance.judge.measure import NO_DEMANDS, Demands, check_asked, judge
 from conformance.judge.process import processes
 from conformance.judge.progress import SILENT, Progress
 from conformance.judge.question import Backward, Forward, Given, Question, Training
@@ -284,7 +284,8 @@ def _judged(standard: Standard, adapters: Iterable[str], conditions: Conditions)
             return judge(name, answer(name), standard, conditions.demands)
 
     if not conditions.isolated:
-        return {name: verdict_on(name, lambda name: answer_of(name, given)) for name in names}
+        # An adapter in this process may write into what it is given.
+        return {name: verdict_on(name, lambda name: answer_of(name, given.copied())) for name in names}
     # The processes end before the pool waits for the threads that ask them.
     with (
         ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool,
@@ -313,13 +314,14 @@ def verdicts(
     Raises:
         InputError: there is no such port, or the parameters or the size do not fit the network.
     """
+    check_asked(demands, (dtype,))
     asked = adapter(port) if isinstance(port, str) else port
     for question in questions:
         if dtype not in BOUNDS[question.what]:
             continue
         given = Given(as_network(of), params, dtype, question)
         try:
-            answer = ask(asked, given)
+            answer = ask(asked, given.copied())
         except UnableError as error:
             answer = Answer(message=str(error), absent=True)
-        yield question, judge(asked.NAME, answer, Standard(given), demands)
+        yield question, judge(asked.NAME, answer, Standard(given), demands, port if isinstance(port, str) else "")

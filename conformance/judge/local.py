@@ -11,7 +11,7 @@ explain there is carried along.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 import numpy as np
 
@@ -43,7 +43,24 @@ SPAN = 12
 """The most nodes that a check spans: over more, rounding could explain anything."""
 
 Explained = np.ndarray | float
-"""What rounding can explain at every value; 0.0 of what the port showed, which is what it went on with."""
+"""What rounding can explain at every value; 0.0 where there is nothing to explain."""
+
+
+class Known(NamedTuple):
+    """What is known of a node's output: as the port showed it, or computed from what it showed.
+
+    Attributes:
+        values: in float64.
+        carried: what rounding can explain in them; 0.0 of what the port showed.
+        again: what a compiler that fuses layers may be off by when it computes what was shown once more, in the layer
+            that reads it; 0.0 of convolutions and matrices, which none does twice.
+        span: how many nodes lie between them and what was shown.
+    """
+
+    values: np.ndarray
+    carried: Explained = 0.0
+    again: Explained = 0.0
+    span: int = 0
 
 
 def shares(
@@ -53,6 +70,8 @@ def shares(
     taps: Mapping[str, np.ndarray],
     dtype: str,
     sigmoid: float = 0.0,
+    *,
+    training: bool = False,
 ) -> dict[str, float]:
     """The largest error of each tap as a share of what rounding can explain there: above 1 the layer is wrong.
 
@@ -63,12 +82,13 @@ def shares(
         taps: outputs of nodes by name, of the network's shapes. They may be any.
         dtype: the precision that the port computed in.
         sigmoid: what the runtime's sigmoid is off by everywhere, in roundings of 1.
+        training: whether BatchNorm took the statistics of the batch.
 
     Returns:
         Shares in the order of the nodes, without the taps that are more than ``SPAN`` nodes from what was shown. inf
         means a value that is not finite, or one where there can be no error.
     """
-    shown: dict[str, tuple[np.ndarray, Explained, int] | None] = {"data": (_wide(x), 0.0, 0)}
+    shown: dict[str, Known | None] = {"data": Known(_wide(x))}
     left = {name: len(readers) for name, readers in network.readers.items()}
     found: dict[str, float] = {}
     for node in network.nodes:
@@ -77,18 +97,35 @@ def shares(
             left[name] -= 1
             if not left[name]:
                 del shown[name]
-        spanned = 1 + max(n for _, _, n in inputs) if len(inputs) == len(node.inputs) else SPAN + 1
-        state = None
+        span = 1 + max(known.span for known in inputs) if len(inputs) == len(node.inputs) else SPAN + 1
+        state, again = None, 0.0
         tap = taps.get(node.name)
-        if spanned <= SPAN:
-            y, allowed = explained(node, inputs, params, ROUNDING[dtype], sigmoid)
+        if span <= SPAN:
+            y, allowed = explained(node, inputs, params, ROUNDING[dtype], sigmoid, training=training)
             if tap is not None:
                 found[node.name] = _share(tap, y, allowed + SMALLEST[dtype])
-            state = y, allowed, spanned
+            state = Known(y, allowed, span=span)
+            again = allowed if computed_again(node) else 0.0
         if tap is not None:
-            state = _wide(tap), 0.0, 0
+            state = Known(_wide(tap), again=again)
         shown[node.name] = state
     return found
+
+
+def computed_again(node: Node) -> bool:
+    """Whether compilers may compute what a node makes once more, in the nodes that read it."""
+    return _fused(node) or isinstance(node.op, BatchNorm)
+
+
+def _fused(node: Node) -> bool:
+    """Whether compilers make one loop of a node and of what it reads: a value of it reads few others."""
+    match node.op:
+        case Pool(what) | GlobalPool(what):
+            return what == "max"
+        case Conv() | Linear() | BatchNorm():
+            return False
+        case _:
+            return True
 
 
 def decisions(
@@ -137,24 +174,30 @@ def _share(tap: np.ndarray, y: np.ndarray, explained: Explained) -> float:
 
 def explained(
     node: Node,
-    known: Sequence[tuple[np.ndarray, Explained, int]],
+    known: Sequence[Known],
     params: Mapping[str, np.ndarray],
     u: float,
     sigmoid: float = 0.0,
+    *,
+    training: bool = False,
 ) -> tuple[np.ndarray, Explained]:
     """A node's output in float64, and what rounding can explain in it.
 
     Args:
         node: the node.
-        known: of each of its inputs the values, what rounding can explain in these, and how far they are from what was
-            shown.
+        known: its inputs.
         params: the parameters by canonical name.
         u: the rounding error of one number.
-        sigmoid: as of ``shares``.
+        sigmoid, training: as of ``shares``.
     """
-    inputs = [value for value, _, _ in known]
-    y = forward.output(node, inputs, params)
-    own = u * allowance(node, inputs) * terms(node, inputs, params, y)
+    inputs = [one.values for one in known]
+    y = forward.output(node, inputs, params, training=training)
+    own = u * allowance(node, inputs)
+    if training and isinstance(node.op, BatchNorm):
+        params, spread = _with_the_statistics(node, inputs[0], params)
+        pixels = inputs[0].size // inputs[0].shape[1]
+        own = u * (LAYERS["BatchNorm in training"] + 0.5 * math.sqrt(pixels)) * (1 + spread)
+    own = own * terms(node, inputs, params, y)
     match node.op:
         case Act("sigmoid"):
             own += u * sigmoid
@@ -162,9 +205,10 @@ def explained(
             own += u * sigmoid * np.abs(inputs[0])
         case _:
             pass
-    if all(isinstance(carried, float) for _, carried, _ in known):
+    errors = [one.again if _fused(node) and isinstance(one.carried, float) else one.carried for one in known]
+    if all(isinstance(error, float) for error in errors):
         return y, own
-    carried = [np.broadcast_to(error, value.shape) for value, error, _ in known]
+    carried = [np.broadcast_to(error, one.values.shape) for error, one in zip(errors, known, strict=True)]
     return y, own + _carried(node, inputs, carried, params)
 
 
@@ -189,6 +233,20 @@ def allowance(node: Node, inputs: Sequence[np.ndarray]) -> float:
         case _:
             values = 0
     return LAYERS[kind(node)] + MEAN * math.sqrt(values)
+
+
+def _with_the_statistics(
+    node: Node, x: np.ndarray, params: Mapping[str, np.ndarray]
+) -> tuple[Mapping[str, np.ndarray], np.ndarray]:
+    """The parameters with the statistics of a batch, and by how much more these are off than their own rounding.
+
+    A variance may be the mean of the squares less the square of the mean, of which a large part cancels.
+    """
+    mean, var = forward.statistics(x)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = np.nan_to_num(np.square(mean) / var, nan=0.0)
+    stated = {f"{node.module}.running_mean": mean, f"{node.module}.running_var": var}
+    return {**params, **stated}, spread[:, None, None]
 
 
 def terms(node: Node, inputs: Sequence[np.ndarray], params: Mapping[str, np.ndarray], y: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 import numpy as np
 
@@ -10,16 +11,19 @@ from conformance.adapters import computes_in
 from conformance.judge.answer import Answer
 from conformance.judge.bounds import BOUNDS, PLAIN, ROUNDING, SIGMOID, SUSPICIOUS, What
 from conformance.judge.local import shares
-from conformance.judge.question import GRADIENTS, TRAINING, Backward, Forward, Given, Question, Training
+from conformance.judge.question import GRADIENTS, TRAINING, Backward, Forward, Question, Training
 from conformance.judge.standard import Standard, Tensors, UndecidedError, relative_error
 from conformance.judge.verdict import Status, Verdict
 from weights.errors import InputError, printable
-from weights.networks.parameters import schema
 from weights.networks.sizes import shapes
 
 _UNDECIDED = (
     "below float64 gradients are judged by the ReLUs and maxima of the port's own pass, whose taps it does not give"
 )
+
+
+ALL_TAPS = 0
+"""As many taps as the network has nodes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +33,7 @@ class Demands:
     Attributes:
         dtypes: precisions that agree too, where an adapter computes in another than the one asked for. Those of the
             runtimes that come along are known and need not be named.
-        taps: how many nodes' outputs it has to show; None: the last one's.
+        taps: how many nodes' outputs it has to show, ``ALL_TAPS`` or a number; None: the last one's.
         answers: what it has to answer at all: an adapter that cannot is otherwise absent, not wrong.
     """
 
@@ -46,26 +50,49 @@ REQUIRABLE = tuple(_MEANS)
 """What can be required of a port."""
 
 
-def demanding(required: Collection[str], taps: int | None = None, dtypes: Collection[str] = ()) -> Demands:
+def demanding(required: Collection[str], taps: int | str | None = None, dtypes: Collection[str] = ()) -> Demands:
     """Demands as people state them.
 
     Args:
         required: some of ``REQUIRABLE``: "taps" are those of at least one node beside the output.
-        taps: how many.
+        taps: how many; "all"; None: no number.
         dtypes: precisions that agree too.
 
     Raises:
-        InputError: something else is required.
+        InputError: something else is required, a number that is none, or an unknown precision.
     """
+    if isinstance(required, str) or isinstance(dtypes, str):
+        raise InputError("what is required, and the precisions that are allowed, are several texts: ('gradients',)")
+    if taps not in (None, "all") and (not isinstance(taps, int) or taps < 1):
+        raise InputError(f"{taps!r:.80} taps: expected a number from 1, or 'all'")
+    if wrong := [dtype for dtype in dtypes if dtype not in ROUNDING]:
+        raise InputError(f"unknown precision {wrong[0]!r:.80}: expected some of {', '.join(ROUNDING)}")
     if unknown := [what for what in required if what not in _MEANS]:
         raise InputError(f"unknown requirement {unknown[0]!r:.80}: expected some of {', '.join(REQUIRABLE)}")
+    least = taps if isinstance(taps, int) else ALL_TAPS if taps else 2 if "taps" in required else None
     answers: list[What] = []
     for what in required:
         answers += _MEANS[what]
-    return Demands(dtypes=tuple(dtypes), taps=taps or (2 if "taps" in required else None), answers=tuple(answers))
+    return Demands(dtypes=tuple(dtypes), taps=least, answers=tuple(answers))
 
 
-def judge(name: str, answer: Answer, standard: Standard, demands: Demands = NO_DEMANDS) -> Verdict:
+def check_asked(demands: Demands, dtypes: Collection[str]) -> None:
+    """Whether what is demanded can be judged in each precision.
+
+    Raises:
+        InputError: there is no bound for any of it in one of them, so that nothing would be asked.
+    """
+    for required, means in _MEANS.items():
+        for dtype in dtypes:
+            if set(means) & set(demands.answers) and not any(dtype in BOUNDS[what] for what in means):
+                raise InputError(
+                    f"{required} in {dtype} cannot be required: there is no bound for it; take float64 or float32"
+                )
+
+
+def judge(
+    name: str, answer: Answer, standard: Standard, demands: Demands = NO_DEMANDS, row: str | None = None
+) -> Verdict:
     """Compares an answer with the reference, tensor by tensor, in the reference's order.
 
     Args:
@@ -73,7 +100,10 @@ def judge(name: str, answer: Answer, standard: Standard, demands: Demands = NO_D
         answer: its answer.
         standard: what it is judged by. Its question says which tensors are required and which bound holds.
         demands: what else is demanded.
+        row: of ``ADAPTERS``, whose runtime's own limits are allowed for; by default that of the name. A port has none,
+            whatever it calls itself.
     """
+    row = name if row is None else row
     given = standard.given
     question = given.question
     if answer.message:
@@ -89,7 +119,7 @@ def judge(name: str, answer: Answer, standard: Standard, demands: Demands = NO_D
         status = "failed" if question.what in demands.answers else "absent"
         return Verdict(adapter=name, status=status, version=answer.version, asked=given.dtype, message=_UNDECIDED)
     errors, notes = _errors(answer, standard, truth)
-    layers = _layers(name, answer, given)
+    layers = _layers(row, answer, standard)
     known = list(truth[0])
     missing = tuple(tensor for tensor in known if tensor not in errors)
     absences = [*_absences(question, known, missing), *_too_few(question, errors, missing, demands)]
@@ -102,7 +132,7 @@ def judge(name: str, answer: Answer, standard: Standard, demands: Demands = NO_D
     if agreed and (most := _suspicious(errors, layers, answer.dtype, question, standard)):
         status = "suspicious"
         notes.append(most)
-    elif agreed and answer.dtype not in (given.dtype, *demands.dtypes, *computes_in(name)):
+    elif agreed and answer.dtype not in (given.dtype, *demands.dtypes, *computes_in(row)):
         status = "otherwise"
         notes.append(f"asked for {given.dtype}; --allow-dtype {answer.dtype} accepts it")
     clear = math.isfinite(errors.get("logits", math.inf))
@@ -132,7 +162,7 @@ def _errors(answer: Answer, standard: Standard, truth: Sequence[Tensors]) -> tup
                 continue
             a, shape = found[tensor], standard.shape(place, tensor)
             if a.shape == shape:
-                error = relative_error(standard.seen(tensor, a), b)
+                error = relative_error(standard.seen(tensor, a), b, standard.size(tensor, b))
             else:
                 error = math.inf
                 notes.append(f"{tensor} has shape {a.shape}, expected {shape}")
@@ -140,18 +170,26 @@ def _errors(answer: Answer, standard: Standard, truth: Sequence[Tensors]) -> tup
     return errors, notes
 
 
-def _layers(name: str, answer: Answer, given: Given) -> dict[str, float]:
-    """The largest share of each layer over the inputs; none but of outputs in inference mode."""
+def _layers(row: str, answer: Answer, standard: Standard) -> dict[str, float]:
+    """The largest share of each layer over the inputs: of outputs, or of the pass whose gradients were answered."""
+    given, sigmoid = standard.given, SIGMOID.get(row, 0.0)
     question = given.question
+    match question:
+        case Forward():
+            shown = list(zip(question.inputs, (answer.tensors, *answer.others), strict=True))
+        case Backward(x):
+            shown = [(x, standard.shown(answer))]
+        case Training():
+            shown = []
+        case _:
+            assert_never(question)
     found: dict[str, float] = {}
-    if isinstance(question, Forward):
-        for x, tensors in zip(question.inputs, (answer.tensors, *answer.others), strict=True):
-            expected = {tap: (len(x), *shape) for tap, shape in shapes(given.network, *x.shape[2:]).items()}
-            taps = {tap: tensor for tap, tensor in tensors.items() if expected.get(tap) == tensor.shape}
-            for tap, share in shares(
-                given.network, given.params, x, taps, answer.dtype, SIGMOID.get(name, 0.0)
-            ).items():
-                found[tap] = max(share, found.get(tap, 0.0))
+    for x, tensors in shown:
+        expected = {tap: (len(x), *shape) for tap, shape in shapes(given.network, *x.shape[2:]).items()}
+        taps = {tap: tensor for tap, tensor in tensors.items() if expected.get(tap) == tensor.shape}
+        by_tap = shares(given.network, given.params, x, taps, answer.dtype, sigmoid, training=question.training)
+        for tap, share in by_tap.items():
+            found[tap] = max(share, found.get(tap, 0.0))
     return found
 
 
@@ -164,9 +202,11 @@ def _absences(question: Question, known: Sequence[str], missing: Sequence[str]) 
 
 def _too_few(question: Question, shown: Collection[str], missing: Sequence[str], demands: Demands) -> Iterator[str]:
     """That there are not as many taps as are demanded."""
-    if isinstance(question, Forward) and demands.taps is not None and missing and len(shown) < demands.taps:
-        least = min(demands.taps, len(shown) + len(missing))
-        yield f"there are {len(shown)} taps, demanded are {least}; the first that is missing is {missing[0]}"
+    if isinstance(question, Forward) and demands.taps is not None:
+        least = len(shown) + len(missing) if demands.taps == ALL_TAPS else demands.taps
+        if len(shown) < least:
+            first = f"; the first that is missing is {missing[0]}" if missing else ", more than the network has"
+            yield f"there are {len(shown)} taps, demanded are {least}{first}"
 
 
 def _strangers(answer: Answer, standard: Standard, question: Question) -> Iterator[str]:
@@ -174,8 +214,6 @@ def _strangers(answer: Answer, standard: Standard, question: Question) -> Iterat
     known = set(standard.truth[0])
     if isinstance(question, Backward):  # and the taps of its pass
         known |= set(standard.given.network.by_name)
-    if isinstance(question, Training):
-        known |= {p.name for p in schema(standard.given.network)}
     if unknown := [tensor for found in (answer.tensors, *answer.others) for tensor in found if tensor not in known]:
         names = printable(", ".join(tensor[:80] for tensor in unknown[:5])) + ", ..." * (len(unknown) > 5)
         yield f"{question.tensor}s that the network does not have: {names}"

@@ -1,8 +1,8 @@
 """What an adapter is asked: one network, its parameters, a precision, and one of three questions."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self, assert_never
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from weights.errors import InputError
 from weights.networks.network import Network
 from weights.networks.parameters import check
 from weights.networks.sizes import shapes
+from weights.params import Params, info_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class Training:
     Attributes:
         batches: images (N, 3, H, W) and their classes (N,), all of one shape.
         recipe: how the parameters are moved.
-        what: "training"; or "statistics", to compare only these.
+        what: "training"; or "statistics", after one step.
     """
 
     function: ClassVar[str] = "train"
@@ -125,10 +126,6 @@ class Training:
     def input_shapes(self) -> tuple[tuple[int, ...], ...]:
         """Of all that goes in: (steps, N, 3, H, W)."""
         return ((len(self.batches), *self.shape),)
-
-    def compares(self, tensor: str) -> bool:
-        """Whether a tensor of the answer is compared."""
-        return self.what == "training" or tensor.endswith((".running_mean", ".running_var"))
 
     def required(self, tensors: Sequence[str]) -> Sequence[str]:
         """All tensors."""
@@ -157,19 +154,29 @@ TRAINING: tuple[What, ...] = ("training gradients", "statistics", "training")
 """What is asked where gradients, and where training, are to be compared."""
 
 
-def every(network: Network, x: np.ndarray, seed: int, batches: Sequence[Batch] = ()) -> Iterator[Question]:
+def every(
+    network: Network, inputs: Sequence[np.ndarray], seed: int, batches: Sequence[Batch] = ()
+) -> Iterator[Question]:
     """Everything that a port can be asked, forward first.
 
     Args:
         network: the network.
-        x: images (N, C, H, W).
+        inputs: images (N, C, H, W), of one size or more. The first one of the last size is shown once more alone: a
+            port that is right for several images need not be for one.
         seed: of the cotangent.
-        batches: to train on, by a recipe of small steps; without any, and without a classifier, nothing is trained.
+        batches: to train on, by a recipe of small steps; without any, nothing is trained, and gradients through the
+            statistics of a batch are those of the last images.
     """
-    yield Forward(x)
-    cotangent = cases.top_diff(seed, len(x), *shapes(network, *x.shape[2:])[network.output.name])
-    yield Backward(x, cotangent)
-    yield Backward(x, cotangent, training=True)
+
+    def cotangent(x: np.ndarray) -> np.ndarray:
+        return cases.top_diff(seed, len(x), *shapes(network, *x.shape[2:])[network.output.name])
+
+    first, *others = inputs
+    last = inputs[-1]
+    yield Forward(first, (*others, last[:1]) if len(last) > 1 else tuple(others))
+    yield Backward(last, cotangent(last))
+    several = batches[0][0] if batches else last
+    yield Backward(several, cotangent(several), training=True)
     if batches:
         yield Training(tuple(batches[:1]), cases.RECIPE, "statistics")
         yield Training(tuple(batches), cases.RECIPE)
@@ -207,6 +214,21 @@ class Given:
         spec = self.network.spec
         if self.question.training and spec:
             object.__setattr__(self, "network", spec.without_chance().network())  # not yet handed out
+
+    def copied(self) -> Self:
+        """The same with arrays of its own, which an adapter may change."""
+        match self.question:
+            case Forward():
+                x, *others = map(np.array, self.question.inputs)
+                question: Question = Forward(x, tuple(others))
+            case Backward(x, cotangent, training):
+                question = Backward(np.array(x), np.array(cotangent), training)
+            case Training(batches, recipe, what):
+                question = Training(tuple((np.array(x), np.array(y)) for x, y in batches), recipe, what)
+            case _:
+                assert_never(self.question)
+        params = {name: np.array(array) for name, array in self.params.items()}
+        return replace(self, params=Params(params, info_of(self.params)), question=question)
 
     @property
     def bounds(self) -> Mapping[str, float]:

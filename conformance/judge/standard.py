@@ -9,12 +9,15 @@ import numpy as np
 
 from conformance.adapters import adapter
 from conformance.judge.answer import Answer, ask
-from conformance.judge.bounds import PASSES, ROUNDING
+from conformance.judge.bounds import MOVED, PASSES, ROUNDING
 from conformance.judge.local import decisions
 from conformance.judge.question import Backward, Given, Training
 from conformance.reference import backward, forward
 
 Tensors = Mapping[str, np.ndarray]
+
+
+_STATISTICS = (".running_mean", ".running_var")
 
 
 class UndecidedError(Exception):
@@ -88,26 +91,36 @@ class Standard:
     @cached_property
     def plain_rounding(self) -> float:
         """The largest error of the reference in float32, in roundings: about the same in every precision."""
-        found = self._asked("float32")
+        answer = ask(adapter("numpy"), replace(self.given, dtype="float32").copied())
         errors = (
-            relative_error(self.seen(name, tensors[name]), b)
-            for tensors, truth in zip(found, self.truth, strict=True)
+            relative_error(self.seen(name, tensors[name]), b, self.size(name, b))
+            for tensors, truth in zip((answer.tensors, *answer.others), self.truth_for(answer), strict=True)
             for name, b in truth.items()
         )
         return max(errors, default=0.0) / ROUNDING["float32"]
 
+    def size(self, tensor: str, b: np.ndarray) -> float:
+        """What errors of a tensor are relative to: its largest value."""
+        size = float(np.abs(b).max(initial=0))
+        question = self.given.question
+        if isinstance(question, Training) and question.what == "statistics" and not tensor.endswith(_STATISTICS):
+            size += MOVED * float(np.abs(b - self.given.params[tensor]).max(initial=0))
+        return size
+
     def _asked(self, dtype: str) -> tuple[Tensors, ...]:
-        answer, question = ask(adapter("numpy"), replace(self.given, dtype=dtype)), self.given.question
-        if isinstance(question, Training):
-            return ({name: tensor for name, tensor in answer.tensors.items() if question.compares(name)},)
+        answer, question = ask(adapter("numpy"), replace(self.given, dtype=dtype).copied()), self.given.question
         found = (answer.tensors, *answer.others)
         if isinstance(question, Backward):
             found = ({name: tensor for name, tensor in answer.tensors.items() if name not in self.shown(answer)},)
         return found
 
 
-def relative_error(a: np.ndarray, b: np.ndarray) -> float:
+def relative_error(a: np.ndarray, b: np.ndarray, size: float | None = None) -> float:
     """The error max |a - b| / max |b|; inf where the shapes differ or either has a value that is not finite.
+
+    Args:
+        a, b: the tensor, and what it should be.
+        size: what the error is relative to, instead of max |b|.
 
     A gate of ReLUs can switch a block off, and then b is all zeros. Such zeros come from comparisons and from products
     with 0, which round nothing: zeros agree, with an error of 0, and any other number is off by inf.
@@ -116,7 +129,8 @@ def relative_error(a: np.ndarray, b: np.ndarray) -> float:
         return math.inf
     a = a.astype(np.float64, copy=False)
     with np.errstate(invalid="ignore"):  # inf - inf
-        largest, off = float(np.abs(b).max(initial=0)), float(np.abs(a - b).max(initial=0))
+        largest = float(np.abs(b).max(initial=0)) if size is None else size
+        off = float(np.abs(a - b).max(initial=0))
     if not math.isfinite(largest) or not math.isfinite(off):
         return math.inf
     return off / largest if largest else (math.inf if off else 0.0)

@@ -128,7 +128,7 @@ def test_freezing_says_the_channels_of_the_input(folder):
     path = folder / "gray.safetensors"
     senet("init", "tiny-resnet,in_channels=1", path)
     assert weights.read(path).info.preprocessing is None  # photographs are of three
-    assert "at 1x1x33x34," in senet("freeze", path, folder / "gray-golden.safetensors", "--size", "33x34").stdout
+    assert "at 2x1x33x34," in senet("freeze", path, folder / "gray-golden.safetensors", "--size", "33x34").stdout
 
 
 def test_list_of_all_models_fits_a_terminal_of_80_columns(monkeypatch: pytest.MonkeyPatch):

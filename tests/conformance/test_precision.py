@@ -99,7 +99,7 @@ def test_every_layer_is_within_what_rounding_explains_with_room_for_other_machin
     assert max(row["share"] for row in LAYER_ROWS) <= 0.75
 
 
-@pytest.mark.parametrize("operation", ["Conv", "BatchNorm", "Linear", "sigmoid", "Scale", "Add"])
+@pytest.mark.parametrize("operation", ["Conv", "BatchNorm", "Linear", "sigmoid"])
 def test_what_rounding_explains_is_not_far_above_what_is_measured(operation):
     # A constant of three times the largest share would let errors of twice as many roundings pass.
     assert max(row["share"] for row in LAYER_ROWS if row["operation"] == operation) >= 0.33

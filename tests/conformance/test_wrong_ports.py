@@ -13,13 +13,16 @@ from conformance.judge.compare import verdicts
 from conformance.judge.measure import demanding
 from conformance.judge.question import Forward, Question, every
 from conformance.judge.verdict import Verdict
+from weights import MODELS
+from weights.errors import InputError
 from weights.networks.network import as_network
+from weights.networks.operations import Act
 
 SPEC = cases.TINY["tiny-se-resnet"]
 NETWORK = SPEC.network()
 PARAMS = cases.seeded(SPEC, 71)
 X = cases.image(72, 2, 67, 59)
-QUESTIONS = tuple(every(NETWORK, X, 73, cases.batches(NETWORK, 74, size=(64, 48))))
+QUESTIONS = tuple(every(NETWORK, (X,), 73, cases.batches(NETWORK, 74, size=(64, 48))))
 
 
 class Port:
@@ -203,7 +206,7 @@ def test_a_port_that_trains_without_momentum_is_caught():
 def test_taps_can_be_demanded():
     few = taps_with(lambda taps: {name: taps[name] for name in ("stem.conv1", "logits")})
     assert judged(few, "float64")["taps"].status == "agreed"
-    found = judged(few, "float64", taps=10**9)["taps"]
+    found = judged(few, "float64", taps="all")["taps"]
     assert (found.status, len(found.missing)) == ("disagreed", len(NETWORK.nodes) - 2)
     assert found.message == "there are 2 taps, demanded are 94; the first that is missing is stem.bn1"
     alone = taps_with(lambda taps: {"logits": taps["logits"]})
@@ -226,6 +229,107 @@ def test_what_a_port_cannot_do_is_said_and_fails_where_it_is_required():
     assert set(asked(()).values()) == {"agreed", "absent"}
     assert asked(("gradients",))["gradients"] == "failed"
     assert {asked(("training",))[what] for what in ("training gradients", "statistics", "training")} == {"failed"}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_what_a_port_is_given_is_its_own(dtype):
+    def build(spec: Any, params: Any, dtype: str) -> Any:
+        for name in params:
+            if name.endswith("running_var"):
+                params[name][...] *= 4
+        return right.build(spec, params, dtype)
+
+    def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
+        x[:] = x[:, ::-1]
+        return right.taps(model, x)
+
+    def gradients(model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool = False) -> dict[str, np.ndarray]:
+        cotangent *= 2
+        return right.gradients(model, x, cotangent, training)
+
+    assert judged(Port(build=build), dtype)["taps"].status == "disagreed"
+    assert judged(Port(taps=taps), dtype)["taps"].status == "disagreed"
+    assert judged(Port(gradients=gradients), dtype)["gradients"].status == "disagreed"
+
+
+def test_a_relu_that_is_not_quite_one_is_not_excused_by_its_own_taps():
+    # Whatever lies above -5e-5 of the largest value passes, forward and backward, and so its taps say.
+    def gradients(model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool = False) -> dict[str, np.ndarray]:
+        found = dict(right.gradients(model, x, cotangent, training))
+        for name, node in NETWORK.by_name.items():
+            if node.op == Act("relu") and node.inputs[0] in found:
+                pre = found[node.inputs[0]]
+                lifted = (pre <= 0) & (pre > -5e-5 * np.abs(pre).max())
+                found[name] = np.where(lifted, np.float32(1e-6), found[name])
+        return found
+
+    found = judged(Port(gradients=gradients), "float32")["gradients"]
+    assert found.status == "disagreed"
+    assert any("relu" in name for name in found.wrong_layers)
+
+
+def test_a_step_of_another_rate_is_caught_in_float32():
+    def train(model: Any, batches: Any, recipe: Any) -> dict[str, np.ndarray]:
+        return dict(right.train(model, batches, replace(recipe, learning_rate=2 * recipe.learning_rate)))
+
+    assert judged(Port(train=train), "float32")["statistics"].status == "disagreed"
+
+
+def test_a_port_that_is_right_for_several_images_alone_is_caught():
+    def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
+        found = right.taps(model, x)
+        return found if len(x) > 1 else found | {"logits": found["logits"] * 1.01}
+
+    assert judged(Port(taps=taps), "float64")["taps"].first_divergent == "logits"
+
+
+def test_a_port_is_not_trusted_for_its_name():
+    port = Port(dtype=lambda *_: "float32")
+    setattr(port, "NAME", "numpy")  # noqa: B010, it is a constant of the class
+    assert judged(port, "float64")["taps"].status == "otherwise"
+
+
+def test_gradients_that_take_any_option_are_asked_in_training():
+    def gradients(model: Any, x: np.ndarray, cotangent: np.ndarray, **_options: Any) -> dict[str, np.ndarray]:
+        return right.gradients(model, x, cotangent)
+
+    assert judged(Port(gradients=gradients), "float64")["training gradients"].status == "disagreed"
+
+
+def test_what_has_no_bound_cannot_be_required():
+    with pytest.raises(InputError, match="gradients in float16 cannot be required: there is no bound for it"):
+        judged(Port(), "float16", required=("gradients",))
+
+
+@pytest.mark.parametrize(
+    ("demands", "said"),
+    [
+        ({"required": "gradients"}, "several texts"),
+        ({"required": ("speed",)}, "unknown requirement 'speed'"),
+        ({"taps": 0}, "0 taps: expected a number from 1, or 'all'"),
+        ({"taps": -3}, "-3 taps"),
+        ({"taps": "many"}, "'many' taps"),
+        ({"dtypes": ("x",)}, "unknown precision 'x'"),
+    ],
+)
+def test_demands_that_make_no_sense_are_refused(demands, said):
+    with pytest.raises(InputError, match=said):
+        demanding(**{"required": (), **demands})  # type: ignore[arg-type]
+
+
+def test_more_taps_than_there_are_are_not_there():
+    found = judged(Port(), "float64", taps=95)["taps"]
+    assert (found.status, found.message) == (
+        "disagreed",
+        "there are 94 taps, demanded are 95, more than the network has",
+    )
+
+
+def test_the_second_size_has_odd_maps_where_the_network_takes_them():
+    for name in ("se-resnet-50", "senet-154", "se-resnet-50-torchvision", "se-resnet-110-cifar-10", "tiny-se-resnet"):
+        height, width = cases.oblong(cases.find(name))
+        assert (height > width, height % 4, width % 4) == (True, 1, 1)
+    assert cases.oblong(MODELS["vgg-16"]) == (224, 224)
 
 
 def test_both_sizes_are_compared():

@@ -130,5 +130,5 @@ def test_size_that_does_not_fit_into_memory_is_refused_before_it_is_filled(
     more = [str(tmp_path / "golden")] if command == "freeze" else []
     done = CliRunner().invoke(main, [command, str(path), *more, "--size", "16384x16384"])
     assert done.exit_code == 2
-    assert "tiny-se-resnet at 16384x16384: the outputs of all its layers are" in done.stderr
+    assert "tiny-se-resnet at 16384x16384: the outputs of all its layers of 2 images are" in done.stderr
     assert "this machine has 24 GB of memory" in done.stderr

@@ -327,7 +327,7 @@ def test_a_line_of_text_describes_a_network(tmp_path):
         ("se-resnet-50,stem.out=3", r"no field stem\.out; only se has"),
         ("se-resnet-50,se.gate=loud", "gate is 'loud', expected one of sigmoid"),
         ("se-resnet-50,depths=[3,4", "depths is"),
-        ("se-resnet-50,eps=NaN", "eps is nan"),
+        ("se-resnet-50,eps=NaN", "eps is 'NaN'"),
         ("absent.json", r"absent\.json: cannot be read"),
     ],
 )
