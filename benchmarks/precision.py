@@ -167,7 +167,7 @@ def _layers_page(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
         "",
         "What each layer makes of the inputs that the framework showed, value by value. The constant is what is",
         "allowed, in units of u times the sum of the absolute values of its terms, u being the rounding of one number;",
-        f"of a mean of n values {MEAN:g} sqrt(n) more. A cell is the largest share of that, over all networks.",
+        f"of a mean of n values {MEAN:g} n more. A cell is the largest share of that, over all networks.",
     )
     found = [row for row in rows if row["what"] == "layers"]
     for dtype in dict.fromkeys(row["dtype"] for row in found):

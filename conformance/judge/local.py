@@ -232,7 +232,7 @@ def allowance(node: Node, inputs: Sequence[np.ndarray]) -> float:
             values = inputs[0].shape[2] * inputs[0].shape[3]
         case _:
             values = 0
-    return LAYERS[kind(node)] + MEAN * math.sqrt(values)
+    return LAYERS[kind(node)] + MEAN * values
 
 
 def _with_the_statistics(
