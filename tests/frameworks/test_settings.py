@@ -180,7 +180,18 @@ def test_frameworks_agree_whatever_the_environment(environment, tmp_path):
 
 
 @pytest.mark.slow
-def test_platform_that_jax_has_not_is_said_in_a_line(tmp_path):
+def test_platform_that_jax_has_not_is_a_line_about_an_orbax_file(tmp_path):
+    source, target = tmp_path / "tiny.safetensors", tmp_path / "tiny.orbax"
+    weights.write(source, cases.TINY["tiny-resnet"], cases.seeded(cases.TINY["tiny-resnet"], 1))
+    command = [sys.executable, "-m", "conformance", "convert", str(source), str(target)]
+    env = {**os.environ, "JAX_PLATFORMS": "nosuch", "PYTHONPATH": str(Path(conformance.__file__).parents[1])}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n"), target.exists()) == (2, 1, False)
+    assert "Orbax checkpoints need JAX, which does not start: Unable to initialize backend 'nosuch'" in done.stderr
+
+
+@pytest.mark.slow
+def test_platform_that_jax_has_not_is_a_row(tmp_path):
     done = _compare(tmp_path, "jax,numpy", JAX_PLATFORMS="nosuch")
     assert (done.returncode, done.stderr) == (1, "")
     assert re.search(r"failed: RuntimeError: Unable to initialize backend 'nosuch'.*\n.* agreed\n", done.stdout)

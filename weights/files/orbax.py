@@ -112,6 +112,12 @@ def _orbax() -> Any:  # noqa: ANN401, a module that need not be installed
         import orbax.checkpoint
     except ImportError as error:
         raise InputError(f"Orbax checkpoints need orbax-checkpoint: pip install 'senet[jax]' ({error})") from error
+    import jax
+
+    try:
+        jax.devices()
+    except RuntimeError as error:  # JAX_PLATFORMS names one that is not there
+        raise InputError(f"Orbax checkpoints need JAX, which does not start: {error}") from None
     return orbax.checkpoint
 
 
