@@ -81,11 +81,13 @@ def test_their_model_loads_what_is_written_and_computes_the_same(model: str, tmp
     assert listing(tmp_path / "ours.weights.h5") == listing(tmp_path / "theirs.weights.h5")
     theirs.load_weights(tmp_path / "ours.weights.h5")
     pixels = np.random.default_rng(3).integers(0, 256, (2, height, width, 3)).astype(np.float64)
-    prepared = (pixels / 255 - IMAGENET.mean) / IMAGENET.std
+    # Their inputs are float32, whatever the policy of the layers.
+    prepared = ((pixels / 255 - IMAGENET.mean) / IMAGENET.std).astype(np.float32).astype(np.float64)
     wanted = np.asarray(theirs(pixels if OF_MODEL[model].names.prepares else prepared, training=False))
     found = conformance.run("torch", spec, params, prepared.transpose(0, 3, 1, 2))["logits"]
     assert wanted.dtype == np.float64
-    assert np.abs(found - wanted).max() <= TAPS["float64"] * np.abs(wanted).max()
+    # Each of the two may be off by the bound.
+    assert np.abs(found - wanted).max() <= 2 * TAPS["float64"] * np.abs(wanted).max()
 
 
 LAYOUTS = {
