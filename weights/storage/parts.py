@@ -23,6 +23,7 @@ except ImportError:  # Windows; nothing is locked there, and nothing taken for a
 
 _LOCK = ".senet-lock"  # in a folder
 _LONGEST = 200  # bytes of the target's name in that of its part: file systems take 255 in all
+_AFTERWARDS = 1.0  # seconds in which threads of a library that has failed may still write into a folder
 _PATIENCE = 10.0  # seconds to wait for a lock, which is held for moments; anybody could hold one for ever
 
 
@@ -99,8 +100,13 @@ def _remove_folder(path: Path, target: Path) -> None:
     with suppress(OSError):
         if (path / target.name).exists() and not target.exists():
             (path / target.name).rename(target)
-    if not (path / target.name).exists() or target.exists():
+    if (path / target.name).exists() and not target.exists():
+        return
+    last = time.monotonic() + _AFTERWARDS
+    while path.exists():
         shutil.rmtree(path, ignore_errors=True)
+        if time.monotonic() > last:
+            return
 
 
 def _around(target: Path) -> tuple[str, str]:
