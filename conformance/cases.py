@@ -270,7 +270,7 @@ def batches(
         size: height and width; None for a small one.
     """
     network = as_network(of)
-    rng, at = np.random.default_rng(seed), size or oblong(network)
+    rng, at = _random(seed), size or oblong(network)
     return tuple(
         (image(seed + 1 + i, n, *at, network.in_channels), rng.integers(0, network.classes, n)) for i in range(steps)
     )

@@ -5,7 +5,7 @@ import os
 import platform
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
@@ -19,7 +19,7 @@ from conformance.golden.against import against
 from conformance.golden.file import read
 from conformance.judge.bounds import BOUNDS
 from conformance.judge.compare import USUAL, Conditions, compared
-from conformance.judge.measure import NO_DEMANDS, Demands, check_asked
+from conformance.judge.measure import check_asked
 from conformance.judge.memory import check_memory
 from conformance.judge.progress import SILENT, Progress
 from conformance.judge.question import GRADIENTS, TRAINING, Given, every
@@ -89,25 +89,12 @@ Source = Checkpoint | Golden
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """How a run is made: adapters by name, precisions, what was typed, limits of each process, what is demanded."""
+    """How a run is made: adapters by name, precisions, what was typed, and how each adapter is asked."""
 
     adapters: Sequence[str]
     dtypes: Sequence[str] = ("float64",)
     command: str = ""
-    isolated: bool = True
-    timeout: float = USUAL.timeout
-    memory: float | None = USUAL.memory
-    demands: Demands = NO_DEMANDS
-
-    def conditions(self, progress: Progress) -> Conditions:
-        """How the adapters are asked."""
-        return Conditions(
-            isolated=self.isolated,
-            timeout=self.timeout,
-            memory=self.memory,
-            demands=self.demands,
-            progress=progress,
-        )
+    conditions: Conditions = USUAL
 
 
 def record(source: Source, asked: Asked, progress: Progress = SILENT) -> Run:
@@ -122,7 +109,7 @@ def record(source: Source, asked: Asked, progress: Progress = SILENT) -> Run:
         InputError: the photograph or the golden file cannot be used, the network cannot take the size, the parameters
             are others than those that were frozen, an adapter is unknown, or something is demanded that has no bound.
     """
-    check_asked(asked.demands, asked.dtypes)
+    check_asked(asked.conditions.demands, asked.dtypes)
     match source:
         case Checkpoint():
             return _with_the_reference(source, asked, progress)
@@ -132,7 +119,7 @@ def record(source: Source, asked: Asked, progress: Progress = SILENT) -> Run:
 
 def _with_the_reference(source: Checkpoint, asked: Asked, progress: Progress) -> Run:
     spec, params, network = source.spec, source.params, source.spec.network()
-    conditions = asked.conditions(progress)
+    conditions = replace(asked.conditions, progress=progress)
     inputs, seen = _images(source)
     batches = cases.batches(network, SEED) if source.training and network.classes else ()
     wanted = (GRADIENTS if source.gradients else ()) + (TRAINING if source.training else ())
@@ -174,7 +161,7 @@ def _images(source: Checkpoint) -> tuple[tuple[np.ndarray, ...], Input]:
 
 def _with_a_golden_file(source: Golden, asked: Asked, progress: Progress) -> Run:
     kept = read(source.golden)
-    conditions = asked.conditions(progress)
+    conditions = replace(asked.conditions, progress=progress)
     comparisons: list[Comparison] = []
     for dtype in asked.dtypes:
         with progress.busy(f"Comparing in {dtype}", len(asked.adapters)):

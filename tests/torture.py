@@ -10,7 +10,6 @@ import io
 import os
 import random
 import resource
-import shutil
 import signal
 import stat
 import subprocess
@@ -19,9 +18,10 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field, replace
+from itertools import cycle, islice, product
 from pathlib import Path
 
 import numpy as np
@@ -146,26 +146,30 @@ def folder() -> Generator[Path]:
         yield Path(name)
 
 
+def targets(suffixes: Iterable[str]) -> Generator[Path]:
+    """A file of each format with the old contents, in a folder of its own."""
+    for suffix in suffixes:
+        with folder() as place:
+            path = place / f"net{suffix}"
+            write(path, "old")
+            yield path
+
+
 def kills(count: int, rng: random.Random) -> Found:
     """Kills a writer at a random moment: then one whole content is there, and the next run leaves nothing else."""
     found = Found()
-    with folder() as place:
-        for i in range(count):
-            path = place / f"net{FILES[i % len(FILES)]}"
-            write(path, "old")
-            child = forked(lambda path=path: alternating(path))
-            time.sleep(rng.uniform(0, 0.12))
-            os.kill(child, signal.SIGKILL)
-            found.expect(ended(child) == -signal.SIGKILL, f"{path.name}: ended by itself")
-            state = read(path)
-            found.counts[state] += 1
-            right = state in VALUES or (state == REFUSED and path.suffix == ".caffemodel")
-            found.expect(right, f"{path.name}: {state}")
-            found.counts["leftovers"] += len(beside(path))
-            write(path, "old")
-            found.expect(read(path) == "old" and not beside(path), f"{path.name}: next run left {beside(path)}")
-            shutil.rmtree(place)
-            place.mkdir()
+    for path in targets(islice(cycle(FILES), count)):
+        child = forked(lambda path=path: alternating(path))
+        time.sleep(rng.uniform(0, 0.12))
+        os.kill(child, signal.SIGKILL)
+        found.expect(ended(child) == -signal.SIGKILL, f"{path.name}: ended by itself")
+        state = read(path)
+        found.counts[state] += 1
+        right = state in VALUES or (state == REFUSED and path.suffix == ".caffemodel")
+        found.expect(right, f"{path.name}: {state}")
+        found.counts["leftovers"] += len(beside(path))
+        write(path, "old")
+        found.expect(read(path) == "old" and not beside(path), f"{path.name}: next run left {beside(path)}")
     return found
 
 
@@ -199,24 +203,20 @@ def kills_of_orbax(count: int, rng: random.Random) -> Found:
 def full(_count: int, rng: random.Random) -> Found:
     """Writes where there is no room, by a limit of the size of files: what stood there stays, in one line."""
     found = Found()
+    for path in targets(FILES * 3):
+        most = rng.randrange(0, path.stat().st_size)
+
+        def work(path: Path = path, most: int = most) -> None:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+            write(path, "new")
+
+        code = ended(forked(work))
+        found.counts["refused" if code == 2 else f"code {code}"] += 1
+        found.expect(code == 2, f"{path.name}, room for {most} bytes: ended with {code}")
+        found.expect(read(path) == "old", f"{path.name}: {read(path)}")
+        found.expect(not beside(path), f"{path.name}: left {beside(path)}")
     with folder() as place:
-        for suffix in FILES * 3:
-            path = place / f"net{suffix}"
-            write(path, "old")
-            most = rng.randrange(0, path.stat().st_size)
-
-            def work(path: Path = path, most: int = most) -> None:
-                signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-                resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-                write(path, "new")
-
-            code = ended(forked(work))
-            found.counts["refused" if code == 2 else f"code {code}"] += 1
-            found.expect(code == 2, f"{path.name}, room for {most} bytes: ended with {code}")
-            found.expect(read(path) == "old", f"{path.name}: {read(path)}")
-            found.expect(not beside(path), f"{path.name}: left {beside(path)}")
-            shutil.rmtree(place)
-            place.mkdir()
         _full_of_orbax(place, found)
     return found
 
@@ -238,115 +238,95 @@ def _full_of_orbax(place: Path, found: Found) -> None:
 def closed(_count: int, _rng: random.Random) -> Found:
     """Writes into a folder that may not be written, as an ordinary user."""
     found = Found()
-    with folder() as place:
-        for suffix in FILES:
-            path = place / f"net{suffix}"
-            write(path, "old")
-            place.chmod(0o555)
+    for path in targets(FILES):
+        path.parent.chmod(0o555)
 
-            def work(path: Path = path) -> None:
-                if os.geteuid() == 0:
-                    os.setgroups([])
-                    os.setgid(NOBODY)
-                    os.setuid(NOBODY)
-                write(path, "new")
+        def work(path: Path = path) -> None:
+            if os.geteuid() == 0:
+                os.setgroups([])
+                os.setgid(NOBODY)
+                os.setuid(NOBODY)
+            write(path, "new")
 
-            code = ended(forked(work))
-            found.counts["refused" if code == 2 else f"code {code}"] += 1
-            found.expect(code == 2, f"{path.name}: ended with {code}")
-            place.chmod(0o755)
-            found.expect(read(path) == "old" and not beside(path), f"{path.name}: {read(path)}, {beside(path)}")
-            shutil.rmtree(place)
-            place.mkdir()
+        code = ended(forked(work))
+        found.counts["refused" if code == 2 else f"code {code}"] += 1
+        found.expect(code == 2, f"{path.name}: ended with {code}")
+        path.parent.chmod(0o755)
+        found.expect(read(path) == "old" and not beside(path), f"{path.name}: {read(path)}, {beside(path)}")
     return found
 
 
 def crowd(_count: int, _rng: random.Random) -> Found:
     """Four writers of one target and a reader: it never reads half a file, and in the end one of them has won."""
     found = Found()
-    with folder() as place:
-        for suffix in FILES:
-            path = place / f"net{suffix}"
-            write(path, "old")
+    for path in targets(FILES):
 
-            def work(first: str, path: Path = path) -> None:
-                for _ in range(8):
-                    write(path, first)
-                    write(path, "old" if first == "new" else "new")
+        def work(first: str, path: Path = path) -> None:
+            for _ in range(8):
+                write(path, first)
+                write(path, "old" if first == "new" else "new")
 
-            children = [forked(lambda first=first: work(first)) for first in ("old", "new") * 2]
-            while children:
-                state = read(path)
-                found.counts[state] += 1
-                right = state in VALUES or (state == REFUSED and suffix == ".caffemodel")
-                found.expect(right, f"{path.name}: {state}")
-                done, status = os.waitpid(-1, os.WNOHANG)
-                if done:
-                    children.remove(done)
-                    found.expect(status == 0, f"{path.name}: a writer ended with {os.waitstatus_to_exitcode(status)}")
-            found.expect(read(path) in VALUES, f"{path.name}: in the end {read(path)}")
-            found.expect(not beside(path), f"{path.name}: left {beside(path)}")
-            shutil.rmtree(place)
-            place.mkdir()
+        children = [forked(lambda first=first: work(first)) for first in ("old", "new") * 2]
+        while children:
+            state = read(path)
+            found.counts[state] += 1
+            right = state in VALUES or (state == REFUSED and path.suffix == ".caffemodel")
+            found.expect(right, f"{path.name}: {state}")
+            done, status = os.waitpid(-1, os.WNOHANG)
+            if done:
+                children.remove(done)
+                found.expect(status == 0, f"{path.name}: a writer ended with {os.waitstatus_to_exitcode(status)}")
+        found.expect(read(path) in VALUES, f"{path.name}: in the end {read(path)}")
+        found.expect(not beside(path), f"{path.name}: left {beside(path)}")
     return found
 
 
 def changing(_count: int, rng: random.Random) -> Found:
     """Reads a source that is cut off, overwritten or replaced meanwhile: whole or refused, and never killed."""
     found = Found()
-    with folder() as place:
-        for suffix in FILES:
-            if suffix == ".html":  # which is only written
-                continue
-            path = place / f"net{suffix}"
-            write(path, "old")
-            whole = path.read_bytes()
+    for path in targets(suffix for suffix in FILES if suffix != ".html"):  # which is only written
+        whole = path.read_bytes()
 
-            def work(path: Path = path) -> None:
-                end = time.monotonic() + 1
-                while time.monotonic() < end:
-                    with warnings.catch_warnings(action="ignore"):
-                        state = read(path)
-                    if state == "torn":
-                        raise AssertionError(f"{path.name}: {state}")
+        def work(path: Path = path) -> None:
+            end = time.monotonic() + 1
+            while time.monotonic() < end:
+                with warnings.catch_warnings(action="ignore"):
+                    state = read(path)
+                if state == "torn":
+                    raise AssertionError(f"{path.name}: {state}")
 
-            child = forked(work)
-            while not os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-                found.counts["changes"] += 1
-                match rng.randrange(3):
-                    case 0:
-                        os.truncate(path, rng.randrange(len(whole)))
-                    case 1:
-                        path.write_bytes(whole)
-                    case _:
-                        write(path, "new")
-                time.sleep(0.002)
-            code = ended(child)
-            found.counts["read on" if code == 0 else "killed" if code < 0 else f"code {code}"] += 1
-            found.expect(code == 0, f"{path.name}: the reader ended with {code}")
-            shutil.rmtree(place)
-            place.mkdir()
+        child = forked(work)
+        while not os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            found.counts["changes"] += 1
+            match rng.randrange(3):
+                case 0:
+                    os.truncate(path, rng.randrange(len(whole)))
+                case 1:
+                    path.write_bytes(whole)
+                case _:
+                    write(path, "new")
+            time.sleep(0.002)
+        code = ended(child)
+        found.counts["read on" if code == 0 else "killed" if code < 0 else f"code {code}"] += 1
+        found.expect(code == 0, f"{path.name}: the reader ended with {code}")
     return found
 
 
 def streams(_count: int, _rng: random.Random) -> Found:
     """Writes through FIFOs, to a reader that takes all and to one that goes away."""
     found = Found()
-    with folder() as place:
-        for suffix in FILES:
-            for takes in (-1, 100):
-                path = place / f"net{suffix}"
-                os.mkfifo(path)
-                child = forked(lambda path=path: write(path, "new"))
-                with path.open("rb") as reader:
-                    got = len(reader.read(takes))
-                code = ended(child)
-                found.expect(stat.S_ISFIFO(path.stat().st_mode), f"{path.name}: was replaced")
-                whole = takes < 0 or code == 0  # what is small enough is in the pipe before its reader goes
-                found.counts["written" if whole else "ended early"] += 1
-                found.expect(got > 0 and (code == 0 if takes < 0 else code in (0, 4)), f"{path.name}: code {code}")
-                shutil.rmtree(place)
-                place.mkdir()
+    for suffix, takes in product(FILES, (-1, 100)):
+        with folder() as place:
+            path = place / f"net{suffix}"
+            os.mkfifo(path)
+            child = forked(lambda path=path: write(path, "new"))
+            with path.open("rb") as reader:
+                got = len(reader.read(takes))
+            code = ended(child)
+            found.expect(stat.S_ISFIFO(path.stat().st_mode), f"{path.name}: was replaced")
+            whole = takes < 0 or code == 0  # what is small enough is in the pipe before its reader goes
+            found.counts["written" if whole else "ended early"] += 1
+            found.expect(got > 0 and (code == 0 if takes < 0 else code in (0, 4)), f"{path.name}: code {code}")
     return found
 
 

@@ -16,7 +16,6 @@ from conformance.cli.printing import say, shown
 from conformance.cli.progress import Bars
 
 if TYPE_CHECKING:
-    from conformance.judge.measure import Demands
     from conformance.recording import Source
     from conformance.report.run import Run
     from weights.params import Checkpoint, Labels
@@ -64,7 +63,9 @@ def _allowed(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[
 
 
 def _required(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...]:
-    return options.some_of(("taps", "gradients", "training"), value)
+    from conformance.judge.measure import REQUIRABLE
+
+    return options.some_of(REQUIRABLE, value)
 
 
 def _taps(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | str | None:
@@ -120,7 +121,7 @@ def compare(
     dialect: str | None,
     labels: "Labels | None",
     question: Question,
-    demanded: "Demanded",
+    demanded: Demanded,
     outputs: Outputs,
 ) -> None:
     """Compare the frameworks layer by layer.
@@ -133,6 +134,8 @@ def compare(
 
     With --against, FILE holds the weights that were frozen, and may be left out if they were seeded.
     """
+    from conformance.judge.compare import Conditions
+    from conformance.judge.measure import demanding
     from conformance.recording import Asked, record
 
     options.check_adapters(question.frameworks)
@@ -141,10 +144,12 @@ def compare(
         adapters=question.frameworks or FRAMEWORKS,
         dtypes=question.dtypes,
         command=shlex.join(["senet", *sys.argv[1:]]),
-        isolated=not question.in_process,
-        timeout=question.timeout,
-        memory=question.memory,
-        demands=_demands(demanded),
+        conditions=Conditions(
+            isolated=not question.in_process,
+            timeout=question.timeout,
+            memory=question.memory,
+            demands=demanding(demanded.require, demanded.require_taps, demanded.allow_dtype),
+        ),
     )
     found = None
     if file is not None:
@@ -154,12 +159,6 @@ def compare(
     run = record(_source(file, found, question, demanded), asked, bars)
     _write(run, outputs)
     options.exit_by(run, question.frameworks)
-
-
-def _demands(demanded: Demanded) -> "Demands":
-    from conformance.judge.measure import demanding
-
-    return demanding(demanded.require, demanded.require_taps, demanded.allow_dtype)
 
 
 def _source(file: Path | None, found: "Checkpoint | None", question: Question, demanded: Demanded) -> "Source":

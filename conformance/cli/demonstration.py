@@ -34,6 +34,7 @@ def demo(
     Converts a Caffe checkpoint, runs it in all frameworks on a photograph, and writes a report.
     """
     import weights
+    from conformance.judge.compare import Conditions
     from conformance.recording import Asked, Checkpoint, record
     from conformance.report.page import to_html
     from conformance.report.table import HEADER, aligned, rows
@@ -59,9 +60,8 @@ def demo(
     dtypes = ",".join(DTYPES)
     again = ("senet", "compare", str(canonical), "--image", str(photo), "--dtype", dtypes, "--report", str(report))
     source = Checkpoint(file=canonical, spec=spec, params=params, photo=photo, note=note)
-    asked = Asked(
-        adapters=frameworks or FRAMEWORKS, dtypes=DTYPES, command=shlex.join(again), timeout=timeout, memory=memory
-    )
+    conditions = Conditions(timeout=timeout, memory=memory)
+    asked = Asked(adapters=frameworks or FRAMEWORKS, dtypes=DTYPES, command=shlex.join(again), conditions=conditions)
     run = record(source, asked, bars)
     deliver(report, to_html(run))
     say(f"\n{aligned(HEADER, rows(run), options.terminal_width())}\n")

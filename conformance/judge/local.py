@@ -9,7 +9,7 @@ explain there is carried along.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple, assert_never
 
@@ -90,6 +90,7 @@ def shares(
     """
     shown: dict[str, Known | None] = {"data": Known(_wide(x))}
     left = {name: len(readers) for name, readers in network.readers.items()}
+    ahead = _nodes_to_a_tap(network, taps)
     found: dict[str, float] = {}
     for node in network.nodes:
         inputs = [known for name in node.inputs if (known := shown[name]) is not None]
@@ -100,7 +101,7 @@ def shares(
         span = 1 + max(known.span for known in inputs) if len(inputs) == len(node.inputs) else SPAN + 1
         state, again = None, 0.0
         tap = taps.get(node.name)
-        if span <= SPAN:
+        if span + ahead[node.name] <= SPAN:
             y, allowed = explained(node, inputs, params, ROUNDING[dtype], sigmoid, training=training)
             if tap is not None:
                 found[node.name] = _share(tap, y, allowed + SMALLEST[dtype])
@@ -109,6 +110,15 @@ def shares(
         if tap is not None:
             state = Known(_wide(tap), again=again)
         shown[node.name] = state
+    return found
+
+
+def _nodes_to_a_tap(network: Network, taps: Collection[str]) -> dict[str, int]:
+    """How many nodes lie between a node's output and the next tap, 0 of a tap; more than ``SPAN`` where none comes."""
+    found: dict[str, int] = {}
+    for node in reversed(network.nodes):
+        after = (found[reader.name] for reader in network.readers[node.name])
+        found[node.name] = 0 if node.name in taps else 1 + min(after, default=SPAN)
     return found
 
 

@@ -53,9 +53,14 @@ class Standard:
         )
         if decided is None:
             raise UndecidedError
-        x = question.x.astype(np.float64)
         found = backward.gradients(
-            self.given.network, self.given.params, x, question.cotangent, training=question.training, decided=decided
+            self.given.network,
+            self.given.params,
+            question.x.astype(np.float64),
+            question.cotangent,
+            training=question.training,
+            values=self._pass,
+            decided=decided,
         )
         return ({name: self.seen(name, values) for name, values in found.items()},)
 
@@ -91,7 +96,7 @@ class Standard:
     @cached_property
     def plain_rounding(self) -> float:
         """The largest error of the reference in float32, in roundings: about the same in every precision."""
-        answer = ask(adapter("numpy"), replace(self.given, dtype="float32").copied())
+        answer = ask(adapter("numpy"), replace(self.given, dtype="float32"))
         errors = (
             relative_error(self.seen(name, tensors[name]), b, self.size(name, b))
             for tensors, truth in zip((answer.tensors, *answer.others), self.truth_for(answer), strict=True)
@@ -108,7 +113,7 @@ class Standard:
         return size
 
     def _asked(self, dtype: str) -> tuple[Tensors, ...]:
-        answer, question = ask(adapter("numpy"), replace(self.given, dtype=dtype).copied()), self.given.question
+        answer, question = ask(adapter("numpy"), replace(self.given, dtype=dtype)), self.given.question
         found = (answer.tensors, *answer.others)
         if isinstance(question, Backward):
             found = ({name: tensor for name, tensor in answer.tensors.items() if name not in self.shown(answer)},)

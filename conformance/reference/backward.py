@@ -39,6 +39,7 @@ def gradients(
     cotangent: np.ndarray,
     *,
     training: bool = False,
+    values: Mapping[str, np.ndarray] | None = None,
     decided: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
     """Gradients of sum(logits * cotangent) with respect to the input, "data", and every learnable parameter.
@@ -48,6 +49,7 @@ def gradients(
         x: (N, 3, H, W); its dtype is that of the whole computation.
         cotangent: as the logits (N, classes), or as the pooled features where there is no classifier.
         training: BatchNorm normalises with the statistics of the batch, and gradients run through them.
+        values: the outputs of all nodes, where they are known already.
         decided: for every node that ``decides``, an input that says on which side of a ReLU, or from which pixel of a
             window, the gradient goes on, in place of this computation's own.
 
@@ -56,7 +58,7 @@ def gradients(
     """
     check_size(of, *x.shape[2:])
     nodes = as_network(of).nodes
-    values = {"data": x, **reference.execute(nodes, params, x, training=training)}
+    values = {"data": x, **(values or reference.execute(nodes, params, x, training=training))}
     flow = {nodes[-1].name: cotangent.astype(x.dtype)}  # the gradient of each node's output
     found: dict[str, np.ndarray] = {}
     for node in reversed(nodes):

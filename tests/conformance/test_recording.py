@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from conformance import cases
+from conformance.judge.compare import Conditions
 from conformance.recording import Asked, Checkpoint, record
 from weights import CAFFE, Info, Params
 
@@ -24,5 +25,5 @@ def photo(tmp_path: Path) -> Path:
 def test_preprocessing_that_the_checkpoint_does_not_state_is_said_to_be_assumed(stated: bool, photo: Path) -> None:
     params = Params(cases.seeded(SPEC, 1), Info(preprocessing=CAFFE if stated else None))
     source = Checkpoint(file=photo, spec=SPEC, params=params, photo=photo, size=(64, 64))
-    run = record(source, Asked(adapters=("numpy",), isolated=False))
+    run = record(source, Asked(adapters=("numpy",), conditions=Conditions(isolated=False)))
     assert run.input.preprocessing == str(CAFFE) + ("" if stated else " (assumed: the checkpoint does not state it)")

@@ -12,6 +12,7 @@ import pytest
 from caffe_dresses import DRESSES, with_blobs
 from families.caffe import CaffeNet
 from families.peers import Peer
+from families.small import SMALL
 from odd_networks import same
 from within import assert_within, errors
 
@@ -40,21 +41,7 @@ NEEDED = {
     "tf": ["tensorflow", "keras"],
     "onnx": ["onnx", "onnx_ir", "onnxruntime"],
 }
-V3 = MobileSpec(
-    name="tiny",
-    stages=(
-        Stage(out=4, expanded=(4,), activation="relu"),
-        Stage(out=6, expanded=(8, 48), kernel=5, stride=2),
-    ),
-    stem=4,
-    top=8,
-    hidden=10,
-    activation="hard-swish",
-    padding="same",
-    se=SE(reduction=3, rounding="to 8", gate="hard-sigmoid", position="3x3", stages=(2,)),
-    dropout=0.25,
-    classes=5,
-)
+V3 = replace(SMALL["mobile"], name="tiny", padding="same", dropout=0.25, classes=5)
 V2 = MobileSpec(
     name="tiny",
     stages=(Stage(out=4, expanded=(8,)), Stage(out=6, expanded=(16, 12), stride=2)),

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from conformance.cases import TINY, seeded
+from conformance.judge.compare import Conditions
 from conformance.judge.verdict import Verdict
 from conformance.recording import Asked, Checkpoint, record
 from conformance.report.junit import to_junit
@@ -25,7 +26,10 @@ DOCUMENTED = Path(__file__).parents[2] / "docs" / "formats.md"
 def run() -> Run:
     """One framework that agrees, and one of each other kind."""
     source = Checkpoint(file=Path("tiny.safetensors"), spec=SPEC, params=seeded(SPEC, 1), size=(67, 63))
-    found = record(source, Asked(adapters=("numpy",), command="senet compare tiny.safetensors", isolated=False))
+    found = record(
+        source,
+        Asked(adapters=("numpy",), command="senet compare tiny.safetensors", conditions=Conditions(isolated=False)),
+    )
     errors = {"stem.conv1": 1e-16, "stem.bn1": 2e-12, "stem.relu1": math.inf, "logits": 1e-9}
     others = (
         Verdict(adapter="torch", status="disagreed", errors=errors, version="1.0", dtype="float64", bound=1e-13),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _LARGEST = 2**31 - 1  # bytes of a protobuf message
 _GRAPH, _METADATA = 7, 14  # field numbers of ModelProto,
 _NODE, _INITIALIZER = 1, 5  # GraphProto,
-_OF_THE_MODEL = 8, 20, 25, 26  # opsets, training, functions, settings of devices: what else decides what is computed
+_OF_THE_MODEL = 8, 20, 25  # opsets, training, functions: what else decides what is computed
 _OF_THE_GRAPH = 11, 12, 14, 15  # inputs, outputs, quantization, sparse initializers
 _ATTRIBUTE, _GRAPHS, _RAW_DATA = 5, (6, 11), 9  # NodeProto, AttributeProto and TensorProto
 _LONGEST = 2**21  # bytes of a model beside values and metadata; SENet-154 has 0.4 MB of them
@@ -147,7 +147,7 @@ def read(path: Path) -> Checkpoint:
         )
     try:
         proto = ModelProto.FromString(bytes(parts.frame + field_head(_GRAPH, len(parts.graph)) + parts.graph))
-        said = list(_statements(proto))
+        said = list(_statements(proto, (tensor.name for tensor in proto.graph.initializer)))
     except (DecodeError, ValueError) as error:
         raise InputError(f"{path}: is no ONNX file, or a damaged one: {error}") from None
     spec, info = metadata.decode(strings, str(path))
@@ -240,7 +240,9 @@ def _array(path: Path, tensor: "TensorProto", data: memoryview, place: tuple[int
 def _check_unchanged(path: Path, found: list[str], spec: Spec, arrays: Mapping[str, np.ndarray]) -> None:
     """Parameters under our names mean what we wrote only while all that computes is what we wrote."""
     made = model(spec, arrays, (), next(iter(arrays.values())).dtype.name)
-    for theirs, ours in zip_longest(found, _statements(onnx_ir_module().to_proto(made))):
+    names = list(made.graph.initializers)
+    made.graph.initializers.clear()  # whose values would be copied
+    for theirs, ours in zip_longest(found, _statements(onnx_ir_module().to_proto(made), names)):
         if theirs != ours:
             raise InputError(
                 f"{path}: was changed since senet wrote it: it has {theirs or 'no more nodes'}, "
@@ -257,7 +259,7 @@ def _check_axes(path: Path, tensors: Iterable[tuple["TensorProto", tuple[int, in
                 raise InputError(f"{path}: was changed since senet wrote it: {AXES} is not [2, 3]")
 
 
-def _statements(model: "ModelProto") -> Iterator[str]:
+def _statements(model: "ModelProto", initializers: Iterable[str]) -> Iterator[str]:
     """All that decides what a model computes, but for the values of its initializers, in words, in its order."""
     graph = model.graph
     for opset in model.opset_import:
@@ -275,7 +277,7 @@ def _statements(model: "ModelProto") -> Iterator[str]:
         sizes = [dim.dim_param or dim.dim_value for dim in kind.shape.dim]
         yield f"input {value.name} of {kind.elem_type} {sizes}"
     yield from (f"output {value.name} of {value.type.tensor_type.elem_type}" for value in graph.output)
-    yield from (f"initializer {tensor.name}" for tensor in graph.initializer)
+    yield from (f"initializer {name}" for name in initializers)
     yield from map(_described, graph.node)
 
 
