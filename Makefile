@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := all,plots,examples,contestants,test
+EXTRAS := all,plots,examples,contestants,docs,test
 # Left empty, `make demo` writes a Caffe pair with seeded weights; or name a real checkpoint.
 CAFFEMODEL ?=
 # An entry of the path, found before a folder of the same name beside a user's script; the default is found after it.
