@@ -19,7 +19,7 @@ import click
 from conformance.cli import checkpoints, classification, comparison, demonstration, excitation, networks
 from conformance.cli.ending import EndedError, signals_as_errors
 from conformance.cli.outputs import debug_option, debugging
-from conformance.cli.printing import flush, message, open_streams, say, silence
+from conformance.cli.printing import flush, message, open_streams, say, silence, volume_options
 
 _BAD_INPUT, _INTERNAL, _INTERRUPTED, _READER_GONE = 2, 70, 130, 141  # the last as shells report SIGINT and SIGPIPE
 
@@ -143,7 +143,7 @@ def main() -> None:
     """
 
 
-main.params.append(debug_option())
+main.params += [*volume_options(), debug_option()]
 for _command in (
     networks.models,
     checkpoints.init,

@@ -11,8 +11,8 @@ import click
 
 from conformance.cli import options
 from conformance.cli.options import FILE
-from conformance.cli.outputs import OUTPUT, Command, is_stdout
-from conformance.cli.printing import say, shown
+from conformance.cli.outputs import OUTPUT, Command, deliver, is_stdout
+from conformance.cli.printing import say, say_as_it_is, shown
 from conformance.cli.progress import Bars
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("network", metavar="NAME|FILE.json[,FIELD=VALUE...]")
+@click.argument("network", metavar="NAME|FILE.json[,FIELD=VALUE...]", shell_complete=options.complete_networks)
 @click.argument("out", type=OUTPUT)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="What the weights are drawn from.")
 def init(network: str, out: Path, seed: int) -> None:
@@ -47,15 +47,26 @@ def init(network: str, out: Path, seed: int) -> None:
 @options.given
 @options.dialect
 @options.labels
-def inspect(file: Path, given: options.Given, dialect: str | None, labels: "Labels | None") -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every layer.")
+@click.option(
+    "--html", "page", type=OUTPUT, metavar="FILE.html", help="Write a page with the architecture; -: print it."
+)
+def inspect(
+    file: Path, given: options.Given, dialect: str | None, labels: "Labels | None", as_json: bool, page: Path | None
+) -> None:
     """Say what a checkpoint holds.
 
-    Prints the network, what it expects of its input and its labels, and which of that is assumed.
+    Prints the network, what it expects of its input and its labels, and which of that is assumed. With --html, a page
+    shows every layer by stage: its operation, shape, parameters and multiply-adds.
     """
-    from conformance.report.describe import describe, foreign
+    from conformance.report import architecture
+    from conformance.report.describe import describe, facts, foreign, to_dict
     from weights import InputError
     from weights.files import format_of
+    from weights.networks.sizes import usual_size
 
+    if as_json and is_stdout(page):
+        raise InputError("--json and --html -: take one of them; two things cannot be printed in one place")
     try:
         found = options.checkpoint(file, given, dialect=dialect, labels=labels)
     except InputError:
@@ -63,7 +74,14 @@ def inspect(file: Path, given: options.Given, dialect: str | None, labels: "Labe
             with suppress(InputError), warnings.catch_warnings(action="ignore"):
                 say(foreign(file, given.prototxt, options.terminal_width()))
         raise
-    say(describe(file, found, options.terminal_width()))
+    if page:
+        network, size = found.spec.network(), usual_size(found.spec)
+        stages = list(architecture.stages(network, size))
+        deliver(page, architecture.to_html(network.name, facts(file, found), stages, size))
+    if as_json:
+        say_as_it_is(json.dumps(to_dict(file, found), indent=1) + "\n")
+    elif not is_stdout(page):
+        say(describe(file, found, options.terminal_width()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,8 +183,9 @@ def diff(a: Path, b: Path, spec: str | None, rounding: bool, all_rows: bool, as_
     with options.warnings_in_a_line():
         found = difference(a, b, None if spec is None else options.described(spec))
     if as_json:
-        say(json.dumps(found.to_dict(), indent=1))
+        say_as_it_is(json.dumps(found.to_dict(), indent=1) + "\n")
     else:
-        say(text(found, rounding, options.terminal_width(), all_rows))
+        coloured = options.colours()
+        say(text(found, rounding, options.terminal_width(), all_rows, coloured), coloured=coloured)
     if not found.same(rounding):
         click.get_current_context().exit(1)

@@ -195,17 +195,20 @@ def _write(run: "Run", outputs: Outputs) -> None:
     from conformance.report.markdown import to_markdown
     from conformance.report.page import to_html
     from conformance.report.run import to_json
-    from conformance.report.table import HEADER, aligned, rows
+    from conformance.report.table import HEADER, SPARE, rows
 
     for path, text in ((outputs.result, to_json), (outputs.junit, to_junit), (outputs.report, to_html)):
         if path:
             deliver(path, text(run))
     err = any(map(is_stdout, (outputs.result, outputs.junit, outputs.report)))
-    say(to_markdown(run) if outputs.markdown else aligned(HEADER, rows(run), options.terminal_width()), err=err)
+    if outputs.markdown:
+        say(to_markdown(run), err=err)
+    else:
+        options.say_table(HEADER, rows(run), spare=SPARE, err=err)
 
 
 @click.command(cls=Command)
-@click.argument("source", metavar="MODEL|FILE")
+@click.argument("source", metavar="MODEL|FILE", shell_complete=options.complete_networks)
 @click.argument("golden", type=OUTPUT)
 @options.given
 @options.dialect

@@ -73,7 +73,6 @@ def excite(
 
     from conformance.judge.compare import Conditions
     from conformance.report.excitation import HEADER, excited, rows, to_dict
-    from conformance.report.table import aligned
     from weights import InputError
     from weights.images import prepare, takes_photographs
 
@@ -102,7 +101,7 @@ def excite(
             gates[kind] = [_gates(framework, found, batch, conditions) for batch in batches]
     excitations = excited(gates)
     err = is_stdout(result) or is_stdout(plot)
-    say(aligned(HEADER, rows(excitations), options.terminal_width()), err=err)
+    options.say_table(HEADER, rows(excitations), spare=("least excited", "channels' means", "photos"), err=err)
     if result:
         deliver(result, json.dumps(to_dict(excitations)))
     if plot:

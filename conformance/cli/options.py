@@ -1,10 +1,11 @@
 """What several commands share: options, reading a checkpoint, finding adapters, the exit code of a run."""
 
 import math
+import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import wraps
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from conformance.cli.printing import message, say, shown
+from conformance.cli.printing import message, say, shown, volume
 
 if TYPE_CHECKING:
     from conformance.report.run import Run
@@ -30,6 +31,21 @@ FILE = click.Path(path_type=Path)
 
 def _listed(value: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in value.split(",")))
+
+
+def complete_networks(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """The names of published networks that begin so, for the completion of shells."""
+    from weights import MODELS
+
+    return [name for name in MODELS if name.startswith(incomplete)]
+
+
+def complete_frameworks(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """The same of adapters, the last one of a list."""
+    from conformance.adapters import ADAPTERS
+
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in ADAPTERS if name.startswith(last)]
 
 
 def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -92,6 +108,7 @@ frameworks = click.option(
     "--frameworks",
     "--framework",
     callback=_names,
+    shell_complete=complete_frameworks,
     metavar="NAME,...",
     help=f"One or more of {', '.join(FRAMEWORKS)}, of the others that senet models lists, or of your own adapters as "
     f"package.module; or all. Default: {','.join(FRAMEWORKS)}.",
@@ -348,12 +365,33 @@ def warnings_in_a_line() -> Generator[None]:
 
 
 def terminal_width() -> int | None:
-    """Columns of the terminal that stdout is; None for a pipe or a file, whose lines have no limit."""
-    if not sys.stdout.isatty():
+    """Columns of the terminal that stdout is; None for a pipe or a file, whose lines have no limit, or for ``-v``."""
+    if not sys.stdout.isatty() or volume() > 0:
         return None
     from rich.console import Console
 
     return Console().width
+
+
+def say_table(
+    header: Sequence[str], lines: Iterable[Sequence[str]], *, spare: Sequence[str] = (), err: bool = False
+) -> None:
+    """Prints a table that fits the terminal, with colours where stdout is one that takes them.
+
+    Args:
+        header, lines, spare: as of ``report.table.aligned``.
+        err: on stderr.
+    """
+    from conformance.report.table import aligned
+
+    painted = colours(err)
+    say(aligned(header, lines, terminal_width(), spare=spare, colours=painted), err=err, coloured=painted)
+
+
+def colours(err: bool = False) -> bool:
+    """Whether a stream is a terminal that takes colours, and whose reader wants them (https://no-color.org)."""
+    stream = sys.stderr if err else sys.stdout
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def exit_by(run: "Run", named: Sequence[str]) -> None:

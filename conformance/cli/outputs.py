@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from conformance.cli.printing import say_as_it_is
+from conformance.cli.printing import say_as_it_is, volume_options
 
 
 class _Output(click.Path):
@@ -22,11 +22,11 @@ _FILES_IN_WORDS = ("network", "source", "spec", "preprocessing")
 
 
 class Command(click.Command):
-    """A command that refuses to write what it reads, and takes ``--debug`` as all of them do."""
+    """A command that refuses to write what it reads, and takes ``-q``, ``-v`` and ``--debug`` as all of them do."""
 
     def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, **options)
-        self.params.append(debug_option())
+        self.params += [*volume_options(), debug_option()]
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs it.
@@ -43,7 +43,7 @@ class Command(click.Command):
             for one in value if isinstance(value, tuple) else (value,):
                 if isinstance(param.type, _Output) and one:
                     if str(one) == "-" and not option:
-                        raise click.UsageError("-: name a file; only --json, --junit and --report print", ctx)
+                        raise click.UsageError("-: name a file; only --json, --junit, --html and --report print", ctx)
                     outputs.append((one, param.opts[0] if option else "what is written"))
                 elif isinstance(one, Path):
                     inputs.append((one, f"what {param.opts[0]} reads" if option else "the source itself"))

@@ -1,12 +1,13 @@
 """Progress bars for the command line: on a terminal, and only for work that takes longer than a second."""
 
 import sys
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from threading import Timer
 from typing import TYPE_CHECKING
 
-from conformance.cli.printing import shown
+from conformance.cli.printing import say, shown, volume
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -19,6 +20,7 @@ class Bars:
 
     def __init__(self) -> None:
         self._shown: tuple[Progress, TaskID] | None = None
+        self._verbose = volume() > 0  # asked here, for steps run in threads of their own
 
     @contextmanager
     def busy(self, text: str, total: int | None = None) -> Generator[None]:
@@ -28,7 +30,11 @@ class Bars:
             text: stands beside the bar.
             total: the number of steps; None: it is not known, and the bar pulses.
         """
-        if not sys.stderr.isatty():
+        if self._verbose:
+            with _told(text):
+                yield
+            return
+        if volume() < 0 or not sys.stderr.isatty():
             yield
             return
         from rich.console import Console
@@ -50,6 +56,10 @@ class Bars:
     @contextmanager
     def step(self, text: str) -> Generator[None]:
         """One step of the work: a line of its own below the bar while the block runs, in any thread."""
+        if self._verbose:
+            with _told(f"  {text}"):
+                yield
+            return
         if self._shown is None:
             yield
             return
@@ -60,3 +70,13 @@ class Bars:
         finally:
             progress.remove_task(part)
             progress.advance(whole)
+
+
+@contextmanager
+def _told(text: str) -> Generator[None]:
+    """A line when the block ends, with its seconds."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        say(f"{text}: {time.perf_counter() - start:.1f} s", err=True)

@@ -2,17 +2,20 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from conformance.report import architecture
 from conformance.report.table import listed
 from conformance.report.wording import EXPECTED, assumed_fields, value, words
 from weights.caffe import checkpoint as caffe
 from weights.files import format_of
 from weights.networks.cost import cost
 from weights.networks.models import MODELS
+from weights.networks.models import to_dict as spec_to_dict
 from weights.networks.sizes import usual_size
 from weights.networks.spec import Spec, field_names
 from weights.params import Checkpoint, Info
@@ -63,17 +66,27 @@ def models() -> Iterator[Model]:
 
 
 def describe(file: Path, checkpoint: Checkpoint, width: int | None = None) -> str:
-    """A checkpoint, one fact a line; facts that its file does not state are marked as assumed.
+    """A checkpoint, one fact a line.
 
     Args:
         file: where it was read.
         checkpoint: what the file holds.
         width: characters in a line; None: no limit.
     """
+    return listed(facts(file, checkpoint), width)
+
+
+def facts(file: Path, checkpoint: Checkpoint) -> list[tuple[str, str]]:
+    """Names and values; what the file does not state is marked as assumed.
+
+    Args:
+        file: where it was read.
+        checkpoint: what the file holds.
+    """
     info = checkpoint.info
     mark = dict.fromkeys(info.assumed, " (assumed: the file does not say)")
     own = tuple(name for name in info.assumed if name not in EXPECTED)
-    facts = [
+    return [
         ("file", str(file)),
         ("format", _format(file)),
         *_network(checkpoint.spec),
@@ -84,7 +97,44 @@ def describe(file: Path, checkpoint: Checkpoint, width: int | None = None) -> st
         *([("classes", ", ".join(info.class_names))] if info.class_names else []),
         *_provenance(info),
     ]
-    return listed(facts, width)
+
+
+def to_dict(file: Path, checkpoint: Checkpoint) -> dict[str, Any]:
+    """A checkpoint as data; docs/formats.md describes the fields.
+
+    Args:
+        file: where it was read.
+        checkpoint: what the file holds.
+    """
+    spec, params = checkpoint
+    info, costs, size = checkpoint.info, cost(spec), usual_size(spec)
+    dtypes = Counter(array.dtype.name for array in params.values())
+    return {
+        "file": str(file),
+        "format": format_of(file).name,
+        "network": {
+            "name": spec.name,
+            "published": next((name for name, known in MODELS.items() if known == spec), None),
+            "spec": spec_to_dict(spec),
+            "parameters": costs.learnable,
+            "macs": costs.macs,
+            "size": list(size),
+        },
+        "arrays": {
+            "count": len(params),
+            "scalars": sum(array.size for array in params.values()),
+            "dtypes": dict(dtypes),
+        },
+        "not_finite": [name for name, array in params.items() if not np.isfinite(array).all()],
+        "preprocessing": info.preprocessing and asdict(info.preprocessing),
+        "labels": info.labels,
+        "class_names": list(info.class_names),
+        "assumed": list(info.assumed),
+        "factors": dict(info.factors),
+        "source": {"file": info.source, "format": info.format, "sha256": info.sha256},
+        "history": list(info.history),
+        "layers": architecture.to_dict(list(architecture.stages(spec.network(), size))),
+    }
 
 
 def foreign(file: Path, prototxt: Path | None, width: int | None = None) -> str:
@@ -95,7 +145,7 @@ def foreign(file: Path, prototxt: Path | None, width: int | None = None) -> str:
     """
     found = caffe.describe(file, prototxt)
     types = ", ".join(f"{count} {kind or 'of no stated type'}" for kind, count in found.types.items())
-    facts = [
+    told = [
         ("file", str(file)),
         ("format", _format(file)),
         ("network", f"{found.name or 'without a name'}: none of this family"),
@@ -103,7 +153,7 @@ def foreign(file: Path, prototxt: Path | None, width: int | None = None) -> str:
         ("arrays", f"{found.blobs} blobs, {found.scalars:,} scalars, {' and '.join(found.dtypes) or 'no numbers'}"),
         *_computation(found),
     ]
-    return listed(facts, width)
+    return listed(told, width)
 
 
 def _computation(found: caffe.Summary) -> Iterator[tuple[str, str]]:
