@@ -30,6 +30,7 @@ class Row:
         differentiable: whether it has gradients.
         standard: whether it is compared where nobody says which.
         single: whether it may answer in float32, whatever is asked for, for its runtime has few or no other kernels.
+        slow: whether importing and compiling take long, so that it is asked before others.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Row:
     differentiable: bool = False
     standard: bool = False
     single: bool = False
+    slow: bool = False
 
     @property
     def module(self) -> str:
@@ -73,6 +75,7 @@ ADAPTERS: Mapping[str, Row] = {
             also=("jaxlib", "optax"),
             differentiable=True,
             standard=True,
+            slow=True,
         ),
         Row(
             name="tf",
@@ -82,6 +85,7 @@ ADAPTERS: Mapping[str, Row] = {
             backend="tensorflow",
             differentiable=True,
             standard=True,
+            slow=True,
         ),
         Row(
             name="onnx",
@@ -127,6 +131,11 @@ class AbsentError(ModuleNotFoundError):
 def computes_in(name: str) -> tuple[str, ...]:
     """The precisions that an adapter may answer in, beside the one that is asked for. A port has none."""
     return ("float32",) if name in ADAPTERS and ADAPTERS[name].single else ()
+
+
+def slow(name: str) -> bool:
+    """Whether an adapter takes long; of a port nobody knows, so it may."""
+    return name not in ADAPTERS or ADAPTERS[name].slow
 
 
 def title_of(name: str) -> str:
