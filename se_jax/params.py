@@ -23,6 +23,7 @@ def from_pretrained(
     dtype: str = "float32",
     classes: int | None = None,
     *,
+    param_dtype: str | None = None,
     seed: int = 0,
     class_names: Sequence[str] | None = None,
     preprocessing: Preprocessing | None = None,
@@ -38,6 +39,7 @@ def from_pretrained(
         dtype: as of ``build``.
         classes: number of classes, if it differs from the checkpoint's: a new classifier, to be trained, replaces its
             own; 0 for none.
+        param_dtype: as of ``build``.
         seed: of the new classifier.
         class_names: one for each output of the model; the file or ``classes`` says how many there are.
         preprocessing: as of ``weights.read``: what the network expects, for files that do not state it.
@@ -65,17 +67,19 @@ def from_pretrained(
         found = with_classes(*found, classes, seed)
     if class_names is not None:
         found = with_class_names(found, class_names)
-    return restore(*found, dtype)
+    return restore(*found, dtype, param_dtype=param_dtype)
 
 
-def restore(spec: Spec, params: Mapping[str, np.ndarray], dtype: str = "float32") -> Network:
+def restore(
+    spec: Spec, params: Mapping[str, np.ndarray], dtype: str = "float32", *, param_dtype: str | None = None
+) -> Network:
     """The network of a spec with these parameters (canonical names), in inference mode.
 
     Raises:
         InputError: the parameters do not fit the spec.
     """
     # Only shapes at first: compiling the initialisation, to overwrite it, would take longer than anything else.
-    model = nnx.eval_shape(lambda: build(spec, dtype))
+    model = nnx.eval_shape(lambda: build(spec, dtype, param_dtype=param_dtype))
     model.dropout = nnx.Dropout(spec.dropout, rngs=nnx.Rngs(0))
     load(model, params)
     model.eval()
