@@ -85,6 +85,8 @@ def _embed(made: "ir.Model", preprocessing: Preprocessing, options: OnnxOptions)
     if resized:
         values = _resized(node, image, values, preprocessing)
         data.shape = ir.Shape((batch, 3, preprocessing.crop, preprocessing.crop))
+    # Before the order of channels: OpenCV 5 takes a Gather of uint8 for one of float32.
+    values = node("Cast", [values], "data.float", to=kind.value)
     if preprocessing.channels == "bgr":
         values = node("Gather", [values, node.constant(np.array([2, 1, 0]), "data.bgr_order")], "data.bgr", axis=1)
     steps: list[tuple[str, str, Any]] = []
@@ -93,7 +95,6 @@ def _embed(made: "ir.Model", preprocessing: Preprocessing, options: OnnxOptions)
     steps.append(("Sub", "data.centred", np.reshape(preprocessing.mean, (1, 3, 1, 1))))
     if preprocessing.std != (1.0, 1.0, 1.0):
         steps.append(("Div", "data.divided", np.reshape(preprocessing.std, (1, 3, 1, 1))))
-    values = node("Cast", [values], "data.float", to=kind.value)
     for at, (operator, name, by) in enumerate(steps):
         second = node.constant(np.array(by, kind.numpy()), f"{name}.by")
         values = node(operator, [values, second], data if at == len(steps) - 1 else name)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, assert_never
 
 import numpy as np
 
@@ -14,7 +14,24 @@ from weights.files.onnx_operators import operator, window
 from weights.files.onnx_options import OnnxOptions
 from weights.images import labels
 from weights.networks.network import Network, as_network
-from weights.networks.operations import Act, AppendZeros, GlobalPool, Linear, Scale, Shift, Shuffle, Times
+from weights.networks.operations import (
+    Act,
+    Add,
+    AppendZeros,
+    BatchNorm,
+    Concat,
+    Conv,
+    Dropout,
+    Flatten,
+    GlobalPool,
+    Linear,
+    Mix,
+    Pool,
+    Scale,
+    Shift,
+    Shuffle,
+    Times,
+)
 from weights.networks.parameters import check, schema
 from weights.networks.sizes import shapes
 from weights.networks.spec import Spec
@@ -102,8 +119,12 @@ def model(of: Network | Spec, params: Mapping[str, np.ndarray], dtype: str, opti
     kind = {"float32": ir.DataType.FLOAT, "float64": ir.DataType.DOUBLE}[dtype]
     tape = ir.tape.Tape()
     leaves: dict[str, list[Any]] = {}
+    maps = _vectors_as_maps(network) if options.precision == "int8" else frozenset[str]()
+    convolved = {node.module for node in network.nodes if isinstance(node.op, Linear) and node.name in maps}
     for p in schema(network):
         array = np.ascontiguousarray(params[p.name], dtype)
+        if p.module in convolved and array.ndim == 2:
+            array = array[..., None, None]
         leaves.setdefault(p.module, []).append(tape.initializer(ir.tensor(array, name=p.name)))
     axes = tape.initializer(ir.tensor(np.array([2, 3]), name=AXES))
 
@@ -155,16 +176,21 @@ def model(of: Network | Spec, params: Mapping[str, np.ndarray], dtype: str, opti
             case Shuffle(groups):
                 order = np.arange(sizes[node.inputs[0]][0]).reshape(groups, -1).T.ravel()
                 inputs.append(constant(order, f"{node.name}.order"))
-            case GlobalPool("avg") if options.precision == "int8":  # of which runtimes have a kernel
-                inputs = [made("GlobalAveragePool", inputs, f"{node.name}.map", {})]
-                name, attributes = "Flatten", {"axis": 1}
+            case GlobalPool("avg") if node.name in maps:
+                name, attributes = "GlobalAveragePool", {}
+            case GlobalPool("max") if node.name in maps:
+                name, attributes = "GlobalMaxPool", {}
             case GlobalPool():
                 if axes_within:
                     attributes = {**attributes, "axes": [2, 3]}
                 else:
                     inputs.append(axes)
-            case Scale() if len(sizes[node.inputs[1]]) == 1:
+            case Scale() if len(sizes[node.inputs[1]]) == 1 and node.inputs[1] not in maps:
                 inputs[1] = unsqueezed(inputs[1], f"{node.name}.gate4d")
+            case Linear() if node.name in maps:
+                name, attributes = "Conv", window(1, 1, 0)
+            case Linear() if node.inputs[0] in maps:
+                inputs = [made("Flatten", inputs, f"{node.name}.vector", {"axis": 1})]
             case Linear() if len(sizes[node.inputs[0]]) == 3:  # on every pixel: a 1x1 convolution
                 held[0] = unsqueezed(held[0], f"{node.module}.weight4d")
                 name, attributes = "Conv", window(1, 1, 0)
@@ -187,6 +213,31 @@ def model(of: Network | Spec, params: Mapping[str, np.ndarray], dtype: str, opti
         name=network.name,
     )
     return ir.Model(body, ir_version=ir_version(options.opset), producer_name="senet")
+
+
+def _vectors_as_maps(network: Network) -> frozenset[str]:
+    """The nodes whose output is written as a map of one pixel in int8, where it is a vector elsewhere.
+
+    So the squeeze, both matrices and the gate of an SE block are kernels of one layout, and the maps around them are
+    not turned from one layout into another: a quarter of the time. Matrices on every pixel are among them.
+    """
+    last, sizes = network.output, shapes(network)
+    found: set[str] = set()
+    for node in network.nodes:
+        match node.op:
+            case GlobalPool():
+                fits = True
+            case Linear():
+                fits = node.inputs[0] in found or len(sizes[node.inputs[0]]) == 3
+            case Flatten() | Shuffle() | AppendZeros() | Shift() | Conv() | Pool() | Scale():
+                fits = False
+            case Act() | Add() | Concat() | Dropout() | Mix() | Times() | BatchNorm():
+                fits = all(name in found for name in node.inputs)
+            case _:
+                assert_never(node.op)
+        if fits and node is not last:
+            found.add(node.name)
+    return frozenset(found)
 
 
 def ir_version(opset: int) -> int:
