@@ -2,6 +2,7 @@
 
 from weights.errors import InputError
 from weights.files import read, write
+from weights.files.onnx_options import OnnxOptions
 from weights.networks.cost import Cost, cost
 from weights.networks.inception import InceptionSpec
 from weights.networks.inception_resnet import InceptionResNetSpec
@@ -34,6 +35,7 @@ __all__ = [
     "MobileSpec",
     "Network",
     "Node",
+    "OnnxOptions",
     "Param",
     "Params",
     "PreActSpec",

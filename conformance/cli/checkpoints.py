@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from conformance.cli import onnx as onnx_options
 from conformance.cli import options
 from conformance.cli.options import FILE
 from conformance.cli.outputs import OUTPUT, Command, deliver, is_stdout
@@ -17,6 +18,7 @@ from conformance.cli.progress import Bars
 
 if TYPE_CHECKING:
     from weights.change.first_convolution import Convention
+    from weights.files.onnx_options import OnnxOptions
     from weights.params import Labels
 
 
@@ -60,7 +62,7 @@ def inspect(
     shows every layer by stage: its operation, shape, parameters and multiply-adds.
     """
     from conformance.report import architecture
-    from conformance.report.describe import describe, facts, foreign, to_dict
+    from conformance.report.describe import describe, facts, for_runtimes, foreign, to_dict
     from weights import InputError
     from weights.files import format_of
     from weights.networks.sizes import usual_size
@@ -70,6 +72,10 @@ def inspect(
     try:
         found = options.checkpoint(file, given, dialect=dialect, labels=labels)
     except InputError:
+        if file.is_file() and format_of(file).name == "onnx":
+            with suppress(InputError):
+                say(for_runtimes(file, options.terminal_width()))
+                return
         if file.is_file() and format_of(file).name == "caffemodel":
             with suppress(InputError), warnings.catch_warnings(action="ignore"):
                 say(foreign(file, given.prototxt, options.terminal_width()))
@@ -104,14 +110,25 @@ class Changes:
     type=click.Choice(["rgb01", "bgr255"]),
     help="Rewrite the first convolution for RGB 0..1 or BGR 0..255 images; the mean stays the original's.",
 )
+@onnx_options.given
 @options.grouped(changes=Changes)
-def convert(src: Path, dst: Path, given: options.Given, dialect: str | None, changes: Changes) -> None:
+def convert(
+    src: Path,
+    dst: Path,
+    given: options.Given,
+    dialect: str | None,
+    changes: Changes,
+    onnx: onnx_options.Onnx,
+) -> None:
     """Convert a checkpoint; the suffixes name the formats.
 
     Caffe: .caffemodel (with the .prototxt beside it), and .caffemodel.h5, which is only read; canonical: .safetensors;
     PyTorch: .pth, .pt, and .ckpt, .bin, .pth.tar, which training scripts leave; Keras: .keras, .weights.h5; Flax:
     .orbax (a folder); .onnx (read, if this program wrote it). Orbax and ONNX need their extras, senet[jax] and
     senet[onnx].
+
+    The options marked ONNX say how an ONNX file is made for those who run it. Exits with 1 if one of less precision is
+    further from the network than the bound for it.
     """
     import weights
     from conformance.report.wording import assumed
@@ -125,6 +142,7 @@ def convert(src: Path, dst: Path, given: options.Given, dialect: str | None, cha
         raise weights.InputError(f"--dialect {dialect}: is for a .weights.h5 that is written, and {dst} is none")
     if dialect and not written and "dialect" not in format_of(src).reads_with:
         raise weights.InputError(f"--dialect: neither {src} nor {dst} is a PyTorch state dict")
+    made = onnx_options.made(dst, onnx, into.name == "onnx")
     bars = Bars()
     try:
         with bars.busy(f"Reading {src.name}"):
@@ -132,7 +150,7 @@ def convert(src: Path, dst: Path, given: options.Given, dialect: str | None, cha
     except weights.InputError:
         if (format_of(src).name, format_of(dst).name) != ("caffemodel", "onnx"):
             raise
-        _convert_bare(src, dst, given.prototxt, changes)
+        _convert_bare(src, dst, given.prototxt, changes, made)
         return
     spec, params = found
     if changes.labels:
@@ -140,16 +158,18 @@ def convert(src: Path, dst: Path, given: options.Given, dialect: str | None, cha
     if changes.convention:
         params = rewrite(spec, params, changes.convention)
     with bars.busy(f"Writing {dst.name}"), options.warnings_in_a_line():
-        weights.write(dst, spec, params, dialect=dialect if written else None)
+        weights.write(dst, spec, params, dialect=dialect if written else None, onnx=made)
     learnable = sum(p.size for p in weights.schema(spec) if p.learnable)
     err = is_stdout(dst)
     say(f"{shown(src)} -> {shown(dst)}: {spec.name}, {learnable:,} parameters, {spec.classes} classes", err=err)
     said = assumed(spec, params.info)
     if said:
         say(f"assumed, not stated by {shown(src.name)}: {said}", err=err)
+    if made and made.reduced and not err:
+        onnx_options.say_how_far(dst, made, err)
 
 
-def _convert_bare(src: Path, dst: Path, prototxt: Path | None, changes: Changes) -> None:
+def _convert_bare(src: Path, dst: Path, prototxt: Path | None, changes: Changes, made: "OnnxOptions | None") -> None:
     """Writes a Caffe network that no family has, but whose operations are all known, as an ONNX file."""
     from weights import InputError
     from weights.caffe import checkpoint as caffe
@@ -159,9 +179,11 @@ def _convert_bare(src: Path, dst: Path, prototxt: Path | None, changes: Changes)
         network, params = caffe.network(src, prototxt)
         if changes.labels or changes.convention:
             raise InputError(f"{src}: is of no known family: leave out --labels and --input")
-        onnx.write(dst, network, params)
+        onnx.write(dst, network, params, onnx=made)
     said = f"{network.name}, of no known family: computed by any ONNX runtime, and not read here"
     say(f"{shown(src)} -> {shown(dst)}: {said}", err=is_stdout(dst))
+    if made and made.reduced and not is_stdout(dst):
+        onnx_options.say_how_far(dst, made, False)
 
 
 @click.command(cls=Command)

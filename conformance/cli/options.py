@@ -29,7 +29,8 @@ DTYPES = ("float64", "float32", "tf32", "bfloat16", "float16")
 FILE = click.Path(path_type=Path)
 
 
-def _listed(value: str) -> tuple[str, ...]:
+def listed(value: str) -> tuple[str, ...]:
+    """The parts of a list with commas, each once."""
     return tuple(dict.fromkeys(name.strip() for name in value.split(",")))
 
 
@@ -49,7 +50,7 @@ def complete_frameworks(_ctx: click.Context, _param: click.Parameter, incomplete
 
 
 def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, ...]:
-    names = _listed(value) if value is not None else ()
+    names = listed(value) if value is not None else ()
     if "all" not in names:
         return names
     from conformance.adapters import ADAPTERS
@@ -67,14 +68,19 @@ def some_of(known: Sequence[str], value: str) -> tuple[str, ...]:
     Raises:
         click.BadParameter: a name that is not known.
     """
-    found = _listed(value) if value else ()
+    found = listed(value) if value else ()
     for name in found:
         if name not in known:
             raise click.BadParameter(f"{name!r} is unknown; expected some of {', '.join(known)}")
     return found
 
 
-def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+def height_and_width(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """Of a text like 224x224.
+
+    Raises:
+        click.BadParameter: it is none.
+    """
     if value is None:
         return None
     from weights.params import LARGEST_IMAGE
@@ -93,7 +99,10 @@ prototxt = click.option(
     help="Layer definitions of a Caffe file, if they are in another file than the one beside it.",
 )
 size = click.option(
-    "--size", callback=_size, metavar="HxW", help="Size of the input. Default: the size that the checkpoint expects."
+    "--size",
+    callback=height_and_width,
+    metavar="HxW",
+    help="Size of the input. Default: the size that the checkpoint expects.",
 )
 dtypes = click.option(
     "--dtype",

@@ -12,7 +12,9 @@ from conformance.report import architecture
 from conformance.report.table import listed
 from conformance.report.wording import EXPECTED, assumed_fields, value, words
 from weights.caffe import checkpoint as caffe
-from weights.files import format_of
+from weights.files import format_of, metadata, onnx_options
+from weights.files.onnx_measured import AGREEMENT, WIDE, Agreement, kept_wide
+from weights.files.onnx_reading import stated
 from weights.networks.cost import cost
 from weights.networks.models import MODELS
 from weights.networks.models import to_dict as spec_to_dict
@@ -95,6 +97,7 @@ def facts(file: Path, checkpoint: Checkpoint) -> list[tuple[str, str]]:
         ("input", str(info.preprocessing or "not known") + mark.get("preprocessing", "")),
         ("label order", (info.labels or "not known") + mark.get("labels", "")),
         *([("classes", ", ".join(info.class_names))] if info.class_names else []),
+        *(_made(stated(file)) if format_of(file).name == "onnx" else ()),
         *_provenance(info),
     ]
 
@@ -135,6 +138,35 @@ def to_dict(file: Path, checkpoint: Checkpoint) -> dict[str, Any]:
         "history": list(info.history),
         "layers": architecture.to_dict(list(architecture.stages(spec.network(), size))),
     }
+
+
+def for_runtimes(file: Path, width: int | None = None) -> str:
+    """What an ONNX file says whose parameters do not come back, but that this program wrote.
+
+    Raises:
+        InputError: it is another file.
+    """
+    strings = stated(file)
+    facts = [("file", str(file)), ("format", _format(file))]
+    if "senet.spec" in strings:
+        spec, info = metadata.decode(strings, str(file))
+        expected = [("input", str(info.preprocessing or "not known")), ("label order", info.labels or "not known")]
+        facts += [*_network(spec), *expected, *_provenance(info)]
+    else:
+        facts.append(("network", "only its nodes, which an ONNX runtime computes"))
+    return listed([*facts, *_made(strings)], width)
+
+
+def _made(strings: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """How an ONNX file was made, by its metadata."""
+    yield "made with", str(onnx_options.decode(strings.get(onnx_options.KEY, "{}")))
+    if AGREEMENT in strings:
+        yield "compared with float32", str(Agreement.of(strings))
+    if WIDE in strings:
+        yield "float32 is kept for", ", ".join(f"{name} ({why})" for name, why in kept_wide(strings).items())
+    for key, what in (("class_names", "names of the classes"), ("wnids", "WordNet ids"), ("license", "licence")):
+        if key in strings:
+            yield what, strings[key] if key == "license" else "in the metadata"
 
 
 def foreign(file: Path, prototxt: Path | None, width: int | None = None) -> str:
