@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from conformance.cli import options
-from conformance.cli.options import FILE
-from conformance.cli.outputs import OUTPUT, Command, is_stdout
+from conformance.cli.outputs import CHECKPOINT, OUTPUT, Command, is_stdout
 from conformance.cli.printing import say, shown
 from conformance.cli.progress import Bars
 
@@ -43,7 +42,7 @@ def init(network: str, out: Path, seed: int) -> None:
 
 
 @click.command(cls=Command)
-@click.argument("file", type=FILE)
+@click.argument("file", type=CHECKPOINT)
 @options.given
 @options.dialect
 @options.labels
@@ -75,7 +74,7 @@ class Changes:
 
 
 @click.command(cls=Command)
-@click.argument("src", type=FILE)
+@click.argument("src", type=CHECKPOINT)
 @click.argument("dst", type=OUTPUT)
 @options.given
 @options.dialect
@@ -89,6 +88,8 @@ class Changes:
 @options.grouped(changes=Changes)
 def convert(src: Path, dst: Path, given: options.Given, dialect: str | None, changes: Changes) -> None:
     """Convert a checkpoint; the suffixes name the formats.
+
+    SRC is a file or the name of a network, whose trained weights are then fetched (senet fetch).
 
     Caffe: .caffemodel (with the .prototxt beside it), and .caffemodel.h5, which is only read; canonical: .safetensors;
     PyTorch: .pth, .pt, and .ckpt, .bin, .pth.tar, which training scripts leave; Keras: .keras, .weights.h5; Flax:
@@ -147,8 +148,8 @@ def _convert_bare(src: Path, dst: Path, prototxt: Path | None, changes: Changes)
 
 
 @click.command(cls=Command)
-@click.argument("a", type=FILE)
-@click.argument("b", type=FILE)
+@click.argument("a", type=CHECKPOINT)
+@click.argument("b", type=CHECKPOINT)
 @options.spec
 @click.option("--rounding", is_flag=True, help="Ignore differences that rounding to a narrower dtype explains.")
 @click.option("--all", "all_rows", is_flag=True, help="Show every tensor that differs. Default: at most 20.")
