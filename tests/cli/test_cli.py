@@ -25,7 +25,7 @@ from conformance.cli import main
 from conformance.cli.demonstration import PHOTO
 from conformance.cli.options import DTYPES, FRAMEWORKS
 from conformance.judge.bounds import BOUNDS
-from weights import CAFFE, MODELS, SE, Checkpoint, Info, Params, Spec
+from weights import CAFFE, MODELS, SE, Checkpoint, Info, InputError, Params, Spec
 from weights.caffe import file as caffe_file
 from weights.networks.network import Builder
 from weights.networks.operations import Conv

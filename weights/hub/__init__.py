@@ -2,6 +2,6 @@
 
 from weights.hub.cache import cached, home
 from weights.hub.fetching import fetch, located, take
-from weights.hub.sources import Source, find, sources
+from weights.hub.table import Source, find, sources
 
 __all__ = ["Source", "cached", "fetch", "find", "home", "located", "sources", "take"]

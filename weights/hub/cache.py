@@ -15,7 +15,7 @@ from pathlib import Path
 from weights.errors import InputError
 from weights.files import metadata
 from weights.files.safetensors import stated
-from weights.hub.sources import Source
+from weights.hub.table import Source
 from weights.storage.whole import reason
 
 

@@ -140,6 +140,7 @@ class _Transfer:
         self._validator = ""  # by which the server tells whether its file is still the same
         self._size = wanted.size
         self._ours = False  # whether what is there came in this transfer
+        self._misfit = ""  # what is wrong with the answer that is coming
         self._response: Any = None
         self._at = 0  # bytes that are there
 
@@ -152,7 +153,7 @@ class _Transfer:
         """
         import requests.exceptions as broken
 
-        self._at, self._response = self._part(), None
+        self._at, self._misfit, self._response = self._part(), "", None
         if self._size is not None and self._at == self._size:
             return
         try:
@@ -212,6 +213,8 @@ class _Transfer:
         """Takes the next bytes from pooch."""
         if not self._at and _PAGE.match(data):
             raise self._page()
+        if self._misfit:
+            raise InputError(f"{self.wanted.address}: {self._misfit}")
         if self._at + len(data) > (limits.DOWNLOAD if self._size is None else self._size):
             self._file.close()
             self.forget()
@@ -278,10 +281,8 @@ class _Transfer:
         announced = headers.get("Content-Length", "")
         size = int(announced) if announced.isdecimal() else None
         if self.wanted.size is not None and size is not None and size != self.wanted.size:
-            raise InputError(
-                f"{self.wanted.address}: announces a file of {size:,} bytes, expected {self.wanted.size:,}: it is "
-                "damaged, or another one"
-            )
+            # Said once the first bytes are there, which may be those of a web page.
+            self._misfit = f"announces a file of {size:,} bytes, expected {self.wanted.size:,}: it is another one"
         if self.wanted.size is None and size is not None and size > limits.DOWNLOAD:
             raise InputError(f"{self.wanted.address}: announces more than {self._most()}")
         self._size = self.wanted.size or size

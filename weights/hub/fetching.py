@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 from weights.errors import InputError, InputWarning
 from weights.files import read, write
-from weights.hub import cache
+from weights.hub import cache, table
 from weights.hub.bar import Told, bytes_coming
 from weights.hub.cache import written_to
 from weights.hub.download import Patience, Wanted, WebPageError, download
-from weights.hub.sources import Source, find, is_name, listed, sources
+from weights.hub.table import Source, find, is_name, listed
 from weights.networks.models import MODELS
 from weights.networks.recognition import computing_otherwise
 from weights.params import Checkpoint, Params
@@ -69,7 +69,7 @@ def fetch(name: str, *, mirror: str | None = None, offline: bool = False, patien
             return found
         original = cache.original(source)
         if _is_that(original, source):
-            return _convert(source, _recognised(source, original), "taken from the cache")
+            return _convert(source, _recognised(source, original), f"converted again, {_published(source)}")
         if offline or cache.offline():
             raise InputError(f"{source.name}: is not in the cache, {cache.home()}, and the network is not to be used")
         _download(source, address, partial / source.file, told, patience or Patience())
@@ -90,7 +90,7 @@ def take(file: str | PathLike[str], name: str | None = None) -> tuple[Source, Pa
     Raises:
         InputError: it is none of the known files, or not the one it should be, or the cache cannot be written.
     """
-    data = contents(file)
+    data = contents(Path(file))
     digest = sha256(data)
     source = _known(file, digest, find(name) if name else None)
     with written_to(), _alone(source) as partial:
@@ -99,9 +99,13 @@ def take(file: str | PathLike[str], name: str | None = None) -> tuple[Source, Pa
         with replacing(partial / source.file) as copy:
             copy.write(data)
         try:
-            return source, _kept(source, partial / source.file, "taken from a file at hand")
+            return source, _kept(source, partial / source.file, f"taken from a file at hand, {_published(source)}")
         except InputError as error:
             raise InputError(f"{file}: {error}") from None
+
+
+def _published(source: Source) -> str:
+    return f"published at {source.address or source.page}"
 
 
 def _address(source: Source, mirror: str | None) -> str:
@@ -114,10 +118,10 @@ def _address(source: Source, mirror: str | None) -> str:
 
 def _known(file: str | PathLike[str], digest: str, wanted: Source | None) -> Source:
     """The source that a file is, by its checksum, or may be, if that is not known."""
-    fits = [source for source in sources() if source.sha256 and digest.startswith(source.sha256)]
+    fits = [source for source in table.sources() if source.sha256 and digest.startswith(source.sha256)]
     if wanted is None:
         if not fits:
-            open_ones = listed(source.name for source in sources() if not source.sha256)
+            open_ones = listed(source.name for source in table.sources() if not source.sha256)
             more = f"; if it is {open_ones}, whose checksum is published nowhere, name that too" if open_ones else ""
             raise InputError(f"{file}: is unknown: its sha256, {digest}, is that of no file in the table{more}")
         return fits[0]
@@ -163,7 +167,7 @@ def _is_that(original: Path, source: Source) -> bool:
 def _download(source: Source, address: str, target: Path, told: Told, patience: Patience) -> None:
     by_hand = f"download it by hand from {source.page} and then run: senet fetch --from FILE {source.network}"
     if not address:
-        others = [s.name for s in sources() if s.network == source.network and s.address]
+        others = [s.name for s in table.sources() if s.network == source.network and s.address]
         or_else = f"; or take {listed(others)}, converted by others" if others else ""
         raise InputError(f"{source.name}: is published on a web page only: {by_hand}{or_else}")
     try:
@@ -200,8 +204,15 @@ def _recognised(source: Source, file: Path) -> Checkpoint:
 
 
 def _convert(source: Source, found: Checkpoint, how: str) -> Path:
-    info, target = found.info, cache.canonical(source)
-    info = replace(info, history=(*info.history, f"{how}; known {source.known_by}"))
+    from pooch import file_hash
+
+    target, original = cache.canonical(source), cache.original(source)
+    info = replace(
+        found.info,
+        source=source.file,
+        sha256=file_hash(str(original), alg="sha256"),
+        history=(*found.info.history, f"{how}; known {source.known_by}"),
+    )
     write(target, replace(found.spec, name=source.network), Params(found.params, info))
     if source.proven != "yes":
         warnings.warn(InputWarning(f"{source.name}: is known {source.known_by}"), stacklevel=4)
