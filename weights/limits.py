@@ -42,6 +42,9 @@ COPIES = 200_000_000
 """Bytes of values that cannot be views of the file: packed, in pieces, or of types that are converted. Of a larger
 file they may be twice its size, as those of bfloat16 are."""
 
+DOWNLOAD = 2**31
+"""Bytes that are fetched of a file whose size nobody has published; SENet-154 has 440 MB."""
+
 PIXELS = 28_000_000
 """Pixels of a photograph. Decoding takes up to 10 bytes for each (progressive JPEG)."""
 

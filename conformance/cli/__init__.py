@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from conformance.cli import checkpoints, classification, comparison, demonstration, excitation, networks
+from conformance.cli import checkpoints, classification, comparison, demonstration, excitation, fetching, networks
 from conformance.cli.ending import EndedError, signals_as_errors
 from conformance.cli.outputs import debug_option, debugging
 from conformance.cli.printing import flush, message, open_streams, say, silence, volume_options
@@ -146,6 +146,7 @@ def main() -> None:
 main.params += [*volume_options(), debug_option()]
 for _command in (
     networks.models,
+    fetching.fetch,
     checkpoints.init,
     checkpoints.inspect,
     checkpoints.convert,

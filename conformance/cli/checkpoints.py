@@ -11,8 +11,7 @@ import click
 
 from conformance.cli import onnx as onnx_options
 from conformance.cli import options
-from conformance.cli.options import FILE
-from conformance.cli.outputs import OUTPUT, Command, deliver, is_stdout
+from conformance.cli.outputs import CHECKPOINT, OUTPUT, Command, deliver, is_stdout
 from conformance.cli.printing import say, say_as_it_is, shown
 from conformance.cli.progress import Bars
 
@@ -45,7 +44,7 @@ def init(network: str, out: Path, seed: int) -> None:
 
 
 @click.command(cls=Command)
-@click.argument("file", type=FILE)
+@click.argument("file", type=CHECKPOINT)
 @options.given
 @options.dialect
 @options.labels
@@ -99,7 +98,7 @@ class Changes:
 
 
 @click.command(cls=Command)
-@click.argument("src", type=FILE)
+@click.argument("src", type=CHECKPOINT)
 @click.argument("dst", type=OUTPUT)
 @options.given
 @options.dialect
@@ -121,6 +120,8 @@ def convert(
     onnx: onnx_options.Onnx,
 ) -> None:
     """Convert a checkpoint; the suffixes name the formats.
+
+    SRC is a file or the name of a network, whose trained weights are then fetched (senet fetch).
 
     Caffe: .caffemodel (with the .prototxt beside it), and .caffemodel.h5, which is only read; canonical: .safetensors;
     PyTorch: .pth, .pt, and .ckpt, .bin, .pth.tar, which training scripts leave; Keras: .keras, .weights.h5; Flax:
@@ -187,8 +188,8 @@ def _convert_bare(src: Path, dst: Path, prototxt: Path | None, changes: Changes,
 
 
 @click.command(cls=Command)
-@click.argument("a", type=FILE)
-@click.argument("b", type=FILE)
+@click.argument("a", type=CHECKPOINT)
+@click.argument("b", type=CHECKPOINT)
 @options.spec
 @click.option("--rounding", is_flag=True, help="Ignore differences that rounding to a narrower dtype explains.")
 @click.option("--all", "all_rows", is_flag=True, help="Show every tensor that differs. Default: at most 20.")

@@ -7,7 +7,7 @@ import click
 
 from conformance.cli import options
 from conformance.cli.options import FILE
-from conformance.cli.outputs import Command
+from conformance.cli.outputs import CHECKPOINT, Command
 from conformance.cli.printing import say, shown
 from conformance.cli.progress import Bars
 
@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command)
 @click.argument("photo", type=FILE)
-@click.option("--weights", "file", type=FILE, required=True, help="The checkpoint, of any format.")
+@click.option(
+    "--weights",
+    "file",
+    type=CHECKPOINT,
+    required=True,
+    help="The checkpoint, of any format, or a name as of senet fetch.",
+)
 @options.given
 @options.dialect
 @options.labels

@@ -11,7 +11,7 @@ import click
 
 from conformance.cli import options
 from conformance.cli.options import FILE
-from conformance.cli.outputs import OUTPUT, Command, deliver, is_stdout
+from conformance.cli.outputs import CHECKPOINT, OUTPUT, Command, deliver, is_stdout
 from conformance.cli.printing import say, shown
 from conformance.cli.progress import Bars
 
@@ -30,7 +30,13 @@ _GATE = ".se.gate"  # of a block's name
 
 @click.command(cls=Command)
 @click.argument("photos", nargs=-1, type=FILE, required=True, metavar="PHOTO|FOLDER...")
-@click.option("--weights", "file", type=FILE, required=True, help="The checkpoint, of any format.")
+@click.option(
+    "--weights",
+    "file",
+    type=CHECKPOINT,
+    required=True,
+    help="The checkpoint, of any format, or a name as of senet fetch.",
+)
 @options.given
 @options.dialect
 @options.max_pixels

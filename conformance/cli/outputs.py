@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from conformance.cli.options import warnings_in_a_line
 from conformance.cli.printing import say_as_it_is, volume_options
 
 
@@ -17,12 +18,20 @@ class _Output(click.Path):
 OUTPUT = _Output(path_type=Path)
 """The type of a parameter that names a file, or a folder, to write; as an option also ``-``, for stdout."""
 
+
+class _Checkpoint(click.Path):
+    """A checkpoint to read."""
+
+
+CHECKPOINT = _Checkpoint(path_type=Path)
+"""The type of a parameter that names a checkpoint: a file, or a network whose trained weights are fetched."""
+
 _FILES_IN_WORDS = ("network", "source", "spec", "preprocessing")
 """Parameters that may name a file to read among other things: before a comma."""
 
 
 class Command(click.Command):
-    """A command that refuses to write what it reads, and takes ``-q``, ``-v`` and ``--debug`` as all of them do."""
+    """A command that refuses to write what it reads, takes names for trained weights, and options that all have."""
 
     def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, **options)
@@ -32,12 +41,14 @@ class Command(click.Command):
         """Runs it.
 
         Raises:
-            InputError: an output is also an input, or another output.
+            InputError: an output is also an input, or another output; or trained weights that are named are not had.
             click.UsageError: a checkpoint or a golden file is to be printed.
         """
         inputs: list[tuple[Path, str]] = []
         outputs: list[tuple[Path, str]] = []
         for param in self.params:
+            if isinstance(param.type, _Checkpoint):
+                ctx.params[param.name or ""] = _located(ctx.params[param.name or ""])
             option = isinstance(param, click.Option)
             value = ctx.params.get(param.name or "")
             for one in value if isinstance(value, tuple) else (value,):
@@ -52,6 +63,16 @@ class Command(click.Command):
                     inputs.append((Path(named), f"what {param.opts[0]} reads" if option else "the source itself"))
         apart(outputs, inputs)
         return super().invoke(ctx)
+
+
+def _located(path: Path | None) -> Path | None:
+    """The file of a checkpoint, where a network is named that of its trained weights."""
+    if path is None:
+        return None
+    from weights.hub import located
+
+    with warnings_in_a_line():
+        return Path(located(path))
 
 
 def debug_option() -> click.Option:

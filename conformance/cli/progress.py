@@ -4,15 +4,12 @@ import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from threading import Timer
 from typing import TYPE_CHECKING
 
 from conformance.cli.printing import say, shown, volume
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
-
-_DELAY = 1.0  # seconds
 
 
 class Bars:
@@ -40,18 +37,16 @@ class Bars:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+        from weights.hub.bar import started_late
+
         columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
         progress = Progress(*columns, console=Console(stderr=True), transient=True)
         self._shown = progress, progress.add_task(shown(text), total=total)
-        timer = Timer(_DELAY, progress.start)
-        timer.daemon = True
-        timer.start()
         try:
-            yield
+            with started_late(progress):
+                yield
         finally:
             self._shown = None
-            timer.cancel()
-            progress.stop()
 
     @contextmanager
     def step(self, text: str) -> Generator[None]:

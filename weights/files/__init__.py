@@ -70,6 +70,9 @@ FORMATS = (
 )
 
 
+_ABOUT_NAMES = "; {} is a network: weights.hub.fetch gets trained weights of some, senet init writes seeded ones"
+
+
 def format_of(path: str | PathLike[str]) -> Format:
     """The format that a file's suffix names; folders with an Orbax checkpoint need none.
 
@@ -84,7 +87,7 @@ def format_of(path: str | PathLike[str]) -> Format:
         written = ", ".join(s for f in FORMATS for s in f.suffixes if s not in f.only_read)
         read = ", ".join(s for f in FORMATS for s in f.only_read)
         network = Path(path).name.lower()
-        hint = f"; {network} is a network, of which senet init writes a file" if network in MODELS else ""
+        hint = _ABOUT_NAMES.format(network) if network in MODELS else ""
         raise InputError(
             f"{path}: the suffix names no known format; known are {written}, and to read also {read}{hint}"
         )
