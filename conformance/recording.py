@@ -26,7 +26,7 @@ from conformance.judge.question import GRADIENTS, TRAINING, Given, every
 from conformance.judge.verdict import Comparison
 from conformance.report.run import Compared, Input, Machine, Run, Weights, top
 from weights.images import prepare, takes_photographs
-from weights.images.photograph import opened
+from weights.images.decode import opened
 from weights.networks.cost import cost
 from weights.networks.spec import Spec
 from weights.params import CAFFE, Info, Params
@@ -220,10 +220,8 @@ def _sha256(file: Path) -> str:
 
 def _thumbnail(source: Checkpoint) -> str:
     """The photograph as a data URI, small enough to travel in a page."""
-    from PIL import ImageOps
-
     assert source.photo is not None  # it has been prepared
-    small = ImageOps.exif_transpose(opened(source.photo, source.max_pixels))
+    small = opened(source.photo, source.max_pixels)
     small.thumbnail((2 * _SIDE, 2 * _SIDE))
     buffer = BytesIO()
     small.save(buffer, "JPEG", quality=85)

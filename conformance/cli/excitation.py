@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from conformance.judge.compare import Conditions
     from weights import Checkpoint
 
-PHOTOS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-"""The suffixes of files that are taken for photographs in a folder."""
-
 _BATCH = 8  # photographs at a time: the outputs of all nodes are in memory
 _GATE = ".se.gate"  # of a block's name
 
@@ -135,15 +132,16 @@ def _classes(paths: Sequence[Path]) -> dict[str, list[Path]]:
         InputError: a folder without photographs, or several folders of one name.
     """
     from weights import InputError
+    from weights.images.decode import SUFFIXES
 
     found: dict[str, list[Path]] = {}
     for path in dict.fromkeys(Path(os.path.realpath(path)) for path in paths):
         if not path.is_dir():
             found.setdefault("photos", []).append(path)
             continue
-        members = sorted(p for p in path.iterdir() if p.suffix.lower() in PHOTOS)
+        members = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
         if not members:
-            raise InputError(f"{path}: has no photographs ({', '.join(PHOTOS)})")
+            raise InputError(f"{path}: has no photographs ({', '.join(SUFFIXES)})")
         if path.name in found:
             raise InputError(
                 f"{path}: there is another class {path.name!r}, from {found[path.name][0].parent}; rename one"
