@@ -45,6 +45,9 @@ file they may be twice its size, as those of bfloat16 are."""
 PIXELS = 28_000_000
 """Pixels of a photograph. Decoding takes up to 10 bytes for each (progressive JPEG)."""
 
+STREAM = 2**28
+"""Bytes of a photograph that comes by standard input, which has no size before it ends."""
+
 SCANS = 100
 """Passes over a progressive JPEG; encoders write ten. A file of many small ones would take hours."""
 

@@ -1,4 +1,4 @@
-"""The functions by which the suite judges a port: five small ones, of which the last two may be absent."""
+"""The functions by which the suite judges a port: five, of which the last two may be absent, and some more."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, runtime_checkable
@@ -51,6 +51,15 @@ class Limited(Adapter, Protocol):
 
     def dtype(self, spec: Any, shape: tuple[int, ...], dtype: str) -> str:
         """The precision that it takes instead of ``dtype``, for images of that shape (N, 3, H, W)."""
+        ...
+
+
+@runtime_checkable
+class Brief(Adapter, Protocol):
+    """A port that gives the last output alone, which costs less than keeping those of all nodes."""
+
+    def logits(self, model: Any, x: np.ndarray) -> np.ndarray:
+        """The output of the last node, (N, classes), for images as of ``taps``."""
         ...
 
 

@@ -12,6 +12,7 @@ import click
 from conformance.cli import options
 from conformance.cli.options import FILE
 from conformance.cli.outputs import OUTPUT, Command, deliver, is_stdout
+from conformance.cli.photos import in_folder
 from conformance.cli.printing import say, shown
 from conformance.cli.progress import Bars
 
@@ -31,13 +32,7 @@ _GATE = ".se.gate"  # of a block's name
 @options.given
 @options.dialect
 @options.max_pixels
-@click.option(
-    "--framework",
-    default="numpy",
-    show_default=True,
-    metavar="NAME",
-    help="The framework that computes: one that senet models lists, or your own adapter as package.module.",
-)
+@options.framework
 @options.timeout
 @options.memory
 @click.option(
@@ -132,16 +127,13 @@ def _classes(paths: Sequence[Path]) -> dict[str, list[Path]]:
         InputError: a folder without photographs, or several folders of one name.
     """
     from weights import InputError
-    from weights.images.decode import SUFFIXES
 
     found: dict[str, list[Path]] = {}
     for path in dict.fromkeys(Path(os.path.realpath(path)) for path in paths):
         if not path.is_dir():
             found.setdefault("photos", []).append(path)
             continue
-        members = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
-        if not members:
-            raise InputError(f"{path}: has no photographs ({', '.join(SUFFIXES)})")
+        members = in_folder(path)
         if path.name in found:
             raise InputError(
                 f"{path}: there is another class {path.name!r}, from {found[path.name][0].parent}; rename one"

@@ -45,7 +45,7 @@ class Command(click.Command):
                     if str(one) == "-" and not option:
                         raise click.UsageError("-: name a file; only --json, --junit and --report print", ctx)
                     outputs.append((one, param.opts[0] if option else "what is written"))
-                elif isinstance(one, Path):
+                elif isinstance(one, Path) and str(one) != "-":
                     inputs.append((one, f"what {param.opts[0]} reads" if option else "the source itself"))
                 elif isinstance(one, str) and param.name in _FILES_IN_WORDS:
                     named = one if os.path.lexists(one) else one.partition(",")[0]

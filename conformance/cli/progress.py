@@ -1,7 +1,8 @@
 """Progress bars for the command line: on a terminal, and only for work that takes longer than a second."""
 
 import sys
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from threading import Timer
 from typing import TYPE_CHECKING
@@ -9,9 +10,27 @@ from typing import TYPE_CHECKING
 from conformance.cli.printing import shown
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress, ProgressColumn, TaskID
 
 _DELAY = 1.0  # seconds
+
+
+@contextmanager
+def _bar(*columns: "ProgressColumn") -> "Generator[Progress]":
+    """A bar on stderr while the block runs, if it runs for long; gone afterwards."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    first = (TextColumn("{task.description}", markup=False), BarColumn())
+    progress = Progress(*first, *columns, console=Console(stderr=True), transient=True)
+    timer = Timer(_DELAY, progress.start)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield progress
+    finally:
+        timer.cancel()
+        progress.stop()
 
 
 class Bars:
@@ -31,21 +50,43 @@ class Bars:
         if not sys.stderr.isatty():
             yield
             return
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import TimeElapsedColumn
 
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-        progress = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._shown = progress, progress.add_task(shown(text), total=total)
-        timer = Timer(_DELAY, progress.start)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            self._shown = None
-            timer.cancel()
-            progress.stop()
+        with _bar(TimeElapsedColumn()) as progress:
+            self._shown = progress, progress.add_task(shown(text), total=total)
+            try:
+                yield
+            finally:
+                self._shown = None
+
+    @contextmanager
+    def counting(self, text: str, total: int, done: int = 0) -> Generator[Callable[[int], None]]:
+        """A bar over images while the block runs, with how many come in a second and when it will end.
+
+        Args:
+            text: stands beside the bar.
+            total: the number of images.
+            done: how many of them there are at first.
+
+        Yields:
+            What is told how many more there are.
+        """
+        if not sys.stderr.isatty():
+            yield lambda _count: None
+            return
+        from rich.progress import MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+        rate = TextColumn("{task.fields[rate]}", markup=False)
+        with _bar(MofNCompleteColumn(), rate, TimeRemainingColumn()) as progress:
+            task = progress.add_task(shown(text), total=total, completed=done, rate="")
+            start, new = time.monotonic(), 0
+
+            def advance(count: int) -> None:
+                nonlocal new
+                new += count
+                progress.update(task, advance=count, rate=f"{new / (time.monotonic() - start):.3g} images/s")
+
+            yield advance
 
     @contextmanager
     def step(self, text: str) -> Generator[None]:
