@@ -197,7 +197,7 @@ def _run(
         top5=top(comparisons[0].output[0], info.labels, class_names=info.class_names) if spec.classes else (),
         labels=info.labels,
         assumed=tuple(info.assumed),
-        machine=_machine(),
+        machine=this_machine(),
         command=asked.command,
     )
 
@@ -228,7 +228,8 @@ def _thumbnail(source: Checkpoint) -> str:
     return f"data:image/jpeg;base64,{b64encode(buffer.getvalue()).decode()}"
 
 
-def _machine() -> Machine:
+def this_machine() -> Machine:
+    """Where and when this is."""
     packages = ("senet", "numpy", *(name for row in ADAPTERS.values() if row.standard for name in row.packages))
     return Machine(
         system=f"{platform.system()} {platform.machine()}",

@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from conformance.cli import checkpoints, classification, comparison, demonstration, excitation, networks
+from conformance.cli import checkpoints, classification, comparison, demonstration, evaluation, excitation, networks
 from conformance.cli.ending import EndedError, signals_as_errors
 from conformance.cli.outputs import debug_option, debugging
 from conformance.cli.printing import flush, message, open_streams, say, silence
@@ -153,6 +153,7 @@ for _command in (
     comparison.compare,
     comparison.freeze,
     classification.classify,
+    evaluation.evaluate,
     excitation.excite,
     demonstration.demo,
 ):

@@ -81,7 +81,8 @@ def apart(outputs: Iterable[tuple[Path, str]], inputs: Iterable[tuple[Path, str]
     """
     from weights import InputError
 
-    inputs = list(inputs)
+    outputs = list(outputs)
+    inputs = list(inputs) if outputs else []  # a folder may have many files
     taken = {key: what for path, what in inputs for part, what in _with_parts(path, what) for key in _keys(part)}
     folders = [(path, what) for path, what in inputs if path.is_dir()]
     for output, what in outputs:

@@ -30,6 +30,7 @@ from weights.networks.spec import Spec
 
 _SIZES = struct.Struct("<IQ")  # bytes of a header and of an array
 _LARGEST_HEADER = 1 << 16
+_NO_ANSWER = "its answer does not say what it is"
 _LAST_WORDS = 10.0  # seconds to wait for those of a process that has closed its socket
 
 Array = np.ndarray
@@ -61,14 +62,15 @@ class Predictor:
             _send(self._channel, {"shape": x.shape}, np.ascontiguousarray(x, np.float32))
         except OSError as error:
             raise self._failed(error) from None
-        header, data = self._received(2 * 8 * prod(expected))  # of another shape they are refused with their shape
+        header, data = self._received(8 * prod(expected))
         try:
-            found = np.frombuffer(data, np.dtype(header["dtype"])).reshape(header["shape"])
+            shape, dtype = tuple(header["shape"]), np.dtype(header["dtype"])
+            found = np.frombuffer(data, dtype).reshape(expected) if shape == expected else np.array(np.nan)
         except (KeyError, TypeError, ValueError):
-            raise InputError(f"{self._name}: its answer does not say what it is") from None
-        if found.shape != expected or not np.isfinite(found).all():
+            raise InputError(f"{self._name}: {_NO_ANSWER}") from None
+        if not np.isfinite(found).all():
             raise InputError(
-                f"{self._name}: logits has shape {found.shape} or is not finite, expected finite numbers of {expected}"
+                f"{self._name}: logits has shape {shape} or is not finite, expected finite numbers of {expected}"
             )
         return found
 
@@ -85,7 +87,7 @@ class Predictor:
         except ValueError as error:
             raise InputError(f"{self._name}: {error}") from None
         if "message" in header:
-            message = Answer(message=str(header["message"])).message  # in a line
+            message = _in_a_line(str(header["message"]))
             raise InputError(message if header.get("absent") else f"{self._name}: {message}")
         return header, data
 
@@ -166,7 +168,12 @@ def _started(name: str, given: Given) -> tuple[dict[str, Any], Built | None]:
     except (AbsentError, UnableError) as error:
         return {"message": str(error), "absent": True}, None
     except BaseException as error:
-        return {"message": said(error)}, None
+        return {"message": _in_a_line(said(error))}, None
+
+
+def _in_a_line(message: str) -> str:
+    """What an adapter says of itself, as answers of all kinds have it."""
+    return Answer(message=message).message
 
 
 def _logits(by: Built, network: Network, images: Array) -> tuple[dict[str, Any], Array | None]:
@@ -174,10 +181,11 @@ def _logits(by: Built, network: Network, images: Array) -> tuple[dict[str, Any],
     try:
         found = output(by, network, images)
     except BaseException as error:
-        return {"message": said(error)}, None
+        return {"message": _in_a_line(said(error))}, None
     if found is None:
         return {"message": f"gave no {network.output.name}"}, None
-    return {"shape": found.shape, "dtype": found.dtype.str}, np.ascontiguousarray(found)
+    header = {"shape": found.shape, "dtype": found.dtype.str}
+    return header, np.ascontiguousarray(found) if found.shape == (len(images), network.classes) else None
 
 
 def _send(channel: socket.socket, header: Mapping[str, Any], array: Array | None = None) -> None:
@@ -199,9 +207,13 @@ def _receive(channel: socket.socket, most: int, timeout: float | None) -> tuple[
     header_size, size = _SIZES.unpack(_exactly(channel, _SIZES.size, end))
     if header_size > _LARGEST_HEADER or size > most:
         raise ValueError(f"answered more than {most / 1e6:.0f} MB")
-    header = json.loads(_exactly(channel, header_size, end))
+    text = _exactly(channel, header_size, end)
+    try:
+        header = json.loads(text)
+    except ValueError:
+        header = None
     if not isinstance(header, dict):
-        raise ValueError("its answer does not say what it is")
+        raise ValueError(_NO_ANSWER)
     return header, _exactly(channel, size, end)
 
 
