@@ -48,6 +48,9 @@ DOWNLOAD = 2**31
 PIXELS = 28_000_000
 """Pixels of a photograph. Decoding takes up to 10 bytes for each (progressive JPEG)."""
 
+STREAM = 2**28
+"""Bytes of a photograph that comes by standard input, which has no size before it ends."""
+
 SCANS = 100
 """Passes over a progressive JPEG; encoders write ten. A file of many small ones would take hours."""
 

@@ -16,7 +16,16 @@ from typing import Any
 
 import click
 
-from conformance.cli import checkpoints, classification, comparison, demonstration, excitation, fetching, networks
+from conformance.cli import (
+    checkpoints,
+    classification,
+    comparison,
+    demonstration,
+    evaluation,
+    excitation,
+    fetching,
+    networks,
+)
 from conformance.cli.ending import EndedError, signals_as_errors
 from conformance.cli.outputs import debug_option, debugging
 from conformance.cli.printing import flush, message, open_streams, say, silence, volume_options
@@ -154,6 +163,7 @@ for _command in (
     comparison.compare,
     comparison.freeze,
     classification.classify,
+    evaluation.evaluate,
     excitation.excite,
     demonstration.demo,
 ):

@@ -12,6 +12,7 @@ import click
 from conformance.cli import options
 from conformance.cli.options import FILE
 from conformance.cli.outputs import CHECKPOINT, OUTPUT, Command, deliver, is_stdout
+from conformance.cli.photos import in_folder
 from conformance.cli.printing import say, shown
 from conformance.cli.progress import Bars
 
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
     from conformance.judge.compare import Conditions
     from weights import Checkpoint
-
-PHOTOS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-"""The suffixes of files that are taken for photographs in a folder."""
 
 _BATCH = 8  # photographs at a time: the outputs of all nodes are in memory
 _GATE = ".se.gate"  # of a block's name
@@ -40,13 +38,7 @@ _GATE = ".se.gate"  # of a block's name
 @options.given
 @options.dialect
 @options.max_pixels
-@click.option(
-    "--framework",
-    default="numpy",
-    show_default=True,
-    metavar="NAME",
-    help="The framework that computes: one that senet models lists, or your own adapter as package.module.",
-)
+@options.framework
 @options.timeout
 @options.memory
 @options.device
@@ -148,9 +140,7 @@ def _classes(paths: Sequence[Path]) -> dict[str, list[Path]]:
         if not path.is_dir():
             found.setdefault("photos", []).append(path)
             continue
-        members = sorted(p for p in path.iterdir() if p.suffix.lower() in PHOTOS)
-        if not members:
-            raise InputError(f"{path}: has no photographs ({', '.join(PHOTOS)})")
+        members = in_folder(path)
         if path.name in found:
             raise InputError(
                 f"{path}: there is another class {path.name!r}, from {found[path.name][0].parent}; rename one"

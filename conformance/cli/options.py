@@ -122,6 +122,13 @@ frameworks = click.option(
     help=f"One or more of {', '.join(FRAMEWORKS)}, of the others that senet models lists, or of your own adapters as "
     f"package.module; or all. Default: {','.join(FRAMEWORKS)}.",
 )
+framework = click.option(
+    "--framework",
+    default="numpy",
+    show_default=True,
+    metavar="NAME",
+    help="The framework that computes: one that senet models lists, or your own adapter as package.module.",
+)
 
 max_pixels = click.option(
     "--max-pixels",

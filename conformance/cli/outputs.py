@@ -56,7 +56,7 @@ class Command(click.Command):
                     if str(one) == "-" and not option:
                         raise click.UsageError("-: name a file; only --json, --junit, --html and --report print", ctx)
                     outputs.append((one, param.opts[0] if option else "what is written"))
-                elif isinstance(one, Path):
+                elif isinstance(one, Path) and str(one) != "-":
                     inputs.append((one, f"what {param.opts[0]} reads" if option else "the source itself"))
                 elif isinstance(one, str) and param.name in _FILES_IN_WORDS:
                     named = one if os.path.lexists(one) else one.partition(",")[0]
@@ -102,7 +102,8 @@ def apart(outputs: Iterable[tuple[Path, str]], inputs: Iterable[tuple[Path, str]
     """
     from weights import InputError
 
-    inputs = list(inputs)
+    outputs = list(outputs)
+    inputs = list(inputs) if outputs else []  # a folder may have many files
     taken = {key: what for path, what in inputs for part, what in _with_parts(path, what) for key in _keys(part)}
     folders = [(path, what) for path, what in inputs if path.is_dir()]
     for output, what in outputs:

@@ -2,14 +2,28 @@
 
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from conformance.cli.printing import say, shown, volume
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress, ProgressColumn, TaskID
+
+
+@contextmanager
+def _bar(*columns: "ProgressColumn") -> "Generator[Progress]":
+    """A bar on stderr while the block runs, if it runs for long; gone afterwards."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    from weights.hub.bar import started_late
+
+    first = (TextColumn("{task.description}", markup=False), BarColumn())
+    progress = Progress(*first, *columns, console=Console(stderr=True), transient=True)
+    with started_late(progress):
+        yield progress
 
 
 class Bars:
@@ -34,19 +48,47 @@ class Bars:
         if volume() < 0 or not sys.stderr.isatty():
             yield
             return
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import TimeElapsedColumn
 
-        from weights.hub.bar import started_late
-
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-        progress = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._shown = progress, progress.add_task(shown(text), total=total)
-        try:
-            with started_late(progress):
+        with _bar(TimeElapsedColumn()) as progress:
+            self._shown = progress, progress.add_task(shown(text), total=total)
+            try:
                 yield
-        finally:
-            self._shown = None
+            finally:
+                self._shown = None
+
+    @contextmanager
+    def counting(self, text: str, total: int, done: int = 0) -> Generator[Callable[[int], None]]:
+        """A bar over images while the block runs, with how many come in a second and when it will end.
+
+        Args:
+            text: stands beside the bar.
+            total: the number of images.
+            done: how many of them there are at first.
+
+        Yields:
+            What is told how many more there are.
+        """
+        if self._verbose:
+            with _told(text):
+                yield lambda _count: None
+            return
+        if volume() < 0 or not sys.stderr.isatty():
+            yield lambda _count: None
+            return
+        from rich.progress import MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+        rate = TextColumn("{task.fields[rate]}", markup=False)
+        with _bar(MofNCompleteColumn(), rate, TimeRemainingColumn()) as progress:
+            task = progress.add_task(shown(text), total=total, completed=done, rate="")
+            start, new = time.monotonic(), 0
+
+            def advance(count: int) -> None:
+                nonlocal new
+                new += count
+                progress.update(task, advance=count, rate=f"{new / (time.monotonic() - start):.3g} images/s")
+
+            yield advance
 
     @contextmanager
     def step(self, text: str) -> Generator[None]:

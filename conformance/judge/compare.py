@@ -132,24 +132,10 @@ def train(
     return dict(ask(adapter(name), Given(as_network(of), params, dtype, Training(tuple(batches), recipe))).tensors)
 
 
-def logits(
-    name: str, of: Network | Spec, params: Mapping[str, np.ndarray], x: np.ndarray, conditions: Conditions = USUAL
-) -> np.ndarray:
-    """The output (N, classes) by one adapter in float32, in a process of its own, whose chatter is not ours.
-
-    Raises:
-        InputError: what the adapter needs is not installed, it failed, or what it gave is not what the network gives.
-    """
-    found, output = outputs(name, of, params, x, conditions), as_network(of).output.name
-    if output not in found:
-        raise InputError(f"{name}: gave no {output}")
-    return found[output]
-
-
 def outputs(
     name: str, of: Network | Spec, params: Mapping[str, np.ndarray], x: np.ndarray, conditions: Conditions = USUAL
 ) -> Mapping[str, np.ndarray]:
-    """The outputs of all nodes by one adapter, as of ``logits``.
+    """The outputs of all nodes by one adapter in float32, in a process of its own, whose chatter is not ours.
 
     Raises:
         InputError: what the adapter needs is not installed, it failed, or what it gave is not what the network gives.

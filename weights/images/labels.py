@@ -41,10 +41,10 @@ def names(order: Labels | None) -> tuple[str, ...]:
 
 
 def wnids(order: Labels | None) -> tuple[str, ...]:
-    """The WordNet ids, likewise.
+    """The WordNet ids, as a classifier of that order counts them.
 
     Raises:
-        InputError: as ``names``.
+        InputError: as of ``names``.
     """
     return tuple(c.wnid for c in _in(order))
 
