@@ -20,6 +20,9 @@ from weights.networks.spec import EPS, Spec
 from weights.networks.vgg import VGGSpec
 from weights.params import CAFFE, Checkpoint, Info, Params, Preprocessing
 
+__version__ = "0.1.0"
+"""Of the whole distribution; pyproject.toml takes it from here, and so do the other packages."""
+
 __all__ = [
     "CAFFE",
     "EPS",
@@ -45,6 +48,7 @@ __all__ = [
     "ShuffleNetSpec",
     "Spec",
     "VGGSpec",
+    "__version__",
     "cost",
     "feature_nodes",
     "graph",

@@ -13,7 +13,7 @@ import click
 
 from conformance.cli import options
 from conformance.cli.options import FILE
-from conformance.cli.outputs import OUTPUT, Command, deliver, is_stdout
+from conformance.cli.outputs import CHECKPOINT, OUTPUT, Command, deliver, is_stdout
 from conformance.cli.photos import classifying
 from conformance.cli.printing import message, say, shown
 from conformance.cli.progress import Bars
@@ -59,7 +59,7 @@ class Weights:
 
 @click.command(cls=Command)
 @click.argument("folder", type=FILE, required=False)
-@click.option("--weights", "file", type=FILE, help="The checkpoint, of any format.")
+@click.option("--weights", "file", type=CHECKPOINT, help="The checkpoint, of any format, or a name as of senet fetch.")
 @click.option("--list", "listed", type=FILE, metavar="FILE", help="Photographs and classes: a path and a class a line.")
 @click.option(
     "--list-labels", type=click.Choice(["sorted", "devkit"]), help="Order of ImageNet's classes in a list of numbers."
@@ -71,6 +71,7 @@ class Weights:
 @options.framework
 @options.timeout
 @options.memory
+@options.device
 @click.option("--batch", type=click.IntRange(1, 4096), default=32, show_default=True, help="Photographs at a time.")
 @click.option(
     "--journal", type=OUTPUT, metavar="FOLDER", help="Keep what is counted there, and go on from what was kept."
@@ -86,6 +87,7 @@ def evaluate(
     framework: str,
     timeout: float,
     memory: float | None,
+    device: str,
     kept: Kept,
 ) -> None:
     """Count how many photographs of a FOLDER a network names rightly.
@@ -118,7 +120,7 @@ def evaluate(
             counting=counting,
             found=found,
             framework=framework,
-            conditions=Conditions(timeout=timeout, memory=memory),
+            conditions=Conditions(timeout=timeout, memory=memory, device=device),
             share=share,
             run=_run(weights.file, found, images, counting.images, framework),
             origin=_origin(weights.file, found, images),

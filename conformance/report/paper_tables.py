@@ -102,7 +102,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         _number(published.gflops, 2),
         _number(published.top1, 2),
         _number(published.top5, 2),
-        " ".join(f"[{n}]" for n in row.notes),
+        ", ".join(f"[{n}]" for n in row.notes),
     )
 
 
