@@ -1,4 +1,4 @@
-"""The fast path of a model, for inference: one call, the same outputs. Compare se_jax/fast_path.py, se_tf/fast_path.py.
+"""The fast path of a model, for inference. Compare se_jax/fast_path.py and se_tf/fast_path.py.
 
 It runs the nodes of the network, not the modules, each with what follows it where one kernel does both.
 """
@@ -74,8 +74,8 @@ def fast(model: Network, precision: Precision = "float32") -> Fast:
     """The fast path of a model: the same outputs, to rounding, sooner.
 
     BatchNorms are folded into convolutions in float64 and rounded once; maps lie channels last; on CPUs oneDNN computes
-    convolutions together with what follows them, with weights reordered beforehand. Nothing is compiled, so that any size
-    runs at once.
+    convolutions together with what follows them, with weights reordered beforehand. Nothing is compiled: any size runs
+    at once.
 
     Args:
         model: in inference mode; it is left as it is, and what is done to it later does not change the fast path.
