@@ -29,7 +29,7 @@ class Row:
         backend: what KERAS_BACKEND has to be before Keras is imported, "" without Keras.
         differentiable: whether it has gradients.
         standard: whether it is compared where nobody says which.
-        single: whether it may answer in float32, whatever is asked for, for its runtime has few or no other kernels.
+        single: whether it may answer in float32, whatever is asked for, for it has few or no other kernels.
         slow: whether importing and compiling take long, so that it is asked before others.
     """
 
@@ -96,6 +96,9 @@ ADAPTERS: Mapping[str, Row] = {
             standard=True,
             single=True,
         ),
+        Row(name="torch_fast", title="PyTorch, fast path", extra="torch", single=True),
+        Row(name="jax_fast", title="Flax, fast path", extra="jax", single=True),
+        Row(name="tf_fast", title="Keras (TF), fast path", extra="tf", backend="tensorflow", single=True),
         Row(name="torch_channels_last", title="PyTorch, channels last", extra="torch", differentiable=True),
         Row(name="torch_compiled", title="PyTorch, compiled", extra="torch", differentiable=True),
         Row(name="torch_exported", title="PyTorch, exported", extra="torch"),

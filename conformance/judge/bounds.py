@@ -103,6 +103,15 @@ TAPS: Mapping[str, float] = {
 }
 """Outputs of nodes."""
 
+_FAST: Mapping[str, float] = {
+    # Folded weights are other numbers, each rounded once: 2e-7 to 1.4e-6 of the logits, as without folding.
+    "float32": 5e-6,
+    # 4e-3 to 1.6e-2 in the networks of docs/precision.md, 2.1e-2 where gates of both signs, of tanh, cancel.
+    "bfloat16": 5e-2,
+}
+FAST: Mapping[str, Mapping[str, float]] = dict.fromkeys(("torch_fast", "jax_fast", "tf_fast"), _FAST)
+"""By adapter: of the fast paths, which give logits alone."""
+
 GRADIENTS: Mapping[str, float] = {
     # Twice as many sums as in the outputs: 5e-15; through the statistics of a batch, which cancel, 5e-14.
     "float64": 1e-12,
@@ -155,3 +164,15 @@ BOUNDS: Mapping[What, Mapping[str, float]] = {
     "statistics": STATISTICS,
     "training": TRAINING,
 }
+
+
+def bound_of(what: What, dtype: str, row: str = "") -> float:
+    """The bound for an adapter's answer, which is its own where it has one.
+
+    Args:
+        what: is compared.
+        dtype: of the answer; one of ``BOUNDS[what]``.
+        row: of ``ADAPTERS``; a port has none.
+    """
+    own = FAST.get(row, {}) if what == "taps" else {}
+    return own.get(dtype, BOUNDS[what][dtype])

@@ -20,9 +20,11 @@ from weights.networks.operations import Add
 
 OTHERS = tuple(name for name in ADAPTERS if name not in STANDARD)
 """Every way of running the networks that is not compared unless it is asked for."""
-SINGLE = {"tf_lite", "onnx_torch", "onnx_jax", "openvino"}
-"""Those that compute in float32 alone."""
+FAST = {"torch_fast", "jax_fast", "tf_fast"}
+SINGLE = {"tf_lite", "onnx_torch", "onnx_jax", "openvino", *FAST}
+"""Those that compute in float32 where float64 is asked for."""
 LOGITS = {"torch_compiled", "torch_exported", "torch_scripted", "tf_saved_model", "tf_lite", "onnx_torch", "onnx_jax"}
+LOGITS |= FAST
 """Those that leave nothing else to compare."""
 DIFFERENTIABLE = [name for name in OTHERS if name not in {*LOGITS, "openvino"}] + ["torch_compiled"]
 QUICK = {"torch_channels_last", "tf_eager", "openvino", "onnx_torch"}
