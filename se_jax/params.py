@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from os import PathLike
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
 
 import weights
+from se_jax.layers import Mix
 from se_jax.models import build
 from se_jax.network import Network
 from weights import Checkpoint, Params, Preprocessing, Spec, schema
@@ -24,7 +26,8 @@ def from_pretrained(
     classes: int | None = None,
     *,
     param_dtype: str | None = None,
-    seed: int = 0,
+    seed: int | None = None,
+    rngs: nnx.Rngs | None = None,
     class_names: Sequence[str] | None = None,
     preprocessing: Preprocessing | None = None,
     prototxt: str | PathLike[str] | None = None,
@@ -40,7 +43,8 @@ def from_pretrained(
         classes: number of classes, if it differs from the checkpoint's: a new classifier, to be trained, replaces its
             own; 0 for none.
         param_dtype: as of ``build``.
-        seed: of the new classifier.
+        seed: of the new classifier; without it ``rngs`` draws one.
+        rngs: as of ``build``; by default ``nnx.Rngs(0)``.
         class_names: one for each output of the model; the file or ``classes`` says how many there are.
         preprocessing: as of ``weights.read``: what the network expects, for files that do not state it.
         prototxt: as of ``weights.read``: the definition of a Caffe network.
@@ -55,6 +59,7 @@ def from_pretrained(
     Raises:
         InputError: the file cannot be used, or float64 is switched off.
     """
+    rngs = rngs or nnx.Rngs(0)
     found = weights.read(
         path,
         prototxt=prototxt,
@@ -64,23 +69,38 @@ def from_pretrained(
         weights_key=weights_key,
     )
     if classes is not None:
-        found = with_classes(*found, classes, seed)
+        drawn = int(jax.random.bits(rngs.params(), dtype="uint32")) if seed is None else seed
+        found = with_classes(*found, classes, drawn)
     if class_names is not None:
         found = with_class_names(found, class_names)
-    return restore(*found, dtype, param_dtype=param_dtype)
+    return restore(*found, dtype, param_dtype=param_dtype, rngs=rngs)
 
 
 def restore(
-    spec: Spec, params: Mapping[str, np.ndarray], dtype: str = "float32", *, param_dtype: str | None = None
+    spec: Spec,
+    params: Mapping[str, np.ndarray],
+    dtype: str = "float32",
+    *,
+    param_dtype: str | None = None,
+    rngs: nnx.Rngs | None = None,
 ) -> Network:
     """The network of a spec with these parameters (canonical names), in inference mode.
+
+    Args:
+        spec: the network.
+        params: its parameters.
+        dtype, param_dtype: as of ``build``.
+        rngs: what dropout and the shares of Shake-Shake are drawn from in training; by default ``nnx.Rngs(0)``.
 
     Raises:
         InputError: the parameters do not fit the spec.
     """
     # Only shapes at first: compiling the initialisation, to overwrite it, would take longer than anything else.
     model = nnx.eval_shape(lambda: build(spec, dtype, param_dtype=param_dtype))
-    model.dropout = nnx.Dropout(spec.dropout, rngs=nnx.Rngs(0))
+    streams = (rngs or nnx.Rngs(0))["dropout"]
+    for _, layer in list(nnx.iter_graph(model)):
+        if isinstance(layer, nnx.Dropout | Mix):
+            layer.rngs = streams.fork()
     load(model, params)
     model.eval()
     return model

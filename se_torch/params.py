@@ -20,7 +20,7 @@ def from_pretrained(
     dtype: str = "float32",
     classes: int | None = None,
     *,
-    seed: int = 0,
+    seed: int | None = None,
     class_names: Sequence[str] | None = None,
     preprocessing: Preprocessing | None = None,
     prototxt: str | PathLike[str] | None = None,
@@ -35,7 +35,7 @@ def from_pretrained(
         dtype: as of ``build``; "float32" whatever PyTorch's default is.
         classes: number of classes, if it differs from the checkpoint's: a new classifier, to be trained, replaces its
             own; 0 for none.
-        seed: of the new classifier.
+        seed: of the new classifier; without it PyTorch draws one, which ``torch.manual_seed`` makes repeatable.
         class_names: one for each output of the model; the file or ``classes`` says how many there are.
         preprocessing: as of ``weights.read``: what the network expects, for files that do not state it.
         prototxt: as of ``weights.read``: the definition of a Caffe network.
@@ -59,7 +59,8 @@ def from_pretrained(
         weights_key=weights_key,
     )
     if classes is not None:
-        found = with_classes(*found, classes, seed)
+        drawn = int(torch.randint(2**31, (), device="cpu")) if seed is None else seed
+        found = with_classes(*found, classes, drawn)
     if class_names is not None:
         found = with_class_names(found, class_names)
     return restore(*found, dtype)
