@@ -1,23 +1,28 @@
-"""Mixed precision of every family: computed in bfloat16, parameters and gradients in float32, as each framework says it."""
+"""Mixed precision of every family: computed in bfloat16, parameters and gradients held in float32."""
 
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import torch
 from families.small import SMALL
+from flax import nnx
 
 import se_jax
 import se_tf
 import se_torch
 from conformance import cases
-from conformance.adapters import adapter
-from weights import Spec, schema
+from conformance.adapters import keras_layers
+from weights import InputError, Spec, schema
+from weights.names.frameworks import FLAX
 
-IMAGES = 4
+IMAGES = 16
 
 Found = tuple[np.ndarray, Mapping[str, np.ndarray]]
 """The logits in inference, and every gradient in training, by name."""
@@ -30,7 +35,7 @@ def given(spec: Spec) -> tuple[Spec, Mapping[str, np.ndarray], np.ndarray, np.nd
     return spec, cases.seeded(spec, 1), x, cases.top_diff(3, IMAGES, spec.classes)
 
 
-def by_torch(spec: Spec, mixed: bool) -> Found:
+def by_torch(spec: Spec, mixed: bool = True) -> Found:
     spec, params, x, cotangent = given(spec)
     model, images = se_torch.restore(spec, params), torch.from_numpy(x)
     with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
@@ -44,10 +49,23 @@ def by_torch(spec: Spec, mixed: bool) -> Found:
     return logits.detach().float().numpy(), {name: g.numpy() for name, g in found.items() if g is not None}
 
 
+@nnx.jit
+def _training(model: Any, x: Any, cotangent: Any) -> Any:
+    return nnx.grad(lambda model: (model(x) * cotangent).sum())(model)
+
+
 def by_jax(spec: Spec) -> Found:
     spec, params, x, cotangent = given(spec)
     model = se_jax.restore(spec, params, "bfloat16", param_dtype="float32")
-    return asked("jax", model, x, cotangent)
+    images = jnp.asarray(x.transpose(0, 2, 3, 1))
+    logits = model(images)  # not compiled, which takes longer
+    assert logits.dtype == "bfloat16"
+    model.train()
+    of_model = _training(model, images, jnp.asarray(cotangent, "bfloat16"))
+    found = {".".join(map(str, path)): value.get_value() for path, value in nnx.to_flat_state(of_model)}
+    assert {gradient.dtype.name for gradient in found.values()} == {"float32"}
+    learned = [p for p in schema(spec) if p.learnable]
+    return np.asarray(logits, np.float32), {p.name: FLAX.decode(p, np.asarray(found[FLAX.key(p)])) for p in learned}
 
 
 def by_keras(spec: Spec) -> Found:
@@ -58,21 +76,14 @@ def by_keras(spec: Spec) -> Found:
         model = se_tf.restore(spec, params)
     finally:
         keras.config.set_dtype_policy(before)
-    return asked("tf_eager", model, x, cotangent)
-
-
-def asked(name: str, model: Any, x: np.ndarray, cotangent: np.ndarray) -> Found:
-    port: Any = adapter(name)
-    logits = port.taps(model, x)["logits"]
-    found = port.gradients(model, x, cotangent.astype(np.float32), training=True)
-    return logits, {p.name: found[p.name] for p in schema(model.spec) if p.learnable}
-
-
-MIXED: Mapping[str, Callable[[Spec], Found]] = {
-    "torch": lambda spec: by_torch(spec, True),
-    "jax": by_jax,
-    "keras": by_keras,
-}
+    images = tf.constant(x.transpose(0, 2, 3, 1))
+    logits = model(images, training=False)
+    assert (logits.dtype, model.trainable_variables[0].dtype) == (tf.bfloat16, "float32")
+    with tf.GradientTape() as tape:
+        product = tf.reduce_sum(model(images, training=True) * tf.cast(cotangent, tf.bfloat16))
+    gradients = tape.gradient(product, [variable.value for variable in model.trainable_variables])
+    assert {gradient.dtype for gradient in gradients} == {tf.float32}
+    return tf.cast(logits, tf.float32).numpy(), keras_layers.canonical(model, (g.numpy() for g in gradients))
 
 
 @cache
@@ -80,21 +91,53 @@ def in_float32(family: str) -> Found:
     return by_torch(SMALL[family], False)
 
 
-def off(found: np.ndarray, expected: np.ndarray) -> float:
-    """How long the difference is, as a share of the length of what is expected."""
-    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+MIXED: Mapping[str, Callable[[Spec], Found]] = {"torch": by_torch, "jax": by_jax, "keras": by_keras}
+
+QUICK = {("jax", "resnet")}
+"""Flax compiles each network for ten seconds and more, so most of its families are slow."""
+
+CASES = [
+    pytest.param(name, family, marks=pytest.mark.slow if name == "jax" and (name, family) not in QUICK else ())
+    for name in MIXED
+    for family in SMALL
+]
+
+LOGITS = 3e-2
+"""Of the largest one; measured: 0.4e-2 to 1.1e-2, 1 to 3 roundings of bfloat16."""
+
+GRADIENTS = 0.8
+"""Of the length of all gradients together. In training mode the statistics of a few pixels cancel, and ReLUs that
+rounding swaps send the gradient elsewhere: MEASURED_HERE. What has nothing to do with the gradient is off by 1.4."""
 
 
-if __name__ == "__main__":
-    import time
-    import sys
-    for family in SMALL:
-        logits, gradients = in_float32(family)
-        for name in sys.argv[1:]:
-            t = time.process_time()
-            l, g = MIXED[name](SMALL[family])
-            every = np.concatenate([a.ravel() for a in gradients.values()])
-            mine = np.concatenate([g[k].ravel() for k in gradients])
-            per = {k: off(g[k], a) for k, a in gradients.items() if np.linalg.norm(a) > 1e-3 * np.linalg.norm(every) / len(gradients)**.5}
-            w = max(per, key=per.get)
-            print(family, name, f"logits {np.abs(l - logits).max() / np.abs(logits).max():.4f} all {off(mine, every):.4f} cos {1 - mine @ every / np.linalg.norm(mine) / np.linalg.norm(every):.5f} median {np.median(list(per.values())):.3f} worst {per[w]:.3f} {w}", f"{time.process_time() - t:.1f}s", flush=True)
+@pytest.mark.parametrize(("name", "family"), CASES)
+def test_mixed_precision_is_near_float32_forward_and_in_a_step_of_training(name, family):
+    logits, gradients = MIXED[name](SMALL[family])
+    expected, expected_gradients = in_float32(family)
+    assert np.abs(logits - expected).max() <= LOGITS * np.abs(expected).max()
+    assert gradients.keys() == expected_gradients.keys()
+    # Not float32 either, which is off by 1e-6.
+    assert 1e-3 < off(gradients, expected_gradients) <= GRADIENTS
+
+
+def off(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> float:
+    """How long the difference of all gradients is, as a share of their length; inf or nan if some are not finite."""
+    difference, whole = (
+        np.concatenate([np.ravel(gradient) for gradient in gradients])
+        for gradients in ([found[name] - expected[name] for name in expected], expected.values())
+    )
+    return float(np.linalg.norm(difference) / np.linalg.norm(whole))
+
+
+def test_parameters_of_flax_have_a_dtype_of_their_own():
+    model = se_jax.se_resnet18(10, dtype="bfloat16", param_dtype="float32")
+    assert {value.dtype.name for value in jax.tree.leaves(nnx.state(model, nnx.Param))} == {"float32"}
+    assert model.fc is not None
+    assert model.fc.dtype == "bfloat16"
+    block = se_jax.SEBlock(16, dtype="bfloat16", param_dtype="float32")
+    assert (block.fc1.dtype, block.fc1.param_dtype) == ("bfloat16", "float32")
+
+
+def test_unknown_dtype_of_parameters_is_refused():
+    with pytest.raises(InputError, match="tiny-se-resnet in 'float8': expected one of float64, float32"):
+        se_jax.build(SMALL["resnet"], param_dtype="float8")
