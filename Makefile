@@ -13,7 +13,7 @@ SECONDS ?= 300
 # A file of tests stays in one process; a thread for each, so that two do not wait for each other's cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: demo test slow fuzz lint fix bench torture docs tables lock lowest clean
+.PHONY: demo test slow fuzz lint fix bench torture docs site tables lock lowest clean
 
 # Installed once; again only when what to install changes.
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -58,6 +58,10 @@ docs: $(VENV)/installed
 	$(BIN)/python -m tests.divergences > docs/divergences.md
 	$(BIN)/python -m benchmarks.precision --render
 	$(BIN)/python -m benchmarks.speed --render
+
+# The documentation as a site in build/site. A link or an anchor that leads nowhere is an error.
+site: $(VENV)/installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # The pages that are measured; half an hour.
 tables: $(VENV)/installed

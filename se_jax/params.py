@@ -15,6 +15,7 @@ from se_jax.models import build
 from se_jax.network import Network
 from weights import Checkpoint, Params, Preprocessing, Spec, schema
 from weights.change import with_class_names, with_classes
+from weights.hub import located
 from weights.names.frameworks import FLAX
 from weights.networks.parameters import check
 from weights.params import info_of
@@ -38,7 +39,8 @@ def from_pretrained(
     """The network in a checkpoint of any format that ``weights.read`` knows, in inference mode.
 
     Args:
-        path: .caffemodel, .safetensors, ...
+        path: .caffemodel, .safetensors, ...; or the name of a network whose trained weights are known, which are
+            fetched once (``weights.hub.fetch``): "se-resnet-50". A file of that name comes first.
         dtype: as of ``build``.
         classes: number of classes, if it differs from the checkpoint's: a new classifier, to be trained, replaces its
             own; 0 for none.
@@ -61,7 +63,7 @@ def from_pretrained(
     """
     rngs = rngs or nnx.Rngs(0)
     found = weights.read(
-        path,
+        located(path),
         prototxt=prototxt,
         dialect=dialect,
         spec=spec,

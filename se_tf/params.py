@@ -11,6 +11,7 @@ from se_tf.models import build
 from se_tf.network import Network
 from weights import Checkpoint, Params, Preprocessing, Spec, schema
 from weights.change import with_class_names, with_classes
+from weights.hub import located
 from weights.names.frameworks import KERAS
 from weights.names.keras import by_flat, flat
 from weights.networks.parameters import check
@@ -33,7 +34,8 @@ def from_pretrained(
     """The network in a checkpoint of any format that ``weights.read`` knows, ready for inference.
 
     Args:
-        path: .caffemodel, .safetensors, ...
+        path: .caffemodel, .safetensors, ...; or the name of a network whose trained weights are known, which are
+            fetched once (``weights.hub.fetch``): "se-resnet-50". A file of that name comes first.
         dtype: as of ``build``: without it, Keras' global policy.
         classes: number of classes, if it differs from the checkpoint's: a new classifier, to be trained, replaces its
             own; 0 for none.
@@ -54,7 +56,7 @@ def from_pretrained(
         InputError: the file cannot be used, or float64 is switched off.
     """
     found = weights.read(
-        path,
+        located(path),
         prototxt=prototxt,
         dialect=dialect,
         spec=spec,

@@ -11,6 +11,7 @@ from se_torch.models import build
 from se_torch.network import Network
 from weights import Checkpoint, InputError, Params, Preprocessing, Spec, schema
 from weights.change import with_class_names, with_classes
+from weights.hub import located
 from weights.networks.parameters import check
 from weights.params import info_of
 
@@ -31,7 +32,8 @@ def from_pretrained(
     """The network in a checkpoint of any format that ``weights.read`` knows, in inference mode.
 
     Args:
-        path: .caffemodel, .safetensors, ...
+        path: .caffemodel, .safetensors, ...; or the name of a network whose trained weights are known, which are
+            fetched once (``weights.hub.fetch``): "se-resnet-50". A file of that name comes first.
         dtype: as of ``build``; "float32" whatever PyTorch's default is.
         classes: number of classes, if it differs from the checkpoint's: a new classifier, to be trained, replaces its
             own; 0 for none.
@@ -48,10 +50,10 @@ def from_pretrained(
         ``.labels`` what is needed most of that.
 
     Raises:
-        InputError: the file cannot be used.
+        InputError: the file cannot be used, or the trained weights cannot be had.
     """
     found = weights.read(
-        path,
+        located(path),
         prototxt=prototxt,
         dialect=dialect,
         spec=spec,

@@ -16,10 +16,19 @@ from typing import Any
 
 import click
 
-from conformance.cli import checkpoints, classification, comparison, demonstration, excitation, networks
+from conformance.cli import (
+    checkpoints,
+    classification,
+    comparison,
+    demonstration,
+    evaluation,
+    excitation,
+    fetching,
+    networks,
+)
 from conformance.cli.ending import EndedError, signals_as_errors
 from conformance.cli.outputs import debug_option, debugging
-from conformance.cli.printing import flush, message, open_streams, say, silence
+from conformance.cli.printing import flush, message, open_streams, say, silence, volume_options
 
 _BAD_INPUT, _INTERNAL, _INTERRUPTED, _READER_GONE = 2, 70, 130, 141  # the last as shells report SIGINT and SIGPIPE
 
@@ -143,9 +152,10 @@ def main() -> None:
     """
 
 
-main.params.append(debug_option())
+main.params += [*volume_options(), debug_option()]
 for _command in (
     networks.models,
+    fetching.fetch,
     checkpoints.init,
     checkpoints.inspect,
     checkpoints.convert,
@@ -153,6 +163,7 @@ for _command in (
     comparison.compare,
     comparison.freeze,
     classification.classify,
+    evaluation.evaluate,
     excitation.excite,
     demonstration.demo,
 ):

@@ -121,6 +121,17 @@ STATISTICS: Mapping[str, float] = {
 }
 """Running statistics and parameters after one step."""
 
+REDUCED: Mapping[str, float] = {
+    # Every value rounded to float16: 3e-4 to 1e-3 over all families, the unit of rounding being 5e-4.
+    "float16": 4e-3,
+    # To bfloat16: 3e-3 to 1e-2, the unit being 4e-3.
+    "bfloat16": 4e-2,
+    # To 256 values between the least and the largest measured: 1e-2 to 3.5e-2. A range that was not measured, a scale
+    # that is not a channel's own or a bias of another scale make 0.2 and more.
+    "int8": 1e-1,
+}
+"""The last output of an ONNX file of less precision, against the network's in float32: docs/onnx.md has the numbers."""
+
 MOVED = 500.0
 """How much of a parameter's movement in one step is added to its size, for its relative error: 1e-2 of the movement
 agrees in float32."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from weights.change.given import with_class_names, with_preprocessing
 from weights.errors import InputError, InputWarning
+from weights.files.onnx_options import OnnxOptions
 from weights.files.options import refuse
 from weights.networks.models import MODELS, parse
 from weights.networks.spec import Spec
@@ -65,8 +66,11 @@ FORMATS = (
         writes_with=("dialect",),
     ),
     Format(name="orbax", title="Orbax", suffixes=(".orbax",), module="weights.files.orbax", reads_with=("spec",)),
-    Format(name="onnx", title="ONNX", suffixes=(".onnx",), module="weights.files.onnx"),
+    Format(name="onnx", title="ONNX", suffixes=(".onnx",), module="weights.files.onnx", writes_with=("onnx",)),
 )
+
+
+_ABOUT_NAMES = "; {} is a network: weights.hub.fetch gets trained weights of some, senet init writes seeded ones"
 
 
 def format_of(path: str | PathLike[str]) -> Format:
@@ -83,7 +87,7 @@ def format_of(path: str | PathLike[str]) -> Format:
         written = ", ".join(s for f in FORMATS for s in f.suffixes if s not in f.only_read)
         read = ", ".join(s for f in FORMATS for s in f.only_read)
         network = Path(path).name.lower()
-        hint = f"; {network} is a network, of which senet init writes a file" if network in MODELS else ""
+        hint = _ABOUT_NAMES.format(network) if network in MODELS else ""
         raise InputError(
             f"{path}: the suffix names no known format; known are {written}, and to read also {read}{hint}"
         )
@@ -144,7 +148,9 @@ def read(
 
 
 @overload
-def write(path: str | PathLike[str], checkpoint: Checkpoint, /, *, dialect: str | None = None) -> None: ...
+def write(
+    path: str | PathLike[str], checkpoint: Checkpoint, /, *, dialect: str | None = None, onnx: OnnxOptions | None = None
+) -> None: ...
 
 
 @overload
@@ -155,6 +161,7 @@ def write(
     *,
     info: Info | None = None,
     dialect: str | None = None,
+    onnx: OnnxOptions | None = None,
 ) -> None: ...
 
 
@@ -165,6 +172,7 @@ def write(
     *,
     info: Info | None = None,
     dialect: str | None = None,
+    onnx: OnnxOptions | None = None,
 ) -> None:
     """Writes a checkpoint; what stands at ``path`` is replaced only by a whole file.
 
@@ -178,6 +186,7 @@ def write(
         dialect: PyTorch and safetensors: whose names the tensors get, "torch" (``se_torch``'s), "timm", "cadene",
             "torchvision" or "pytorchcv". Without it a .pth has ``se_torch``'s, a .safetensors is the canonical store.
             Keras' .weights.h5: "keras.applications", for its model of the same network.
+        onnx: ONNX only: how the file is made, "OnnxOptions(precision='float16', size=(224, 224))".
 
     Raises:
         InputError: the parameters do not fit the spec, the format takes no such option or cannot hold such values, or
@@ -192,7 +201,7 @@ def write(
         check_class_names(info or info_of(params), spec.classes)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    options = _taken(path, fmt, "written", fmt.writes_with, {"dialect": dialect})
+    options = _taken(path, fmt, "written", fmt.writes_with, {"dialect": dialect, "onnx": onnx})
     if info is None and not isinstance(params, Params):
         warnings.warn(
             InputWarning(

@@ -12,7 +12,7 @@ def refuse(path: str | PathLike[str], why: str, **options: object) -> None:
     Raises:
         InputError: at least one was; the file, the reason, the options and their values are named.
     """
-    given = [f"{name} {_shown(value)}" for name, value in options.items() if value is not None]
+    given = [f"{name} {_shown(value)}".rstrip() for name, value in options.items() if value is not None]
     if given:
         raise InputError(f"{path}: {why}; leave out {', '.join(given)}")
 
