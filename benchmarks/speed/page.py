@@ -38,9 +38,10 @@ def _introduction(evidence: Mapping[str, Any]) -> Iterator[str]:
     yield from (
         "# Speed, measured",
         "",
-        "Made by `python -m benchmarks.speed` (`make bench`). Every framework runs in a process of its own, and all have",
-        "a run each in turn. A ratio is the median of those within each round: to the time of ONNX Runtime, and to that",
-        "of the network written by hand in the same framework (`benchmarks/plain`). Weights and images are random.",
+        "Made by `python -m benchmarks.speed` (`make bench`). Every framework runs in a process of its own, and",
+        "all have a run each in turn. A ratio is the median of those within each round: to the time of ONNX Runtime,",
+        "and to that of the network written by hand in the same framework (`benchmarks/plain`). Weights and images are",
+        "random.",
         "",
         f"{machine['cpu']}, {machine['cores']} cores, {machine['memory'] / 1e9:.0f} GB; {evidence['date']}.",
         ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
