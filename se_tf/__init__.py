@@ -21,6 +21,7 @@ except KeyError:
     ) from None
 
 from se_tf.excitations import gates
+from se_tf.fast_path import Fast, fast
 from se_tf.inception import Inception
 from se_tf.inception_resnet import InceptionResNet
 from se_tf.mobile import Mobile
@@ -107,6 +108,7 @@ from weights import __version__
 
 __all__ = [
     "VGG",
+    "Fast",
     "Inception",
     "InceptionResNet",
     "Mobile",
@@ -122,6 +124,7 @@ __all__ = [
     "dump",
     "efficientnet_b0",
     "efficientnet_b0_plain",
+    "fast",
     "from_pretrained",
     "gates",
     "inception_resnet_v2",
