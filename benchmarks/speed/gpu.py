@@ -4,7 +4,7 @@ The ceiling is measured as well: a product of two large matrices in the same pre
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -32,7 +32,9 @@ class Way:
 WAYS = tuple(Way(precision=p, compiled=c) for p in ("float32", "tf32", "bfloat16") for c in (False, True))
 
 
-def measure(spec: Spec, device: str, batches: tuple[int, ...] = BATCHES, side: int = 224) -> Iterator[dict[str, Any]]:
+def measure(
+    spec: Spec, device: str, batches: Sequence[int] = BATCHES, side: int = 224, ways: Sequence[Way] = WAYS
+) -> Iterator[dict[str, Any]]:
     """A row for each way and number of images; rows that say "not measured" where there is no such device.
 
     Args:
@@ -40,9 +42,10 @@ def measure(spec: Spec, device: str, batches: tuple[int, ...] = BATCHES, side: i
         device: as PyTorch names it, "cuda".
         batches: images at a time.
         side: of the images.
+        ways: how.
     """
     for what in ("inference", "training"):
-        for way in WAYS:
+        for way in ways:
             for batch in batches:
                 row = {"part": "gpu", "what": what, "network": spec.name, "batch": batch, "way": way.title}
                 yield row | _measured(what, spec, way, device, batch, side)

@@ -95,7 +95,7 @@ def times(ratio: float | None) -> str:
 
 
 def _memory(rows: Rows) -> Iterator[str]:
-    yield from ("", "## Memory", "", "The most that a process of its own had resident, after three runs.", "")
+    yield from ("", "## Memory", "", "The most that a process of its own had resident, after two runs.", "")
     found = _of(rows, part="memory")
     cells = [
         (

@@ -29,7 +29,7 @@ STARTS: Mapping[str, tuple[str, ...]] = {
 }
 """What is started, by what people would type."""
 
-REPEATED = 3
+REPEATED = 2
 """Runs of a contestant whose memory is measured: the second one may need more than the first."""
 
 

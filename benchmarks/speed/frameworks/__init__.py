@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from weights import MODELS, Spec
+from conformance import cases
+from weights import Spec
 
 SEED = 5
 LEARNING_RATE, MOMENTUM = 0.01, 0.9
@@ -37,7 +38,7 @@ class Asked:
     @property
     def spec(self) -> Spec:
         """The network."""
-        return MODELS[self.network]
+        return cases.find(self.network)
 
     @property
     def x(self) -> np.ndarray:
