@@ -45,9 +45,9 @@ fix: $(VENV)/installed
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-# What a conversion costs, as a multiple of reading and writing the same bytes.
+# How fast the networks are, in each framework beside what else there is: docs/speed-tables.md; twenty minutes.
 bench: $(VENV)/installed
-	$(BIN)/python benchmarks/convert.py
+	$(BIN)/python -m benchmarks.speed
 
 # Kills, full disks, crowds of writers, sources that change; minutes.
 torture: $(VENV)/installed
@@ -57,6 +57,7 @@ torture: $(VENV)/installed
 docs: $(VENV)/installed
 	$(BIN)/python -m tests.divergences > docs/divergences.md
 	$(BIN)/python -m benchmarks.precision --render
+	$(BIN)/python -m benchmarks.speed --render
 
 # The documentation as a site in build/site. A link or an anchor that leads nowhere is an error.
 site: $(VENV)/installed

@@ -91,7 +91,7 @@ def restore(
     Args:
         spec: the network.
         params: its parameters.
-        dtype: as of ``build``.
+        dtype, param_dtype: as of ``build``.
         rngs: what dropout and the shares of Shake-Shake are drawn from in training; by default ``nnx.Rngs(0)``.
 
     Raises:

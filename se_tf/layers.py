@@ -43,7 +43,13 @@ def conv(
     else:
         sides = 0 if pad == "same" else pad
     if sides not in (0, (0, 0)):
-        x = layers.ZeroPadding2D(sides, CHANNELS, name=layer_name(f"{name}.pad"), dtype=dtype)(x)
+        if stride == 1 and pad in (h // 2, (h // 2, w // 2)) and h % 2 == w % 2 == 1:
+            # "same" has these sides at every size, and makes no larger copy of the input. The layer stays, for files
+            # name layers by their order.
+            pad = "same"
+            x = layers.Identity(name=layer_name(f"{name}.pad"), dtype=dtype)(x)
+        else:
+            x = layers.ZeroPadding2D(sides, CHANNELS, name=layer_name(f"{name}.pad"), dtype=dtype)(x)
     return Conv2D(
         out,
         (h, w),
