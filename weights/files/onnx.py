@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 
-from weights.change.fold import fold
+from weights.change import fold
 from weights.errors import InputError, InputWarning
 from weights.files import onnx_options
 from weights.files.onnx_measured import WIDE

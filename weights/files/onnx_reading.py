@@ -98,7 +98,7 @@ def read(path: Path) -> Checkpoint:
     tensors = [(t, data, place) for t, place in zip(proto.graph.initializer, parts.places, strict=True)]
     if DATA in strings:
         tensors = _beside(path, strings[DATA], tensors)
-    arrays = {tensor.name: _array(path, tensor, *place) for tensor, *place in tensors if tensor.name != AXES}
+    arrays = {t.name: _array(path, t, within, place) for t, within, place in tensors if t.name != AXES}
     check(spec, arrays, str(path))
     _check_unchanged(path, said, spec, arrays, options, info)
     _check_axes(path, tensors)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from weights.change.fold import fold
+from weights.change import fold
 from weights.errors import InputError
 from weights.files.onnx_int8 import quantized
 from weights.files.onnx_measured import Agreement, Session, agreement, inputs
