@@ -196,7 +196,7 @@ def accuracies(folder: Path) -> Iterator[str]:
         path = folder / f"digits-{precision}.onnx"
         measured = () if precision == "float32" else (images,)
         write(path, spec, params, onnx=OnnxOptions(precision=precision, images=measured))
-        classes[precision] = session(path).run(None, {"data": x})[0].argmax(1)
+        classes[precision] = np.asarray(session(path).run(None, {"data": x})[0]).argmax(1)
     for precision, found in classes.items():
         same = int((found == classes["float32"]).sum())
         yield f"{precision}: {(found == y).mean():.1%} right, the class of float32 for {same} of {len(y)}"
