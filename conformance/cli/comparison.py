@@ -127,9 +127,10 @@ def compare(
     """Compare the frameworks layer by layer.
 
     Runs the checkpoint FILE, or trained weights by name (senet fetch), in each, on two images of the size that it
-    expects and on two of a smaller size that is not square, and compares every layer with the NumPy reference: from the image on (within 1e-13 of a layer's largest
-    value in float64, 1e-5 in float32, 1e-1 in bfloat16, 2e-2 in float16), and by itself, from the inputs that the
-    framework itself showed, within what rounding can explain. Exits with 0 if all agree, with 1 if one does not.
+    expects and on two of a smaller size that is not square, and compares every layer with the NumPy reference: from the
+    image on (within 1e-13 of a layer's largest value in float64, 1e-5 in float32, 1e-1 in bfloat16, 2e-2 in float16),
+    and by itself, from the inputs that the framework itself showed, within what rounding can explain. Exits with 0 if
+    all agree, with 1 if one does not.
     With --gradients, of the input and every parameter, the bounds are 1e-12 in float64 and 1e-4 in float32.
 
     With --against, FILE holds the weights that were frozen, and may be left out if they were seeded.
