@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import shutil
 import tempfile
 import warnings
@@ -10,7 +11,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from weights.errors import InputError, InputWarning
 from weights.files import read, write
@@ -111,7 +111,7 @@ def _published(source: Source) -> str:
 def _address(source: Source, mirror: str | None) -> str:
     if not mirror:
         return source.address
-    if urlsplit(mirror).scheme not in ("http", "https"):
+    if not re.match("https?://", mirror, re.IGNORECASE):
         raise InputError(f"mirror {mirror[:200]!r}: is no address of http or https")
     return f"{mirror.rstrip('/')}/{source.file}"
 
