@@ -16,7 +16,7 @@ from conformance.cases import TINY, seeded
 from conformance.cli import main
 from conformance.evaluate import journal
 from conformance.evaluate.counting import Counted, Tally, places
-from conformance.evaluate.evaluation import Evaluated, Share
+from conformance.evaluate.evaluation import Evaluated, Worker
 from weights import CAFFE, Info, InputError, Params
 from weights.images import prepare, wnids
 
@@ -382,8 +382,8 @@ def test_journal_that_another_process_writes_is_refused(evaluated):
 
 def test_shares_cover_every_batch_once_whoever_did_some():
     for world in (1, 2, 3, 7):
-        shares = [Share(rank, world).of(20, (3, 4)) for rank in range(world)]
-        assert sorted(batch for share in shares for batch in share) == [i for i in range(20) if i not in (3, 4)]
+        found = [Worker(rank, world).of(20, (3, 4)) for rank in range(world)]
+        assert sorted(batch for numbers in found for batch in numbers) == [i for i in range(20) if i not in (3, 4)]
 
 
 def test_result_is_the_same_in_any_order():
@@ -396,13 +396,15 @@ def test_processes_count_what_one_counts(evaluated, monkeypatch):
     args, folder = evaluated
     whole = result(*args[:-2])
     monkeypatch.setenv("WORLD_SIZE", "3")
+    said = ""
     for rank in range(3):
         if rank == 2:
             assert "2 of 6 batches are missing, the first is 2" in refused("--merge", folder)
         monkeypatch.setenv("RANK", str(rank))
         done = senet("evaluate", *args)
         assert done.exit_code == 0, done.output
-    assert f"senet evaluate --merge {folder} prints the result" in done.stdout
+        said = done.stdout
+    assert f"senet evaluate --merge {folder} prints the result" in said
     assert sorted(file.name for file in folder.iterdir()) == ["rank-0.jsonl", "rank-1.jsonl", "rank-2.jsonl"]
     merged = result("--merge", folder)
     assert counts(merged) == counts(whole)

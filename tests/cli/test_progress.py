@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import subprocess
 import sys
 
@@ -46,6 +47,28 @@ def shown(seconds: float, terminal: bool, work: str = WORK) -> str:
     os.close(reader)
     assert process.returncode == 0
     return said.decode()
+
+
+COUNTING = """
+import time
+from conformance.cli.progress import Bars
+with Bars().counting("Evaluating", 40, 10) as advance:
+    for _ in range({seconds}):
+        time.sleep(0.1)
+        advance(1)
+"""
+
+
+def test_terminal_shows_how_many_and_how_fast():
+    said = shown(13, terminal=True, work=COUNTING)
+    assert "Evaluating" in said
+    assert re.search(r"2[0-3]/40", said)
+    assert re.search(r"\d images/s", said)
+    assert said.rstrip("\r\n").endswith(("\x1b[2K", "\x1b[?25h"))
+
+
+def test_pipe_shows_no_counting():
+    assert shown(1, terminal=False, work=COUNTING) == ""
 
 
 def test_terminal_shows_each_step_and_is_clean_afterwards():
