@@ -5,7 +5,7 @@ from functools import partial
 from flax import nnx
 from jax import Array
 
-from se_jax.layers import AvgPool, BatchNorm, Concat, GlobalAvgPool, Identity, MaxPool, ReLU, conv, linear
+from se_jax.layers import AvgPool, BatchNorm, Concat, Dtype, GlobalAvgPool, Identity, MaxPool, ReLU, conv, linear
 from se_jax.network import Network
 from se_jax.se_block import SEBlock
 from weights import InceptionSpec, feature_nodes
@@ -15,7 +15,7 @@ from weights.networks.inception import ModuleSpec
 class Inception(Network):
     """Images (N, H, W, 3) to logits (N, classes), or to pooled features (N, C) where the spec has no classes."""
 
-    def __init__(self, spec: InceptionSpec, *, dtype: str = "float32", rngs: nnx.Rngs | None = None) -> None:
+    def __init__(self, spec: InceptionSpec, *, dtype: Dtype = "float32", rngs: nnx.Rngs | None = None) -> None:
         super().__init__(spec)
         rngs = rngs or nnx.Rngs(0)
         self.stem = Stem(spec, dtype=dtype, rngs=rngs)
@@ -47,7 +47,7 @@ class Inception(Network):
 class Stem(nnx.Module):
     """(N, H, W, 3) to (N, H / 4, W / 4, C), which ``pool2`` halves once more."""
 
-    def __init__(self, spec: InceptionSpec, *, dtype: str, rngs: nnx.Rngs) -> None:
+    def __init__(self, spec: InceptionSpec, *, dtype: Dtype, rngs: nnx.Rngs) -> None:
         (out1, kernel1), (out2, kernel2), (out3, kernel3) = spec.stem
         self.conv1 = conv(spec.in_channels, out1, kernel1, 2, dtype=dtype, rngs=rngs)
         self.bn1 = BatchNorm(out1, spec.eps, dtype=dtype, rngs=rngs)
@@ -71,7 +71,7 @@ class Stem(nnx.Module):
 class InceptionModule(nnx.Module):
     """Up to four branches side by side: 1x1; 3x3; 3x3 twice; pooling."""
 
-    def __init__(self, m: ModuleSpec, *, dtype: str, rngs: nnx.Rngs) -> None:
+    def __init__(self, m: ModuleSpec, *, dtype: Dtype, rngs: nnx.Rngs) -> None:
         reduce, out = m.conv3x3
         reduce_double, out_double1, out_double2 = m.double3x3
         # In a module of stride 2 the windows of the pooling hang over the edge, of odd sizes too, which Caffe refuses;
@@ -101,7 +101,7 @@ class Unit(nnx.Module):
     """Convolution, BatchNorm, ReLU."""
 
     def __init__(
-        self, channels: int, out: int, kernel: int, stride: int = 1, *, eps: float, dtype: str, rngs: nnx.Rngs
+        self, channels: int, out: int, kernel: int, stride: int = 1, *, eps: float, dtype: Dtype, rngs: nnx.Rngs
     ) -> None:
         self.conv = conv(channels, out, kernel, stride, dtype=dtype, rngs=rngs)
         self.bn = BatchNorm(out, eps, dtype=dtype, rngs=rngs)

@@ -3,7 +3,7 @@
 from flax import nnx
 from jax import Array
 
-from se_jax.layers import AvgPool, BatchNorm, Concat, GlobalAvgPool, Identity, MaxPool, ReLU, Times, conv, linear
+from se_jax.layers import AvgPool, BatchNorm, Concat, Dtype, GlobalAvgPool, Identity, MaxPool, ReLU, Times, conv, linear
 from se_jax.network import Network
 from se_jax.se_block import SEBlock
 from weights import InceptionResNetSpec
@@ -13,7 +13,7 @@ from weights.networks.inception_resnet import ConvSpec, ModuleSpec, PoolSpec, Un
 class InceptionResNet(Network):
     """Images (N, H, W, 3) to logits (N, classes), or to pooled features (N, C) where the spec has no classes."""
 
-    def __init__(self, spec: InceptionResNetSpec, *, dtype: str = "float32", rngs: nnx.Rngs | None = None) -> None:
+    def __init__(self, spec: InceptionResNetSpec, *, dtype: Dtype = "float32", rngs: nnx.Rngs | None = None) -> None:
         super().__init__(spec)
         rngs = rngs or nnx.Rngs(0)
         blocks = tuple(spec.blocks())
@@ -56,7 +56,7 @@ class InceptionResNet(Network):
 class ConvUnit(nnx.Module):
     """Convolution, BatchNorm, ReLU."""
 
-    def __init__(self, b: ConvSpec, *, dtype: str, rngs: nnx.Rngs) -> None:
+    def __init__(self, b: ConvSpec, *, dtype: Dtype, rngs: nnx.Rngs) -> None:
         self.conv = conv(b.in_channels, b.out_channels, b.kernel, b.stride, pad=b.pad, dtype=dtype, rngs=rngs)
         self.bn = BatchNorm(b.out_channels, b.eps, dtype=dtype, rngs=rngs)
 
@@ -67,7 +67,7 @@ class ConvUnit(nnx.Module):
 class InceptionModule(nnx.Module):
     """se(concat(branches(x), project(pool(x))))."""
 
-    def __init__(self, m: ModuleSpec, *, dtype: str, rngs: nnx.Rngs) -> None:
+    def __init__(self, m: ModuleSpec, *, dtype: Dtype, rngs: nnx.Rngs) -> None:
         self.count = len(m.branches)
         for i, layers in enumerate(m.branches):
             setattr(self, f"branch{i}", nnx.List([ConvUnit(layer, dtype=dtype, rngs=rngs) for layer in layers]))
@@ -88,7 +88,7 @@ class InceptionModule(nnx.Module):
 class Unit(nnx.Module):
     """relu(scale * se(conv(concat(branches(x)))) + x), or with the SE block after the scaling."""
 
-    def __init__(self, u: UnitSpec, *, dtype: str, rngs: nnx.Rngs) -> None:
+    def __init__(self, u: UnitSpec, *, dtype: Dtype, rngs: nnx.Rngs) -> None:
         self.count = len(u.branches)
         for i, layers in enumerate(u.branches):
             setattr(self, f"branch{i}", nnx.List([ConvUnit(layer, dtype=dtype, rngs=rngs) for layer in layers]))

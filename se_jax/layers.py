@@ -4,6 +4,7 @@ Matrix products follow ``jax.default_matmul_precision``: on a GPU or TPU, "highe
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,23 @@ HE = nnx.initializers.he_normal()
 """Initialisation by He et al. (https://arxiv.org/abs/1502.01852)."""
 
 
+class Mixed(NamedTuple):
+    """Two dtypes of a network: that of computation, and that of what is learned, as ``param_dtype`` is in Flax."""
+
+    dtype: str
+    param_dtype: str
+
+
+Dtype = str | Mixed
+"""One dtype of both, or two."""
+
+
+def _dtypes(dtype: Dtype) -> dict[str, Any]:
+    """As Flax's layers take them."""
+    computed, learned = dtype if isinstance(dtype, Mixed) else (dtype, dtype)
+    return {"dtype": jnp.dtype(computed), "param_dtype": jnp.dtype(learned)}
+
+
 def conv(
     channels: int,
     out: int,
@@ -27,7 +45,7 @@ def conv(
     *,
     pad: Padding | None = None,
     bias: bool = False,
-    dtype: str,
+    dtype: Dtype,
     rngs: nnx.Rngs,
 ) -> nnx.Conv:
     """A convolution. By default half the kernel is padded on all four sides, whatever the stride; sizes round down."""
@@ -51,13 +69,12 @@ def conv(
         use_bias=bias,
         kernel_init=HE,
         bias_init=nnx.initializers.zeros,
-        dtype=jnp.dtype(dtype),
-        param_dtype=jnp.dtype(dtype),
+        **_dtypes(dtype),
         rngs=rngs,
     )
 
 
-def linear(channels: int, out: int, bias: bool = True, *, dtype: str, rngs: nnx.Rngs) -> nnx.Linear:
+def linear(channels: int, out: int, bias: bool = True, *, dtype: Dtype, rngs: nnx.Rngs) -> nnx.Linear:
     """A fully connected layer: a matrix along the channels, of (N, C) or of every pixel of (N, H, W, C)."""
     return nnx.Linear(
         channels,
@@ -65,8 +82,7 @@ def linear(channels: int, out: int, bias: bool = True, *, dtype: str, rngs: nnx.
         use_bias=bias,
         kernel_init=HE,
         bias_init=nnx.initializers.zeros,
-        dtype=jnp.dtype(dtype),
-        param_dtype=jnp.dtype(dtype),
+        **_dtypes(dtype),
         rngs=rngs,
     )
 
@@ -82,14 +98,15 @@ class BatchNorm(nnx.BatchNorm):
             and Caffe's own rules do.
     """
 
-    def __init__(self, channels: int, eps: float, *, dtype: str, rngs: nnx.Rngs) -> None:
-        wide = jnp.dtype("float64" if dtype == "float64" else "float32")
+    def __init__(self, channels: int, eps: float, *, dtype: Dtype, rngs: nnx.Rngs) -> None:
+        dtypes = _dtypes(dtype)
+        wide = jnp.dtype("float64" if "float64" in dtypes.values() else "float32")
         super().__init__(
             channels,
             epsilon=eps,
             momentum=0.9,
             dtype=wide,
-            param_dtype=jnp.dtype(dtype),
+            param_dtype=dtypes["param_dtype"],
             use_fast_variance=False,  # E[x^2] - E[x]^2 cancels
             rngs=rngs,
         )

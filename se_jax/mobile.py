@@ -5,7 +5,7 @@ from typing import Any
 from flax import nnx
 from jax import Array
 
-from se_jax.layers import ACTIVATIONS, BatchNorm, GlobalAvgPool, Identity, conv, linear
+from se_jax.layers import ACTIVATIONS, BatchNorm, Dtype, GlobalAvgPool, Identity, conv, linear
 from se_jax.network import Network
 from se_jax.se_block import SEBlock
 from weights import MobileSpec
@@ -16,7 +16,7 @@ from weights.networks.operations import Activation, Padding
 class Mobile(Network):
     """Images (N, H, W, 3) to logits (N, classes), or to pooled features (N, C) where the spec has no classes."""
 
-    def __init__(self, spec: MobileSpec, *, dtype: str = "float32", rngs: nnx.Rngs | None = None) -> None:
+    def __init__(self, spec: MobileSpec, *, dtype: Dtype = "float32", rngs: nnx.Rngs | None = None) -> None:
         super().__init__(spec)
         rngs = rngs or nnx.Rngs(0)
         ends: dict[str, Any] = {"activation": spec.activation, "eps": spec.eps, "dtype": dtype, "rngs": rngs}
@@ -65,7 +65,7 @@ class ConvBlock(nnx.Module):
         activation: Activation,
         eps: float,
         *,
-        dtype: str,
+        dtype: Dtype,
         rngs: nnx.Rngs,
     ) -> None:
         self.conv = conv(channels, out, kernel, stride, pad=pad, dtype=dtype, rngs=rngs)
@@ -79,7 +79,7 @@ class ConvBlock(nnx.Module):
 class Hidden(nnx.Module):
     """A fully connected layer with its activation."""
 
-    def __init__(self, channels: int, out: int, activation: Activation, *, dtype: str, rngs: nnx.Rngs) -> None:
+    def __init__(self, channels: int, out: int, activation: Activation, *, dtype: Dtype, rngs: nnx.Rngs) -> None:
         self.fc = linear(channels, out, dtype=dtype, rngs=rngs)
         self.relu = ACTIVATIONS[activation]()
 
@@ -90,7 +90,7 @@ class Hidden(nnx.Module):
 class Separable(nnx.Module):
     """A depthwise and a 1x1 convolution: MobileNet V1's unit, and that of the others where nothing is expanded."""
 
-    def __init__(self, b: UnitSpec, *, dtype: str, rngs: nnx.Rngs) -> None:
+    def __init__(self, b: UnitSpec, *, dtype: Dtype, rngs: nnx.Rngs) -> None:
         depthwise = b.in_channels, b.expanded, b.kernel, b.stride, b.expanded
         self.depthwise = conv(*depthwise, pad=b.pad, dtype=dtype, rngs=rngs)
         self.bn1 = BatchNorm(b.expanded, b.eps, dtype=dtype, rngs=rngs)
@@ -113,7 +113,7 @@ class Separable(nnx.Module):
 class InvertedResidual(nnx.Module):
     """A 1x1 convolution that expands, a depthwise one, and a 1x1 convolution that projects."""
 
-    def __init__(self, b: UnitSpec, *, dtype: str, rngs: nnx.Rngs) -> None:
+    def __init__(self, b: UnitSpec, *, dtype: Dtype, rngs: nnx.Rngs) -> None:
         self.expand = conv(b.in_channels, b.expanded, 1, dtype=dtype, rngs=rngs)
         self.bn1 = BatchNorm(b.expanded, b.eps, dtype=dtype, rngs=rngs)
         self.relu1 = ACTIVATIONS[b.activation]()

@@ -9,6 +9,7 @@ from flax import nnx
 
 from se_jax.inception import Inception
 from se_jax.inception_resnet import InceptionResNet
+from se_jax.layers import Mixed
 from se_jax.mobile import Mobile
 from se_jax.network import Network
 from se_jax.preact import PreAct
@@ -48,13 +49,22 @@ NETWORKS: dict[str, Callable[..., Network]] = {
 """The network of each family by the family's name."""
 
 
-def build(spec: Spec | str, dtype: str = "float32", *, rngs: nnx.Rngs | None = None, **changes: object) -> Network:
+def build(
+    spec: Spec | str,
+    dtype: str = "float32",
+    *,
+    param_dtype: str | None = None,
+    rngs: nnx.Rngs | None = None,
+    **changes: object,
+) -> Network:
     """The network of a record or of a name, in training mode, randomly initialised.
 
     Args:
         spec: the name of a published network ("se-resnet-50"), or a record.
         dtype: of parameters and computation: "float64", "float32", "bfloat16" or "float16" (statistics: at least
             float32).
+        param_dtype: of parameters, if it is another, as of Flax's own layers: "float32" for a network that computes in
+            "bfloat16" and is trained.
         rngs: for initialisation and dropout; by default ``nnx.Rngs(0)``.
         changes: any fields of the record: ``classes=10``, ``dropout=0.5``, ``se=SE(reduction=8)``. With ``classes=0``
             there is no classifier: the output is the pooled features (N, C).
@@ -66,25 +76,33 @@ def build(spec: Spec | str, dtype: str = "float32", *, rngs: nnx.Rngs | None = N
     spec = as_spec(spec, **changes)
     if spec.family not in NETWORKS:
         raise InputError(f"se_jax has no networks of the family {spec.family!r}; it has {', '.join(NETWORKS)}")
-    return _made(NETWORKS[spec.family], spec, dtype, rngs)
+    return _made(NETWORKS[spec.family], spec, dtype, param_dtype, rngs)
 
 
-def _made(network: Callable[..., N], spec: Spec, dtype: str, rngs: nnx.Rngs | None) -> N:
-    if dtype not in DTYPES:
-        raise InputError(f"{spec.name} in {dtype!r:.100}: expected one of {', '.join(DTYPES)}")
-    if dtype == "float64" and jax.dtypes.canonicalize_dtype(dtype) != dtype:
+def _made(network: Callable[..., N], spec: Spec, dtype: str, param_dtype: str | None, rngs: nnx.Rngs | None) -> N:
+    both = Mixed(dtype, param_dtype or dtype)
+    for one in both:
+        if one not in DTYPES:
+            raise InputError(f"{spec.name} in {one!r:.100}: expected one of {', '.join(DTYPES)}")
+    if "float64" in both and jax.dtypes.canonicalize_dtype("float64") != "float64":
         raise InputError(
             f"{spec.name} in float64: JAX has 64-bit numbers switched off; "
             'call jax.config.update("jax_enable_x64", True) first, or set JAX_ENABLE_X64=1'
         )
-    return network(spec, dtype=dtype, rngs=rngs)
+    return network(spec, dtype=both if param_dtype else dtype, rngs=rngs)
 
 
 class Constructor(Protocol[N_co]):
     """Builds one published network, randomly initialised; trained parameters come by ``from_pretrained``."""
 
     def __call__(
-        self, classes: int = 1000, *, dtype: str = "float32", rngs: nnx.Rngs | None = None, **changes: object
+        self,
+        classes: int = 1000,
+        *,
+        dtype: str = "float32",
+        param_dtype: str | None = None,
+        rngs: nnx.Rngs | None = None,
+        **changes: object,
     ) -> N_co:
         """As ``build``, with its arguments."""
         ...
@@ -92,9 +110,14 @@ class Constructor(Protocol[N_co]):
 
 def _constructor(network: Callable[..., N], name: str, title: str) -> Constructor[N]:
     def construct(
-        classes: int = MODELS[name].classes, *, dtype: str = "float32", rngs: nnx.Rngs | None = None, **changes: object
+        classes: int = MODELS[name].classes,
+        *,
+        dtype: str = "float32",
+        param_dtype: str | None = None,
+        rngs: nnx.Rngs | None = None,
+        **changes: object,
     ) -> N:
-        return _made(network, find(name, classes=classes, **changes), dtype, rngs)
+        return _made(network, find(name, classes=classes, **changes), dtype, param_dtype, rngs)
 
     construct.__doc__ = f"{title}: ``build({name!r}, classes=classes, ...)``."
     construct.__annotations__["return"] = network

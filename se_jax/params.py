@@ -25,6 +25,7 @@ def from_pretrained(
     dtype: str = "float32",
     classes: int | None = None,
     *,
+    param_dtype: str | None = None,
     seed: int | None = None,
     rngs: nnx.Rngs | None = None,
     class_names: Sequence[str] | None = None,
@@ -41,6 +42,7 @@ def from_pretrained(
         dtype: as of ``build``.
         classes: number of classes, if it differs from the checkpoint's: a new classifier, to be trained, replaces its
             own; 0 for none.
+        param_dtype: as of ``build``.
         seed: of the new classifier; without it ``rngs`` draws one.
         rngs: as of ``build``; by default ``nnx.Rngs(0)``.
         class_names: one for each output of the model; the file or ``classes`` says how many there are.
@@ -71,25 +73,30 @@ def from_pretrained(
         found = with_classes(*found, classes, drawn)
     if class_names is not None:
         found = with_class_names(found, class_names)
-    return restore(*found, dtype, rngs=rngs)
+    return restore(*found, dtype, param_dtype=param_dtype, rngs=rngs)
 
 
 def restore(
-    spec: Spec, params: Mapping[str, np.ndarray], dtype: str = "float32", *, rngs: nnx.Rngs | None = None
+    spec: Spec,
+    params: Mapping[str, np.ndarray],
+    dtype: str = "float32",
+    *,
+    param_dtype: str | None = None,
+    rngs: nnx.Rngs | None = None,
 ) -> Network:
     """The network of a spec with these parameters (canonical names), in inference mode.
 
     Args:
         spec: the network.
         params: its parameters.
-        dtype: as of ``build``.
+        dtype, param_dtype: as of ``build``.
         rngs: what dropout and the shares of Shake-Shake are drawn from in training; by default ``nnx.Rngs(0)``.
 
     Raises:
         InputError: the parameters do not fit the spec.
     """
     # Only shapes at first: compiling the initialisation, to overwrite it, would take longer than anything else.
-    model = nnx.eval_shape(lambda: build(spec, dtype))
+    model = nnx.eval_shape(lambda: build(spec, dtype, param_dtype=param_dtype))
     streams = (rngs or nnx.Rngs(0))["dropout"]
     for _, layer in list(nnx.iter_graph(model)):
         if isinstance(layer, nnx.Dropout | Mix):

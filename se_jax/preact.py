@@ -3,7 +3,7 @@
 from flax import nnx
 from jax import Array
 
-from se_jax.layers import AppendZeros, BatchNorm, GlobalAvgPool, Identity, ReLU, Subsample, conv, linear
+from se_jax.layers import AppendZeros, BatchNorm, Dtype, GlobalAvgPool, Identity, ReLU, Subsample, conv, linear
 from se_jax.network import Network
 from se_jax.se_block import SEBlock
 from weights.networks.preact import PreActSpec, UnitSpec
@@ -12,7 +12,7 @@ from weights.networks.preact import PreActSpec, UnitSpec
 class PreAct(Network):
     """Images (N, H, W, 3) to logits (N, classes), or to pooled features (N, C) where the spec has no classes."""
 
-    def __init__(self, spec: PreActSpec, *, dtype: str = "float32", rngs: nnx.Rngs | None = None) -> None:
+    def __init__(self, spec: PreActSpec, *, dtype: Dtype = "float32", rngs: nnx.Rngs | None = None) -> None:
         super().__init__(spec)
         rngs = rngs or nnx.Rngs(0)
         self.stem = conv(spec.in_channels, spec.stem, 3, dtype=dtype, rngs=rngs)
@@ -47,7 +47,7 @@ class PreAct(Network):
 class Unit(nnx.Module):
     """se(residual(x)) + x, the residual being BatchNorm, ReLU and convolution; or convolution, BatchNorm and ReLU."""
 
-    def __init__(self, b: UnitSpec, *, dtype: str, rngs: nnx.Rngs) -> None:
+    def __init__(self, b: UnitSpec, *, dtype: Dtype, rngs: nnx.Rngs) -> None:
         channels = b.in_channels
         self.depth, self.order = len(b.out), b.order
         for i, (out, kernel, stride) in enumerate(zip(b.out, b.kernels, b.strides, strict=True), 1):
@@ -75,7 +75,7 @@ class Unit(nnx.Module):
         return y if self.order == "pre" else getattr(self, f"relu{self.depth}")(y)
 
 
-def shortcut(b: UnitSpec, *, dtype: str, rngs: nnx.Rngs) -> nnx.Module:
+def shortcut(b: UnitSpec, *, dtype: Dtype, rngs: nnx.Rngs) -> nnx.Module:
     """The other path: a projection where the unit changes its shape, or pixels left out and channels of zeros."""
     match b.shortcut:
         case "projection" if b.order == "post":
@@ -91,7 +91,7 @@ def shortcut(b: UnitSpec, *, dtype: str, rngs: nnx.Rngs) -> nnx.Module:
 class Projection(nnx.Module):
     """A 1x1 convolution with BatchNorm."""
 
-    def __init__(self, b: UnitSpec, *, dtype: str, rngs: nnx.Rngs) -> None:
+    def __init__(self, b: UnitSpec, *, dtype: Dtype, rngs: nnx.Rngs) -> None:
         self.conv = conv(b.in_channels, b.out_channels, 1, b.stride, dtype=dtype, rngs=rngs)
         self.bn = BatchNorm(b.out_channels, b.eps, dtype=dtype, rngs=rngs)
 

@@ -3,7 +3,7 @@
 from flax import nnx
 from jax import Array
 
-from se_jax.layers import BatchNorm, GlobalAvgPool, Identity, MaxPool, ReLU, conv, linear
+from se_jax.layers import BatchNorm, Dtype, GlobalAvgPool, Identity, MaxPool, ReLU, conv, linear
 from se_jax.network import Network
 from se_jax.se_block import SEBlock
 from weights import ResNetSpec
@@ -14,7 +14,7 @@ from weights.networks.se import Position
 class ResNet(Network):
     """Images (N, H, W, 3) to logits (N, classes), or to pooled features (N, C) where the spec has no classes."""
 
-    def __init__(self, spec: ResNetSpec, *, dtype: str = "float32", rngs: nnx.Rngs | None = None) -> None:
+    def __init__(self, spec: ResNetSpec, *, dtype: Dtype = "float32", rngs: nnx.Rngs | None = None) -> None:
         super().__init__(spec)
         rngs = rngs or nnx.Rngs(0)
         self.stem = Stem(spec, dtype=dtype, rngs=rngs)
@@ -44,7 +44,7 @@ class ResNet(Network):
 class Stem(nnx.Module):
     """(N, H, W, 3) to (N, H / 4, W / 4, C)."""
 
-    def __init__(self, spec: ResNetSpec, *, dtype: str, rngs: nnx.Rngs) -> None:
+    def __init__(self, spec: ResNetSpec, *, dtype: Dtype, rngs: nnx.Rngs) -> None:
         channels = spec.in_channels
         self.depth = len(spec.stem)
         for i, (out, kernel) in enumerate(spec.stem, 1):
@@ -63,7 +63,7 @@ class Stem(nnx.Module):
         return self.pool(x)
 
 
-def unit(b: UnitSpec, *, dtype: str, rngs: nnx.Rngs) -> "Bottleneck | Basic":
+def unit(b: UnitSpec, *, dtype: Dtype, rngs: nnx.Rngs) -> "Bottleneck | Basic":
     """The residual unit of a record."""
     return Bottleneck(b, dtype=dtype, rngs=rngs) if isinstance(b, BottleneckSpec) else Basic(b, dtype=dtype, rngs=rngs)
 
@@ -71,7 +71,7 @@ def unit(b: UnitSpec, *, dtype: str, rngs: nnx.Rngs) -> "Bottleneck | Basic":
 class Bottleneck(nnx.Module):
     """relu(se(residual(x)) + shortcut(x)), the residual being 1x1, 3x3, 1x1; or the SE block at another position."""
 
-    def __init__(self, b: BottleneckSpec, *, dtype: str, rngs: nnx.Rngs) -> None:
+    def __init__(self, b: BottleneckSpec, *, dtype: Dtype, rngs: nnx.Rngs) -> None:
         self.conv1 = conv(b.in_channels, b.reduce, 1, b.strides[0], dtype=dtype, rngs=rngs)
         self.bn1 = BatchNorm(b.reduce, b.eps, dtype=dtype, rngs=rngs)
         self.relu1 = ReLU()
@@ -101,7 +101,7 @@ class Bottleneck(nnx.Module):
 class Basic(nnx.Module):
     """The same with a residual of two 3x3."""
 
-    def __init__(self, b: BasicSpec, *, dtype: str, rngs: nnx.Rngs) -> None:
+    def __init__(self, b: BasicSpec, *, dtype: Dtype, rngs: nnx.Rngs) -> None:
         self.conv1 = conv(b.in_channels, b.width, 3, b.strides[0], dtype=dtype, rngs=rngs)
         self.bn1 = BatchNorm(b.width, b.eps, dtype=dtype, rngs=rngs)
         self.relu1 = ReLU()
@@ -127,7 +127,7 @@ class Basic(nnx.Module):
 class Shortcut(nnx.Module):
     """The projection of a block that changes its shape."""
 
-    def __init__(self, b: UnitSpec, kernel: int, *, dtype: str, rngs: nnx.Rngs) -> None:
+    def __init__(self, b: UnitSpec, kernel: int, *, dtype: Dtype, rngs: nnx.Rngs) -> None:
         self.conv = conv(b.in_channels, b.out_channels, kernel, max(b.strides), dtype=dtype, rngs=rngs)
         self.bn = BatchNorm(b.out_channels, b.eps, dtype=dtype, rngs=rngs)
 

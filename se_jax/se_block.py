@@ -6,7 +6,7 @@ from typing import Self
 from flax import nnx
 from jax import Array
 
-from se_jax.layers import ACTIVATIONS, GlobalAvgPool, GlobalMaxPool, Identity, Layer, linear
+from se_jax.layers import ACTIVATIONS, Dtype, GlobalAvgPool, GlobalMaxPool, Identity, Layer, Mixed, linear
 from weights import SE
 from weights.networks.se import Excitation, Gate, Inner, Rounding, Squeeze
 
@@ -32,7 +32,8 @@ class SEBlock(nnx.Module):
         gate: "sigmoid", "tanh", "relu" or "hard-sigmoid", min(max(x + 3, 0), 6) / 6.
         inner: the activation of the hidden layer, "relu" or "swish".
         bias: whether the two matrices have biases b1 and b2; the equations of the paper have none.
-        dtype: of parameters and computation.
+        dtype: of parameters and computation, or of computation alone.
+        param_dtype: of parameters, if it is another.
         rngs: for initialisation; by default ``nnx.Rngs(0)``.
 
     Shape:
@@ -53,10 +54,13 @@ class SEBlock(nnx.Module):
         gate: Gate = "sigmoid",
         inner: Inner = "relu",
         bias: bool = True,
-        dtype: str = "float32",
+        dtype: Dtype = "float32",
+        param_dtype: str | None = None,
         rngs: nnx.Rngs | None = None,
     ) -> None:
         rngs = rngs or nnx.Rngs(0)
+        if param_dtype and isinstance(dtype, str):
+            dtype = Mixed(dtype, param_dtype)
         se = SE(
             reduction=reduction,
             width=width,
@@ -80,7 +84,7 @@ class SEBlock(nnx.Module):
         return x * (s[:, None, None, :] if s.ndim == 2 else s)
 
     @classmethod
-    def of(cls, e: Excitation, *, dtype: str = "float32", rngs: nnx.Rngs | None = None) -> Self:
+    def of(cls, e: Excitation, *, dtype: Dtype = "float32", rngs: nnx.Rngs | None = None) -> Self:
         """The block of a record."""
         return cls(
             e.channels,

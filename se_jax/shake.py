@@ -3,7 +3,7 @@
 from flax import nnx
 from jax import Array
 
-from se_jax.layers import BatchNorm, Concat, GlobalAvgPool, Identity, Mix, ReLU, Shift, conv, linear
+from se_jax.layers import BatchNorm, Concat, Dtype, GlobalAvgPool, Identity, Mix, ReLU, Shift, conv, linear
 from se_jax.network import Network
 from se_jax.se_block import SEBlock
 from weights.networks.shake import ShakeSpec, ShakeUnitSpec
@@ -12,7 +12,7 @@ from weights.networks.shake import ShakeSpec, ShakeUnitSpec
 class Shake(Network):
     """Images (N, H, W, 3) to logits (N, classes), or to pooled features (N, C) where the spec has no classes."""
 
-    def __init__(self, spec: ShakeSpec, *, dtype: str = "float32", rngs: nnx.Rngs | None = None) -> None:
+    def __init__(self, spec: ShakeSpec, *, dtype: Dtype = "float32", rngs: nnx.Rngs | None = None) -> None:
         super().__init__(spec)
         rngs = rngs or nnx.Rngs(0)
         self.stem = Stem(spec, dtype=dtype, rngs=rngs)
@@ -43,7 +43,7 @@ class Shake(Network):
 class Stem(nnx.Module):
     """(N, H, W, 3) to (N, H, W, C); before basic units without a ReLU."""
 
-    def __init__(self, spec: ShakeSpec, *, dtype: str, rngs: nnx.Rngs) -> None:
+    def __init__(self, spec: ShakeSpec, *, dtype: Dtype, rngs: nnx.Rngs) -> None:
         self.conv1 = conv(spec.in_channels, spec.stem, 3, dtype=dtype, rngs=rngs)
         self.bn1 = BatchNorm(spec.stem, spec.eps, dtype=dtype, rngs=rngs)
         self.relu1 = Identity() if spec.unit == "basic" else ReLU()
@@ -55,7 +55,7 @@ class Stem(nnx.Module):
 class Unit(nnx.Module):
     """The mix of two branches plus the shortcut; basic units rectify the branches' input, bottlenecks the sum."""
 
-    def __init__(self, b: ShakeUnitSpec, *, dtype: str, rngs: nnx.Rngs) -> None:
+    def __init__(self, b: ShakeUnitSpec, *, dtype: Dtype, rngs: nnx.Rngs) -> None:
         self.unit, self.projects = b.unit, b.projects
         self.relu = ReLU()
         self.branch1 = Branch(b, dtype=dtype, rngs=rngs)
@@ -78,7 +78,7 @@ class Unit(nnx.Module):
 class Branch(nnx.Module):
     """Convolutions with BatchNorm, ReLU between them."""
 
-    def __init__(self, b: ShakeUnitSpec, *, dtype: str, rngs: nnx.Rngs) -> None:
+    def __init__(self, b: ShakeUnitSpec, *, dtype: Dtype, rngs: nnx.Rngs) -> None:
         channels = b.in_channels
         self.depth = len(b.out)
         for i, (out, kernel, stride) in enumerate(zip(b.out, b.kernels, b.strides, strict=True), 1):
@@ -96,7 +96,7 @@ class Branch(nnx.Module):
         return self.se(x)
 
 
-def shortcut(b: ShakeUnitSpec, *, dtype: str, rngs: nnx.Rngs) -> nnx.Module:
+def shortcut(b: ShakeUnitSpec, *, dtype: Dtype, rngs: nnx.Rngs) -> nnx.Module:
     """The projection of a unit that changes its shape."""
     if not b.projects:
         return Identity()
@@ -106,7 +106,7 @@ def shortcut(b: ShakeUnitSpec, *, dtype: str, rngs: nnx.Rngs) -> nnx.Module:
 class Projection(nnx.Module):
     """A 1x1 convolution with BatchNorm."""
 
-    def __init__(self, b: ShakeUnitSpec, *, dtype: str, rngs: nnx.Rngs) -> None:
+    def __init__(self, b: ShakeUnitSpec, *, dtype: Dtype, rngs: nnx.Rngs) -> None:
         self.conv = conv(b.in_channels, b.out_channels, 1, b.stride, dtype=dtype, rngs=rngs)
         self.bn = BatchNorm(b.out_channels, b.eps, dtype=dtype, rngs=rngs)
 
@@ -117,7 +117,7 @@ class Projection(nnx.Module):
 class TwoPaths(nnx.Module):
     """Half of the channels of the pixels that the stride meets, half of those to the left and above of them."""
 
-    def __init__(self, b: ShakeUnitSpec, *, dtype: str, rngs: nnx.Rngs) -> None:
+    def __init__(self, b: ShakeUnitSpec, *, dtype: Dtype, rngs: nnx.Rngs) -> None:
         self.conv1 = conv(b.in_channels, b.out_channels // 2, 1, b.stride, dtype=dtype, rngs=rngs)
         self.shift = Shift()
         self.conv2 = conv(b.in_channels, b.out_channels // 2, 1, b.stride, dtype=dtype, rngs=rngs)

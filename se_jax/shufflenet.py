@@ -3,7 +3,19 @@
 from flax import nnx
 from jax import Array
 
-from se_jax.layers import AvgPool, BatchNorm, Concat, GlobalAvgPool, Identity, MaxPool, ReLU, Shuffle, conv, linear
+from se_jax.layers import (
+    AvgPool,
+    BatchNorm,
+    Concat,
+    Dtype,
+    GlobalAvgPool,
+    Identity,
+    MaxPool,
+    ReLU,
+    Shuffle,
+    conv,
+    linear,
+)
 from se_jax.network import Network
 from se_jax.se_block import SEBlock
 from weights import ShuffleNetSpec
@@ -13,7 +25,7 @@ from weights.networks.shufflenet import ShuffleUnitSpec
 class ShuffleNet(Network):
     """Images (N, H, W, 3) to logits (N, classes), or to pooled features (N, C) where the spec has no classes."""
 
-    def __init__(self, spec: ShuffleNetSpec, *, dtype: str = "float32", rngs: nnx.Rngs | None = None) -> None:
+    def __init__(self, spec: ShuffleNetSpec, *, dtype: Dtype = "float32", rngs: nnx.Rngs | None = None) -> None:
         super().__init__(spec)
         rngs = rngs or nnx.Rngs(0)
         self.stem = Stem(spec, dtype=dtype, rngs=rngs)
@@ -43,7 +55,7 @@ class ShuffleNet(Network):
 class Stem(nnx.Module):
     """(N, H, W, 3) to (N, H / 4, W / 4, C)."""
 
-    def __init__(self, spec: ShuffleNetSpec, *, dtype: str, rngs: nnx.Rngs) -> None:
+    def __init__(self, spec: ShuffleNetSpec, *, dtype: Dtype, rngs: nnx.Rngs) -> None:
         padded = spec.stem_pool == "torchvision"
         self.conv = conv(spec.in_channels, spec.stem_channels, 3, 2, dtype=dtype, rngs=rngs)
         self.bn = BatchNorm(spec.stem_channels, spec.eps, dtype=dtype, rngs=rngs)
@@ -57,7 +69,7 @@ class Stem(nnx.Module):
 class ShuffleUnit(nnx.Module):
     """relu(se(branch(x)) + x); with stride 2 relu of the pooled x and se(branch(x)) side by side; or SE after that."""
 
-    def __init__(self, b: ShuffleUnitSpec, *, dtype: str, rngs: nnx.Rngs) -> None:
+    def __init__(self, b: ShuffleUnitSpec, *, dtype: Dtype, rngs: nnx.Rngs) -> None:
         self.conv1 = conv(b.in_channels, b.width, 1, groups=b.first_groups, dtype=dtype, rngs=rngs)
         self.bn1 = BatchNorm(b.width, b.eps, dtype=dtype, rngs=rngs)
         self.relu1 = ReLU()

@@ -3,7 +3,7 @@
 from flax import nnx
 from jax import Array
 
-from se_jax.layers import BatchNorm, Flatten, Identity, MaxPool, ReLU, conv, linear
+from se_jax.layers import BatchNorm, Dtype, Flatten, Identity, MaxPool, ReLU, conv, linear
 from se_jax.network import Network
 from se_jax.se_block import SEBlock
 from weights import VGGSpec
@@ -14,7 +14,7 @@ from weights.networks.vgg import LayerSpec
 class VGG(Network):
     """Images (N, size, size, 3) to logits (N, classes), or to the last hidden layer where the spec has no classes."""
 
-    def __init__(self, spec: VGGSpec, *, dtype: str = "float32", rngs: nnx.Rngs | None = None) -> None:
+    def __init__(self, spec: VGGSpec, *, dtype: Dtype = "float32", rngs: nnx.Rngs | None = None) -> None:
         super().__init__(spec)
         rngs = rngs or nnx.Rngs(0)
         self.depth = len(spec.stages)
@@ -44,7 +44,7 @@ class VGG(Network):
 class Layer(nnx.Module):
     """se(relu(bn(conv(x))))."""
 
-    def __init__(self, b: LayerSpec, *, dtype: str, rngs: nnx.Rngs) -> None:
+    def __init__(self, b: LayerSpec, *, dtype: Dtype, rngs: nnx.Rngs) -> None:
         self.conv = conv(b.in_channels, b.out_channels, 3, bias=b.bias, dtype=dtype, rngs=rngs)
         self.bn = BatchNorm(b.out_channels, b.eps, dtype=dtype, rngs=rngs) if b.batch_norm else Identity()
         self.relu = ReLU()
@@ -57,7 +57,7 @@ class Layer(nnx.Module):
 class Head(nnx.Module):
     """(N, h, w, C) to (N, units of the last hidden layer); the dropout after that is the network's."""
 
-    def __init__(self, spec: VGGSpec, *, dtype: str, rngs: nnx.Rngs) -> None:
+    def __init__(self, spec: VGGSpec, *, dtype: Dtype, rngs: nnx.Rngs) -> None:
         self.flatten = Flatten()
         self.depth = len(spec.hidden)
         values = spec.flat

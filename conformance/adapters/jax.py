@@ -1,6 +1,7 @@
 """Flax, compiled: every module's output, by ``nnx.capture``; gradients; training with ``optax.sgd``."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import flax
@@ -12,6 +13,7 @@ from flax import nnx
 
 import se_jax
 from conformance.adapters import ADAPTERS
+from conformance.adapters.devices import chosen
 from conformance.adapters.places import places
 from conformance.reference.training import Batch, Recipe
 from weights.names.frameworks import FLAX
@@ -26,13 +28,31 @@ def version() -> str:
     return f"flax {flax.__version__}, jax {jax.__version__}"
 
 
+@contextmanager
+def on(device: str, tf32: bool) -> Generator[None]:
+    """Arrays are made on that device, and what is computed of them stays there."""
+    place = chosen(device, _devices(), NAME, tf32)
+    # By itself JAX takes the fastest that a device has, also for float32.
+    precision = "tensorfloat32" if tf32 else "highest"
+    with jax.default_matmul_precision(precision), jax.default_device(place) if device else nullcontext():
+        yield
+
+
+def _devices() -> dict[str, Any]:
+    """All that JAX has, those that it takes by itself first."""
+    found = jax.devices()
+    with suppress(RuntimeError):  # JAX_PLATFORMS may leave the CPU out
+        found = [*found, *jax.devices("cpu")]
+    return {f"{place.platform}:{place.id}": place for place in found}
+
+
 def build(spec: Spec, params: Mapping[str, np.ndarray], dtype: str) -> Any:
     with jax.enable_x64(dtype == "float64"):
         return se_jax.restore(spec, params, dtype)
 
 
 def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
-    with jax.enable_x64(x.dtype == np.float64), jax.default_matmul_precision("highest"):
+    with jax.enable_x64(x.dtype == np.float64):
         return _by_node(model, _forward(model, x.transpose(0, 2, 3, 1)))
 
 
@@ -55,7 +75,7 @@ def _captured(model: Any, x: Any) -> Any:
 
 
 def gradients(model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool = False) -> dict[str, np.ndarray]:
-    with jax.enable_x64(x.dtype == np.float64), jax.default_matmul_precision("highest"):
+    with jax.enable_x64(x.dtype == np.float64):
         if training:
             model.train()
         compute = _gradients if x.dtype == np.float64 else _gradients_and_taps
@@ -89,7 +109,7 @@ def _gradients_and_taps(model: Any, x: Any, cotangent: Any) -> Any:
 
 def train(model: Any, batches: Iterable[Batch], recipe: Recipe) -> Params:
     wide = jax.tree.leaves(nnx.state(model, nnx.Param))[0].dtype == np.float64
-    with jax.enable_x64(wide), jax.default_matmul_precision("highest"):
+    with jax.enable_x64(wide):
         decayed = optax.add_decayed_weights(recipe.weight_decay)
         descent = optax.chain(decayed, optax.sgd(recipe.learning_rate, recipe.momentum))
         optimizer = nnx.Optimizer(model, descent, wrt=nnx.Param)

@@ -8,11 +8,11 @@ import numpy as np
 
 from conformance.adapters import ADAPTERS
 from conformance.adapters import jax as compiled
-from conformance.adapters.jax import build, version
+from conformance.adapters.jax import build, on, version
 from conformance.reference.training import Batch, Recipe
 from weights.params import Params
 
-__all__ = ["NAME", "build", "gradients", "taps", "train", "version"]
+__all__ = ["NAME", "build", "gradients", "on", "taps", "train", "version"]
 
 NAME = ADAPTERS["jax_eager"].title
 

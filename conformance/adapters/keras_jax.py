@@ -12,10 +12,11 @@ import keras
 import numpy as np
 
 from conformance.adapters import ADAPTERS, keras_layers
+from conformance.adapters.jax import on
 from conformance.adapters.keras_layers import nchw, recording
 from weights.networks.spec import Spec
 
-__all__ = ["NAME", "build", "gradients", "taps", "version"]
+__all__ = ["NAME", "build", "gradients", "on", "taps", "version"]
 
 NAME = ADAPTERS["keras_jax"].title
 
@@ -26,7 +27,6 @@ def version() -> str:
 
 def build(spec: Spec, params: Mapping[str, np.ndarray], dtype: str) -> Any:
     jax.config.update("jax_enable_x64", dtype == "float64")
-    jax.config.update("jax_default_matmul_precision", "highest")
     return keras_layers.load(spec, params, dtype, "jax")
 
 

@@ -3,8 +3,8 @@
 In a process of its own, or where KERAS_BACKEND is torch: Keras has one backend for all of a process.
 """
 
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import keras
@@ -12,17 +12,25 @@ import numpy as np
 import torch
 
 from conformance.adapters import ADAPTERS, keras_layers
+from conformance.adapters import torch as eager
 from conformance.adapters.keras_layers import nchw, recording
 from conformance.adapters.torch import array
 from weights.networks.spec import Spec
 
-__all__ = ["NAME", "build", "gradients", "taps", "version"]
+__all__ = ["NAME", "build", "gradients", "on", "taps", "version"]
 
 NAME = ADAPTERS["keras_torch"].title
 
 
 def version() -> str:
     return f"keras {keras.__version__}, torch {torch.__version__}"
+
+
+@contextmanager
+def on(device: str, tf32: bool) -> Generator[None]:
+    """As of PyTorch; Keras has a default of its own."""
+    with eager.on(device, tf32), keras.device(str(torch.get_default_device())) if device else nullcontext():
+        yield
 
 
 def build(spec: Spec, params: Mapping[str, np.ndarray], dtype: str) -> Any:

@@ -1,6 +1,7 @@
 """The functions by which the suite judges a port: five small ones, of which the last two may be absent."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -51,6 +52,24 @@ class Limited(Adapter, Protocol):
 
     def dtype(self, spec: Any, shape: tuple[int, ...], dtype: str) -> str:
         """The precision that it takes instead of ``dtype``, for images of that shape (N, 3, H, W)."""
+        ...
+
+
+@runtime_checkable
+class Placed(Adapter, Protocol):
+    """A port that computes elsewhere than on the CPU, too."""
+
+    def on(self, device: str, tf32: bool) -> AbstractContextManager[None]:
+        """While the context lasts, all that the functions of the port do is done on that device.
+
+        Args:
+            device: "cpu", "cuda:1", as people name it (``conformance.adapters.devices.chosen`` finds it); "" for the
+                one that the port takes by itself.
+            tf32: whether float32 may be computed in TF32. Where it may not, it is switched off.
+
+        Raises:
+            DeviceError: there is no such device, or it has no TF32.
+        """
         ...
 
 

@@ -4,8 +4,8 @@
 # TensorFlow has no types.
 
 import os
-from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # otherwise pages of notes on how it was compiled, on stderr
@@ -16,6 +16,7 @@ import tensorflow as tf
 
 import se_tf
 from conformance.adapters import ADAPTERS
+from conformance.adapters.devices import chosen
 from conformance.adapters.keras_layers import canonical, expect_backend, nchw, recording
 from conformance.reference.training import Batch, Recipe
 from weights.networks.spec import Spec
@@ -26,6 +27,22 @@ NAME = ADAPTERS["tf"].title
 
 def version() -> str:
     return f"keras {keras.__version__}, tensorflow {tf.__version__}"
+
+
+@contextmanager
+def on(device: str, tf32: bool) -> Generator[None]:
+    """Variables are made on that device, and what is computed of them stays there."""
+    # The CPU last, which TensorFlow takes where there is nothing else.
+    found = sorted(tf.config.list_logical_devices(), key=lambda place: place.device_type == "CPU")
+    places = {place.name.removeprefix("/device:").lower(): place.name for place in found}
+    place = chosen(device, places, NAME, tf32)
+    before = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(tf32)
+    try:
+        with tf.device(place) if device else nullcontext():
+            yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(before)
 
 
 def build(spec: Spec, params: Mapping[str, np.ndarray], dtype: str) -> Any:

@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from conformance.adapters import ADAPTERS
 from conformance.adapters import tf as compiled
-from conformance.adapters.tf import build, version
+from conformance.adapters.tf import build, on, version
 
-__all__ = ["NAME", "build", "gradients", "taps", "version"]
+__all__ = ["NAME", "build", "gradients", "on", "taps", "version"]
 
 NAME = ADAPTERS["tf_eager"].title
 

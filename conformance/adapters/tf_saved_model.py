@@ -7,10 +7,10 @@ import numpy as np
 import tensorflow as tf
 
 from conformance.adapters import ADAPTERS
-from conformance.adapters.tf import array, build, version
+from conformance.adapters.tf import array, build, on, version
 from weights.networks.network import graph
 
-__all__ = ["NAME", "build", "taps", "version"]
+__all__ = ["NAME", "build", "on", "taps", "version"]
 
 NAME = ADAPTERS["tf_saved_model"].title
 

@@ -4,9 +4,9 @@ from functools import partial
 
 from conformance.adapters import ADAPTERS
 from conformance.adapters import tf as graph
-from conformance.adapters.tf import build, version
+from conformance.adapters.tf import build, on, version
 
-__all__ = ["NAME", "build", "gradients", "taps", "version"]
+__all__ = ["NAME", "build", "gradients", "on", "taps", "version"]
 
 NAME = ADAPTERS["tf_xla"].title
 taps = partial(graph.taps, xla=True)

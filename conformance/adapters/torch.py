@@ -1,7 +1,7 @@
 """PyTorch, eager: every module's output, by forward hooks; gradients; training with ``torch.optim.SGD``."""
 
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import torch
 
 import se_torch
 from conformance.adapters import ADAPTERS
+from conformance.adapters.devices import chosen
 from conformance.adapters.places import places
 from conformance.reference.training import Batch, Recipe
 from weights.networks.spec import Spec
@@ -28,9 +29,47 @@ def alone() -> Generator[None]:
         yield
 
 
+@contextmanager
+def on(device: str, tf32: bool) -> Generator[None]:
+    """Models are built on that device, and given images there."""
+    place = chosen(device, _devices(), NAME, tf32)
+    # Entered only where it is asked for: inside, every function that makes a tensor is Python.
+    with _float32(tf32), place if device else nullcontext(), torch.autocast(place.type, enabled=False):
+        yield
+
+
+def _devices() -> dict[str, torch.device]:
+    """The CPU first, which PyTorch takes by itself."""
+    other = torch.accelerator.current_accelerator(check_available=True)
+    kinds = [] if other is None else [torch.device(other.type, i) for i in range(torch.accelerator.device_count())]
+    return {str(place): place for place in (torch.device("cpu"), *kinds)}
+
+
+@contextmanager
+def _float32(tf32: bool) -> Generator[None]:
+    """float32 with TF32 on GPUs or without, in matrix products and in convolutions; then as before."""
+    backends: Any = torch.backends  # whose newer attributes have no types
+    kinds = (backends.cuda.matmul, backends.mkldnn.matmul, backends.cudnn.conv, backends.cudnn.rnn)
+    before, product = [kind.fp32_precision for kind in kinds], None
+    # PyTorch has an older and a newer way to say this, and raises an error where it reads that they contradict each
+    # other; the older one sets both.
+    with suppress(RuntimeError):
+        product = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    backends.cudnn.allow_tf32 = tf32
+    try:
+        yield
+    finally:
+        if product is not None:
+            torch.set_float32_matmul_precision(product)
+        backends.cudnn.allow_tf32 = before[2] == "tf32"
+        for kind, value in zip(kinds, before, strict=True):
+            kind.fp32_precision = value
+
+
 @alone()
 def build(spec: Spec, params: Mapping[str, np.ndarray], dtype: str) -> Any:
-    return se_torch.restore(spec, params, dtype)
+    return se_torch.restore(spec, params, dtype).to(torch.get_default_device())
 
 
 @alone()
@@ -82,7 +121,9 @@ def train(model: Any, batches: Iterable[Batch], recipe: Recipe) -> Params:
     model.train()
     for step, (x, classes) in enumerate(batches):
         se_torch.set_statistics_rule(model, recipe.rule(step))
-        loss = torch.nn.functional.cross_entropy(model(tensor(model, x)), torch.from_numpy(classes))
+        loss = torch.nn.functional.cross_entropy(
+            logits := model(tensor(model, x)), torch.from_numpy(classes).to(logits.device)
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -91,11 +132,11 @@ def train(model: Any, batches: Iterable[Batch], recipe: Recipe) -> Params:
 
 
 def tensor(model: Any, array: np.ndarray) -> torch.Tensor:
-    """The array in the model's dtype."""
-    return torch.from_numpy(array).to(next(model.parameters()).dtype)
+    """The array in the model's dtype, on its device."""
+    return torch.from_numpy(array).to(next(model.parameters()))
 
 
 def array(tensor: torch.Tensor) -> np.ndarray:
     """The tensor as an array, at least in float32."""
     tensor = tensor.detach()
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32)).numpy()
+    return tensor.to("cpu", torch.promote_types(tensor.dtype, torch.float32)).numpy()

@@ -8,10 +8,10 @@ import torch
 
 from conformance.adapters import ADAPTERS
 from conformance.adapters import torch as eager
-from conformance.adapters.torch import taps, train, version
+from conformance.adapters.torch import on, taps, train, version
 from weights.networks.spec import Spec
 
-__all__ = ["NAME", "build", "gradients", "taps", "train", "version"]
+__all__ = ["NAME", "build", "gradients", "on", "taps", "train", "version"]
 
 NAME = ADAPTERS["torch_channels_last"].title
 

@@ -9,11 +9,11 @@ import torch
 
 from conformance.adapters import ADAPTERS
 from conformance.adapters import torch as eager
-from conformance.adapters.torch import version
+from conformance.adapters.torch import on, version
 from weights.networks.network import graph
 from weights.networks.spec import Spec
 
-__all__ = ["NAME", "build", "gradients", "taps", "version"]
+__all__ = ["NAME", "build", "gradients", "on", "taps", "version"]
 
 NAME = ADAPTERS["torch_compiled"].title
 gradients = partial(eager.gradients, shows=False)  # hooks would be Python in between

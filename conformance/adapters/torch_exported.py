@@ -8,10 +8,10 @@ import torch
 
 from conformance.adapters import ADAPTERS
 from conformance.adapters import torch as eager
-from conformance.adapters.torch import build, version
+from conformance.adapters.torch import build, on, version
 from weights.networks.network import graph
 
-__all__ = ["NAME", "build", "taps", "version"]
+__all__ = ["NAME", "build", "on", "taps", "version"]
 
 NAME = ADAPTERS["torch_exported"].title
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 )
 @options.timeout
 @options.memory
+@options.device
 @click.option("--top", "count", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many classes.")
 def classify(
     photo: Path,
@@ -39,6 +40,7 @@ def classify(
     count: int,
     timeout: float,
     memory: float | None,
+    device: str,
     given: options.Given,
     dialect: str | None,
     labels: "Labels | None",
@@ -71,7 +73,7 @@ def classify(
     takes_photographs(spec, photo)
     x = prepare(photo, info.preprocessing, max_pixels=max_pixels)
     with bars.busy(f"Classifying with {framework}"):
-        conditions = Conditions(timeout=timeout, memory=memory)
+        conditions = Conditions(timeout=timeout, memory=memory, device=device)
         best = top(logits(framework, spec, params, x, conditions), info.labels, count, info.class_names)
     named = bool(best[0].name)
     header = ("probability", "index", "class")[: 3 if named else 2]

@@ -37,6 +37,7 @@ class Question:
     in_process: bool
     timeout: float
     memory: float | None
+    device: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +113,7 @@ def _taps(_ctx: click.Context, _param: click.Parameter, value: str | None) -> in
 @click.option("--junit", type=OUTPUT, metavar="FILE.xml", help="Write a test case for every tap; -: print them.")
 @options.timeout
 @options.memory
+@options.device
 @click.option("--in-process", is_flag=True, help="Run all in this process, for a debugger; else each in its own.")
 @click.option("--markdown", is_flag=True, help="Print a report in Markdown.")
 @options.grouped(question=Question, demanded=Demanded, outputs=Outputs)
@@ -128,8 +130,8 @@ def compare(
 
     Runs the checkpoint FILE in each, on two images of the size that it expects and on two of a smaller size that is
     not square, and compares every layer with the NumPy reference: from the image on (within 1e-13 of a layer's largest
-    value in float64, 1e-5 in float32, 1e-1 in bfloat16, 2e-2 in float16), and by itself, from the inputs that the
-    framework itself showed, within what rounding can explain. Exits with 0 if all agree, with 1 if one does not.
+    value in float64, 1e-5 in float32, 2e-2 in tf32, 1e-1 in bfloat16, 2e-2 in float16), and by itself, from the inputs
+    that the framework itself showed, within what rounding can explain. Exits with 0 if all agree, with 1 if not.
     With --gradients, of the input and every parameter, the bounds are 1e-12 in float64 and 1e-4 in float32.
 
     With --against, FILE holds the weights that were frozen, and may be left out if they were seeded.
@@ -148,6 +150,7 @@ def compare(
             isolated=not question.in_process,
             timeout=question.timeout,
             memory=question.memory,
+            device=question.device,
             demands=demanding(demanded.require, demanded.require_taps, demanded.allow_dtype),
         ),
     )
@@ -158,7 +161,7 @@ def compare(
         options.say_what_is_assumed(file, found)
     run = record(_source(file, found, question, demanded), asked, bars)
     _write(run, outputs)
-    options.exit_by(run, question.frameworks)
+    options.exit_by(run, question.frameworks, question.device)
 
 
 def _source(file: Path | None, found: "Checkpoint | None", question: Question, demanded: Demanded) -> "Source":

@@ -43,6 +43,7 @@ _GATE = ".se.gate"  # of a block's name
 )
 @options.timeout
 @options.memory
+@options.device
 @click.option(
     "--plot", type=OUTPUT, metavar="FILE.png|svg", help="Draw the last block of each stage. Needs Matplotlib."
 )
@@ -59,6 +60,7 @@ def excite(
     framework: str,
     timeout: float,
     memory: float | None,
+    device: str,
     plot: Path | None,
     every_block: bool,
     result: Path | None,
@@ -85,7 +87,7 @@ def excite(
         import_module("matplotlib")  # missing, it is told before the networks run and not after
     options.check_adapters([framework])
     classes = _classes(photos)
-    bars, conditions = Bars(), Conditions(timeout=timeout, memory=memory)
+    bars, conditions = Bars(), Conditions(timeout=timeout, memory=memory, device=device)
     with bars.busy(f"Reading {file.name}"):
         found = options.checkpoint(file, given, dialect=dialect)
     if not found.spec.se:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FRAMEWORKS = ("torch", "jax", "tf", "onnx")
 """The adapters that commands run, beside the NumPy reference, where none is named."""
 
-DTYPES = ("float64", "float32", "bfloat16", "float16")
+DTYPES = ("float64", "float32", "tf32", "bfloat16", "float16")
 
 FILE = click.Path(path_type=Path)
 
@@ -126,6 +126,23 @@ memory = click.option(
     callback=_amount,
     metavar="MB",
     help="How much memory a framework's processes may take together. Default: any amount.",
+)
+
+
+def _device(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    from conformance.adapters.devices import check_name
+
+    if value:
+        check_name(value)
+    return value
+
+
+device = click.option(
+    "--device",
+    callback=_device,
+    default="",
+    metavar="NAME",
+    help="Where a framework computes: cpu, gpu, cuda:1. Default: where it does by itself.",
 )
 
 spec = click.option(
@@ -356,15 +373,16 @@ def terminal_width() -> int | None:
     return Console().width
 
 
-def exit_by(run: "Run", named: Sequence[str]) -> None:
+def exit_by(run: "Run", named: Sequence[str], device: str = "") -> None:
     """Ends the command with 1 if an adapter disagreed.
 
     Args:
         run: what was compared.
         named: the adapters that were asked for by name.
+        device: the one that was asked for, or "".
 
     Raises:
-        InputError: an adapter that was asked for by name is not installed, or none is.
+        InputError: an adapter that was asked for by name is not installed or has no such device, or none is or has.
     """
     from conformance.adapters import ADAPTERS
     from weights import InputError
@@ -375,6 +393,9 @@ def exit_by(run: "Run", named: Sequence[str]) -> None:
         if verdict.status == "absent" and not verdict.version and verdict.adapter in required:
             raise InputError(verdict.message)
     if all(verdict.status == "absent" for verdict in verdicts):
+        if device:
+            said = "; ".join(dict.fromkeys(verdict.message for verdict in verdicts))
+            raise InputError(f"--device {device}: nothing was compared: {said}")
         raise InputError("no framework is installed, nothing was compared: pip install 'senet[all]', or one of them")
     if not run.agreed:
         click.get_current_context().exit(1)

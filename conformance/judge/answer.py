@@ -9,7 +9,9 @@ from typing import assert_never, cast
 import numpy as np
 
 from conformance.adapters import AbsentError, adapter, known
+from conformance.adapters.devices import TF32, DeviceError
 from conformance.adapters.protocol import Adapter, Limited, Trainable
+from conformance.judge.placed import placed
 from conformance.judge.question import Backward, Forward, Given, Training
 from weights.errors import InputError, printable
 from weights.networks.network import Network
@@ -54,7 +56,18 @@ class UnableError(InputError):
 
 
 def ask(port: Adapter, given: Given) -> Answer:
-    """The answer of an adapter; its errors propagate.
+    """The answer of an adapter, on the device that is asked for; its errors propagate.
+
+    Raises:
+        UnableError: it has no function for the question, or takes no network without a record.
+        DeviceError: the device is not there, or cannot compute in that precision.
+    """
+    with placed(port, given.device, given.dtype):
+        return _answer(port, given)
+
+
+def _answer(port: Adapter, given: Given) -> Answer:
+    """The answer of an adapter.
 
     Taps come in the order of the nodes; names that the network does not have come last.
 
@@ -73,7 +86,7 @@ def ask(port: Adapter, given: Given) -> Answer:
     of = network.spec or network
     dtype = port.dtype(of, question.shape, given.dtype) if isinstance(port, Limited) else given.dtype
     _expect_text(dtype, "dtype()")
-    model = able.build(of, given.params, dtype)
+    model = able.build(of, given.params, "float32" if dtype == TF32 else dtype)
     carried = "float64" if dtype == "float64" else "float32"  # NumPy has no bfloat16
     others: Sequence[Mapping[str, np.ndarray]] = ()
     match question:
@@ -159,6 +172,8 @@ def answer_of(name: str, given: Given) -> Answer:
         return ask(port, given)
     except UnableError as error:
         return Answer(version=version, message=str(error), absent=True)
+    except DeviceError as error:  # as if what it needs were not installed
+        return Answer(message=str(error), absent=True)
     except KeyboardInterrupt:  # may be the user's
         raise
     except BaseException as error:

@@ -11,10 +11,23 @@ What = Literal["taps", "gradients", "training gradients", "statistics", "trainin
 """What is compared: outputs of nodes; gradients; gradients through the statistics of a batch; running statistics and
 parameters after one step of training; the same after more steps."""
 
-ROUNDING: Mapping[str, float] = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
-"""The relative error of rounding one number, by precision. Errors are also given in this unit."""
+ROUNDING: Mapping[str, float] = {
+    "float64": 2.0**-53,
+    "float32": 2.0**-24,
+    "tf32": 2.0**-11,
+    "float16": 2.0**-11,
+    "bfloat16": 2.0**-8,
+}
+"""The relative error of rounding one number, by precision. Errors are also given in this unit. TF32 is float32 whose
+products take factors that are rounded like float16."""
 
-SMALLEST: Mapping[str, float] = {"float64": 1e-300, "float32": 1e-37, "float16": 1e-7, "bfloat16": 1e-37}
+SMALLEST: Mapping[str, float] = {
+    "float64": 1e-300,
+    "float32": 1e-37,
+    "tf32": 1e-37,
+    "float16": 1e-7,
+    "bfloat16": 1e-37,
+}
 """Values that a processor may take for 0, by precision, with some room for the products that they are part of."""
 
 LAYERS: Mapping[str, float] = {
@@ -82,6 +95,9 @@ TAPS: Mapping[str, float] = {
     # terms cancels, a few times that.
     "float32": 1e-5,
     # Up to 12 roundings of one number, measured; as above, a few times that.
+    # That of float16, of which it has the factors but neither the sums nor the outputs: not measured, for it exists on
+    # GPUs only. Gradients in it are not judged.
+    "tf32": 2e-2,
     "float16": 2e-2,
     "bfloat16": 1e-1,
 }

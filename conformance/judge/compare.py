@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,6 +35,7 @@ class Conditions:
         demands: what is demanded of an adapter beyond agreement.
         memory: MB (1e6 bytes) of resident memory that its processes may take together; None for any amount.
         progress: is told which adapter is at work.
+        device: where adapters compute, "cuda:0"; "" for where each does by itself.
     """
 
     isolated: bool = True
@@ -42,6 +43,7 @@ class Conditions:
     demands: Demands = NO_DEMANDS
     memory: float | None = None
     progress: Progress = SILENT
+    device: str = ""
 
 
 USUAL = Conditions()
@@ -169,6 +171,7 @@ def answered(name: str, given: Given, conditions: Conditions) -> Mapping[str, np
     Raises:
         InputError: what the adapter needs is not installed, or it failed.
     """
+    given = replace(given, device=conditions.device)
     if not conditions.isolated:
         return ask(adapter(name), given).tensors
     with processes(given, conditions.timeout, conditions.memory) as answer_in_a_process:
@@ -187,6 +190,7 @@ def compare(
     *,
     isolated: bool = True,
     timeout: float = 600.0,
+    device: str = "",
 ) -> Comparison:
     """Compares every tap of every adapter with the reference in float64.
 
@@ -196,13 +200,13 @@ def compare(
         x: (N, 3, H, W).
         adapters: their names.
         dtype: what the adapters compute in.
-        isolated, timeout: as of ``Conditions``.
+        isolated, timeout, device: as of ``Conditions``.
 
     Raises:
         InputError: an unknown adapter, or parameters or a size that do not fit the network.
     """
     given = Given(as_network(of), params, dtype, Forward(x))
-    return compared(given, adapters, Conditions(isolated=isolated, timeout=timeout))
+    return compared(given, adapters, Conditions(isolated=isolated, timeout=timeout, device=device))
 
 
 def compare_gradients(
@@ -216,13 +220,14 @@ def compare_gradients(
     training: bool = False,
     isolated: bool = True,
     timeout: float = 600.0,
+    device: str = "",
 ) -> Comparison:
     """Compares every gradient of every adapter with the reference's in float64; arguments as of the functions above.
 
     Errors stand in the order in which gradients come about, so the first divergent one is next to the mistake.
     """
     given = Given(as_network(of), params, dtype, Backward(x, cotangent, training))
-    return compared(given, adapters, Conditions(isolated=isolated, timeout=timeout))
+    return compared(given, adapters, Conditions(isolated=isolated, timeout=timeout, device=device))
 
 
 def compare_training(
@@ -235,10 +240,11 @@ def compare_training(
     *,
     isolated: bool = True,
     timeout: float = 600.0,
+    device: str = "",
 ) -> Comparison:
     """Compares every parameter and running statistic after training with the reference's in float64."""
     given = Given(as_network(of), params, dtype, Training(tuple(batches), recipe))
-    return compared(given, adapters, Conditions(isolated=isolated, timeout=timeout))
+    return compared(given, adapters, Conditions(isolated=isolated, timeout=timeout, device=device))
 
 
 def compared(given: Given, adapters: Iterable[str], conditions: Conditions) -> Comparison:
@@ -274,7 +280,7 @@ def by_standard(standard: Standard, adapters: Iterable[str], conditions: Conditi
 
 
 def _judged(standard: Standard, adapters: Iterable[str], conditions: Conditions) -> dict[str, Verdict]:
-    given = standard.given
+    given = replace(standard.given, device=conditions.device)  # the reference has none
     names = tuple(dict.fromkeys(adapters))
     for name in names:
         known(name)

@@ -194,6 +194,7 @@ class Given:
         params: its parameters by canonical name.
         dtype: the precision to compute in.
         question: what is asked.
+        device: where to compute, "cuda:0"; "" for where the adapter does by itself.
 
     Raises:
         InputError: the question has no bound in that precision, or parameters or sizes do not fit the network.
@@ -203,6 +204,7 @@ class Given:
     params: Mapping[str, np.ndarray]
     dtype: str
     question: Question
+    device: str = ""
 
     def __post_init__(self) -> None:
         bounds = BOUNDS[self.question.what]

@@ -30,7 +30,7 @@ def save(file: BinaryIO, given: Given) -> None:
         OSError: the file cannot be written.
     """
     question = given.question
-    data: dict[str, Any] = {"dtype": given.dtype, "network": _network_to_dict(given.network)}
+    data: dict[str, Any] = {"dtype": given.dtype, "device": given.device, "network": _network_to_dict(given.network)}
     match question:
         case Forward():
             tensors = {f"x{i}": x for i, x in enumerate(question.inputs)}
@@ -63,7 +63,7 @@ def load(file: BinaryIO) -> Given:
             question = Training(batches, Recipe.of(data["recipe"]), data["what"])
         case other:
             raise ValueError(f"unknown question {other!r}")
-    return Given(_network(data["network"]), params, data["dtype"], question)
+    return Given(_network(data["network"]), params, data["dtype"], question, data["device"])
 
 
 def largest_answer(given: Given) -> int:
