@@ -19,6 +19,7 @@ except KeyError:
     ) from None
 
 from se_jax.excitations import gates
+from se_jax.fast_path import Fast, fast
 from se_jax.inception import Inception
 from se_jax.inception_resnet import InceptionResNet
 from se_jax.mobile import Mobile
@@ -104,6 +105,7 @@ from se_jax.vgg import VGG
 
 __all__ = [
     "VGG",
+    "Fast",
     "Inception",
     "InceptionResNet",
     "Mobile",
@@ -118,6 +120,7 @@ __all__ = [
     "dump",
     "efficientnet_b0",
     "efficientnet_b0_plain",
+    "fast",
     "from_pretrained",
     "gates",
     "inception_resnet_v2",

@@ -207,10 +207,10 @@ class MaxPool(nnx.Module):
 
 
 class AvgPool(nnx.Module):
-    """The means of windows of 3x3."""
+    """The means of windows."""
 
-    def __init__(self, stride: int, pad: int, *, rounds_up: bool = True, counted: bool = True) -> None:
-        self.stride, self.pad, self.counted = stride, pad, counted
+    def __init__(self, stride: int, pad: int, *, kernel: int = 3, rounds_up: bool = True, counted: bool = True) -> None:
+        self.kernel, self.stride, self.pad, self.counted = kernel, stride, pad, counted
         self.over = stride - 1 if rounds_up else 0
 
     def __call__(self, x: Array) -> Array:
@@ -218,7 +218,7 @@ class AvgPool(nnx.Module):
         sides = ((0, 0), (self.pad, self.pad), (self.pad, self.pad), (0, 0))
         over = ((0, 0), (0, self.over), (0, self.over), (0, 0))
         ones = jnp.pad(jnp.ones_like(x), sides, constant_values=float(self.counted))
-        window, strides = (3, 3), (self.stride, self.stride)
+        window, strides = (self.kernel, self.kernel), (self.stride, self.stride)
         with jax.numpy_dtype_promotion("standard"):  # Flax divides by an integer, which "strict" refuses
             mean, share = (
                 nnx.avg_pool(jnp.pad(a, over), window_shape=window, strides=strides, padding="VALID")

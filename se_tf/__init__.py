@@ -21,6 +21,7 @@ except KeyError:
     ) from None
 
 from se_tf.excitations import gates
+from se_tf.fast_path import Fast, fast
 from se_tf.inception import Inception
 from se_tf.inception_resnet import InceptionResNet
 from se_tf.mobile import Mobile
@@ -106,6 +107,7 @@ from se_tf.vgg import VGG
 
 __all__ = [
     "VGG",
+    "Fast",
     "Inception",
     "InceptionResNet",
     "Mobile",
@@ -120,6 +122,7 @@ __all__ = [
     "dump",
     "efficientnet_b0",
     "efficientnet_b0_plain",
+    "fast",
     "from_pretrained",
     "gates",
     "inception_resnet_v2",

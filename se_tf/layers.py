@@ -217,11 +217,13 @@ class MaxPool(layers.Layer):
 
 @keras.saving.register_keras_serializable("senet")
 class AvgPool(layers.Layer):
-    """The means of windows of 3x3."""
+    """The means of windows."""
 
-    def __init__(self, stride: int, pad: int, rounds_up: bool = True, counted: bool = True, **kwargs: Any) -> None:
+    def __init__(
+        self, stride: int, pad: int, kernel: int = 3, rounds_up: bool = True, counted: bool = True, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
-        self.stride, self.pad, self.rounds_up, self.counted = stride, pad, rounds_up, counted
+        self.stride, self.pad, self.kernel, self.rounds_up, self.counted = stride, pad, kernel, rounds_up, counted
 
     def call(self, x: Any) -> Any:
         # Caffe divides by the size of the window with its padding, but without what hangs over the edge.
@@ -229,12 +231,12 @@ class AvgPool(layers.Layer):
         over = (0, self.stride - 1 if self.rounds_up else 0)
         inside = ops.pad(ops.ones_like(x), sides, constant_values=float(self.counted))
         x, inside = (ops.pad(a, ((0, 0), over, over, (0, 0))) for a in (ops.pad(x, sides), inside))
-        mean, share = (ops.average_pool(a, 3, self.stride, "valid", CHANNELS) for a in (x, inside))
+        mean, share = (ops.average_pool(a, self.kernel, self.stride, "valid", CHANNELS) for a in (x, inside))
         return mean / share
 
     def get_config(self) -> dict[str, Any]:
-        own = {"stride": self.stride, "pad": self.pad, "rounds_up": self.rounds_up, "counted": self.counted}
-        return {**super().get_config(), **own}
+        own = {"stride": self.stride, "pad": self.pad, "kernel": self.kernel}
+        return {**super().get_config(), **own, "rounds_up": self.rounds_up, "counted": self.counted}
 
 
 @keras.saving.register_keras_serializable("senet")

@@ -18,6 +18,7 @@ except KeyError:
     ) from None
 
 from se_torch.excitations import gates
+from se_torch.fast_path import Fast, fast
 from se_torch.inception import Inception
 from se_torch.inception_resnet import InceptionResNet
 from se_torch.mobile import Mobile
@@ -103,6 +104,7 @@ from se_torch.vgg import VGG
 
 __all__ = [
     "VGG",
+    "Fast",
     "Inception",
     "InceptionResNet",
     "Mobile",
@@ -117,6 +119,7 @@ __all__ = [
     "dump",
     "efficientnet_b0",
     "efficientnet_b0_plain",
+    "fast",
     "from_pretrained",
     "gates",
     "inception_resnet_v2",

@@ -136,10 +136,10 @@ def max_pool(stride: int, pad: int, after: int = 0, *, kernel: int = 3, rounds_u
     return nn.Sequential(nn.ConstantPad2d((0, after, 0, after), -math.inf), pool) if after else pool
 
 
-def avg_pool(stride: int, pad: int, *, rounds_up: bool = True, counted: bool = True) -> nn.AvgPool2d:
-    """The means of windows of 3x3."""
+def avg_pool(stride: int, pad: int, *, kernel: int = 3, rounds_up: bool = True, counted: bool = True) -> nn.AvgPool2d:
+    """The means of windows."""
     # Caffe divides by the size of the window with its padding, but without what hangs over the edge.
-    return nn.AvgPool2d(3, stride, pad, ceil_mode=rounds_up, count_include_pad=counted)
+    return nn.AvgPool2d(kernel, stride, pad, ceil_mode=rounds_up, count_include_pad=counted)
 
 
 class GlobalAvgPool(nn.Module):

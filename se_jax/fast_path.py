@@ -1,0 +1,189 @@
+"""The fast path of a model, for inference. Compare se_torch/fast_path.py and se_tf/fast_path.py.
+
+It runs the nodes of the network, not the modules, as one function that XLA compiles.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cache, partial
+from typing import assert_never
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+
+from se_jax.layers import (
+    ACTIVATIONS,
+    AppendZeros,
+    AvgPool,
+    Flatten,
+    GlobalAvgPool,
+    GlobalMaxPool,
+    MaxPool,
+    Mix,
+    Shift,
+    Shuffle,
+    Times,
+)
+from se_jax.network import Network
+from se_jax.params import checkpoint
+from weights.change.fast_path import Precision, Preparation, expect, folded
+from weights.names.frameworks import FLAX
+from weights.networks import operations as op
+from weights.networks.network import Network as Nodes
+from weights.networks.network import Node
+from weights.networks.parameters import schema
+
+
+class Fast:
+    """A network for inference, called as the model that it was made of: images (N, H, W, 3) to logits (N, classes).
+
+    Any number and size of images, compiled once for each; the output has the dtype that the model had.
+
+    Attributes:
+        done: what was done to the model; also what ``repr`` prints.
+    """
+
+    def __init__(self, network: Nodes, arrays: Mapping[str, Array], done: Preparation, dtype: np.dtype) -> None:
+        self.done = done
+        self._arrays = arrays
+        forward = partial(_forward, network, to=jnp.dtype(done.precision), back=dtype)
+        self._forward = jax.jit(forward, compiler_options=dict(_options()))
+
+    def __call__(self, x: Array) -> Array:
+        return self._forward(self._arrays, x)
+
+    def __repr__(self) -> str:
+        return f"Fast({self.done})"
+
+
+def fast(model: Network, precision: Precision = "float32") -> Fast:
+    """The fast path of a model: the same outputs, to rounding, sooner.
+
+    BatchNorms are folded into convolutions in float64 and rounded once; XLA compiles the whole, for every shape of the
+    input that it meets. On CPUs convolutions and matrix products are left to Eigen's kernels.
+
+    Args:
+        model: in inference mode; it is left as it is, and what is done to it later does not change the fast path.
+        precision: of parameters and computation, "float32" or "bfloat16".
+
+    Raises:
+        InputError: it is no model of ``se_jax``, is in training mode, or has changed since it was built; or there is no
+            such precision.
+    """
+    modules = [node for _, node in nnx.iter_graph(model)] if isinstance(model, Network) else []
+    expect(model, Network, "se_jax", training=any(map(_trains, modules)))
+    spec, params = checkpoint(model)
+    found = folded(spec, params, precision)
+    arrays = {p.name: _array(FLAX.encode(p, found.params[p.name]), precision) for p in schema(found.network)}
+    done = Preparation(
+        network=spec.name,
+        precision=precision,
+        folded=len(found.convolutions),
+        kept=len(found.kept),
+        layout="NHWC",
+        compiler="XLA, with Eigen's kernels" if _options() else "XLA",
+    )
+    return Fast(found.network, arrays, done, next(iter(nnx.to_flat_state(nnx.state(model, nnx.Param))))[1].dtype)
+
+
+def _trains(layer: object) -> bool:
+    """Whether it is a layer that inference changes, in training mode."""
+    match layer:
+        case nnx.BatchNorm():
+            return not layer.use_running_average
+        case nnx.Dropout() | Mix():
+            return not layer.deterministic
+        case _:
+            return False
+
+
+def _array(array: np.ndarray, precision: Precision) -> Array:
+    return jnp.asarray(np.ascontiguousarray(array), jnp.dtype(precision))
+
+
+@cache
+def _options() -> Mapping[str, str]:
+    """What XLA is told: on CPUs, where it knows the option, to leave convolutions and products to Eigen's kernels.
+
+    It otherwise gives them to YNNPACK, which takes 1.3 times as long for these networks (docs/speed.md).
+    """
+    if jax.default_backend() != "cpu":
+        return {}
+    options = {"xla_cpu_experimental_ynn_fusion_type": ""}
+    try:
+        jax.jit(lambda x: x, compiler_options=options).lower(jnp.float32(0)).compile()
+    except jax.errors.JaxRuntimeError:  # of another version, which has no such option
+        return {}
+    return options
+
+
+def _forward(network: Nodes, arrays: Mapping[str, Array], x: Array, *, to: np.dtype, back: np.dtype) -> Array:
+    values = {"data": x.astype(to)}
+    for node in network.nodes:
+        values[node.name] = _output(node, [values[name] for name in node.inputs], arrays)
+    return values[network.output.name].astype(back)
+
+
+def _output(node: Node, inputs: Sequence[Array], arrays: Mapping[str, Array]) -> Array:
+    """What a node makes of its inputs."""
+    x, *others = inputs
+
+    def p(leaf: str) -> Array:
+        return arrays[f"{node.module}.{leaf}"]
+
+    match node.op:
+        case op.Conv() as conv:
+            y = _convolution(conv, x, p("weight"))
+            return y + p("bias") if conv.bias else y
+        case op.BatchNorm(eps):
+            wide, weight, bias, mean, var = (
+                a.astype(jnp.float32) for a in (x, p("weight"), p("bias"), p("running_mean"), p("running_var"))
+            )
+            return ((wide - mean) * (weight / jnp.sqrt(var + eps)) + bias).astype(x.dtype)
+        case op.Linear(_, biased):
+            return x @ p("weight") + p("bias") if biased else x @ p("weight")
+        case op.Scale():
+            (gate,) = others
+            return x * (gate[:, None, None, :] if gate.ndim == 2 else gate)
+        case op.Add():
+            return x + others[0]
+        case op.Mix():
+            return 0.5 * x + 0.5 * others[0]
+        case op.Concat():
+            return jnp.concatenate(inputs, -1)
+        case op.Act(function):
+            return ACTIVATIONS[function]()(x)
+        case op.Pool(what, kernel, stride, pad, after, rounding, counted):
+            up = rounding == "up"
+            if what == "max":
+                return MaxPool(stride, pad, after, kernel=kernel, rounds_up=up)(x)
+            return AvgPool(stride, pad, kernel=kernel, rounds_up=up, counted=counted)(x)
+        case op.GlobalPool(what):
+            return GlobalAvgPool()(x) if what == "avg" else GlobalMaxPool()(x)
+        case op.Times(factor):
+            return Times(factor)(x)
+        case op.AppendZeros(channels):
+            return AppendZeros(channels)(x)
+        case op.Shift():
+            return Shift()(x)
+        case op.Shuffle(groups):
+            return Shuffle(groups)(x)
+        case op.Flatten():
+            return Flatten()(x)
+        case op.Dropout():
+            return x
+        case _:
+            assert_never(node.op)
+
+
+def _convolution(conv: op.Conv, x: Array, weight: Array) -> Array:
+    return jax.lax.conv_general_dilated(
+        x,
+        weight,
+        (conv.stride, conv.stride),
+        conv.sides(*x.shape[1:3]),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=conv.groups,
+    )
