@@ -15,6 +15,7 @@ from conformance.cli.demonstration import PHOTO
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "docs" / "recipes"
+FRAMEWORKS = ("torch", "tf", "jax")
 ENVIRONMENT = {"PYTHONPATH": str(ROOT), "COLUMNS": "120", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
@@ -41,9 +42,8 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    "name", ["torch", pytest.param("tf", marks=pytest.mark.slow), pytest.param("jax", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FRAMEWORKS)
 def test_page_runs_and_prints_what_it_says(name, folder, monkeypatch):
     page = RECIPES / f"{name}.md"
     monkeypatch.chdir(folder)
@@ -56,16 +56,20 @@ def test_page_runs_and_prints_what_it_says(name, folder, monkeypatch):
 
 
 def test_commands_run_and_print_what_the_page_says(folder):
-    page = RECIPES / "command-line.md"
-    for block in blocks(page, "console"):
+    for block in blocks(RECIPES / "command-line.md", "console"):
         for command, said in re.findall(r"^\$ senet (.*)\n((?:(?!\$ ).*\n)*)", block, re.M):
             assert_printed(run([sys.executable, "-m", "conformance", *command.split()], folder), said.splitlines())
-    (plugin,) = blocks(page, "python")
+
+
+@pytest.mark.slow
+def test_test_of_the_page_of_commands_passes(folder):
+    (plugin,) = blocks(RECIPES / "command-line.md", "python")
     (folder / "test_port.py").write_text(plugin)
     assert "1 passed" in run([sys.executable, "-m", "pytest", "-q", "-p", "pytest_senet", "test_port.py"], folder)[-1]
 
 
-def test_pages_have_the_same_recipes():
-    titles = {name: re.findall(r"^## (.*)$", (RECIPES / f"{name}.md").read_text(), re.M) for name in ("torch", "tf")}
-    titles["jax"] = re.findall(r"^## (.*)$", (RECIPES / "jax.md").read_text(), re.M)
-    assert len({tuple(found) for found in titles.values()}) == 1
+def test_pages_of_the_frameworks_have_the_same_recipes():
+    pages = [(RECIPES / f"{name}.md").read_text() for name in FRAMEWORKS]
+    titles = [re.findall(r"^## .*$", page, re.M) for page in pages]
+    assert len(titles[0]) == 10
+    assert titles == [titles[0]] * 3
