@@ -123,6 +123,10 @@ def on_two(framework: str, share: int, path: str, found: str) -> None:
         tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
     for training in (False, True):
         np.savez(f"{found}.{share}.{training}.npz", **step(framework, path, training))
+    if framework == "torch":
+        import torch.distributed as dist
+
+        dist.destroy_process_group()  # whose threads would end this process by a signal
 
 
 def rows_of_shares(framework: str) -> list[Any]:

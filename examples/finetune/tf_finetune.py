@@ -7,6 +7,7 @@ From the folder examples, on all GPUs, or without one on the CPU:
 
 import sys
 from collections.abc import Sequence
+from functools import cache
 
 import keras
 import numpy as np
@@ -36,6 +37,7 @@ def tune(path: str, data: Split, epochs: Sequence[int] = EPOCHS, dtype: str = "f
     return model
 
 
+@cache  # two strategies of one process would number what their devices exchange alike
 def strategy() -> tf.distribute.Strategy:
     """One replica on each device. Each normalises by its own share of a batch, and the statistics are the mean."""
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")

@@ -19,7 +19,7 @@ import weights
 from conformance import cases, cli
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SOURCES = [*ROOT.glob("se_*/se_block.py"), ROOT / "examples" / "functional_jax" / "adapter.py"]
 """What the pages quote."""
 
@@ -49,7 +49,7 @@ def plain(definition: ast.stmt) -> str:
     return ast.unparse(definition)
 
 
-PYTHON = [(page, block) for page in PAGES for block in blocks(page, "python")]
+PYTHON = [(page, block) for page in PAGES if page.parent.name != "recipes" for block in blocks(page, "python")]
 DEFINITIONS = [
     pytest.param(statement, id=f"{page.stem}-{statement.name}-{i}")
     for i, (page, block) in enumerate(PYTHON)
@@ -72,6 +72,8 @@ def folder(tmp_path, monkeypatch):
         "tiny.safetensors",
         "squeezenet.safetensors",
         "golden.safetensors",
+        "net.safetensors",
+        "net.caffemodel",
     ):
         weights.write(tmp_path / name, spec, params)
     for name in ("photo.jpg", "demo/balloon.jpg"):
