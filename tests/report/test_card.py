@@ -80,8 +80,13 @@ def test_names_from_files_change_neither_metadata_nor_text():
     spec, params = tiny()
     text = card(Path(f'{nasty}".onnx'), Checkpoint(replace(spec, name=nasty), Params(params, Info(history=(nasty,)))))
     assert yaml.safe_load(text.split("---\n")[1]).keys() == {"library_name", "pipeline_tag", "tags"}
-    assert all(line.startswith(("|", "#", "    ")) or "`" in line or "from_pretrained" in line
-               for line in text.splitlines() if "script" in line)  # fmt: skip
+    code = "`'---\\nlicense: mit\\n/<script>'`"
+    assert [line for line in text.splitlines() if "script" in line and "from_pretrained" not in line] == [
+        f"# {code}",
+        next(line for line in text.splitlines() if line.endswith(f'to {code[:-1]}".onnx`.')),
+        f"| since then | {code} |",
+        '    senet compare `---\\nlicense: mit\\n|<script>`".onnx',
+    ]
     for block in re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S):
         ast.parse(block)
 
