@@ -98,6 +98,14 @@ def counted(journal: Path) -> list[int]:
     return found
 
 
+def test_one_process_counts_by_that_of_a_framework(folder):
+    options = ("--weights", "SE-ResNet-50.safetensors", "--framework", "numpy")
+    found = result(folder, "photos", *options)
+    assert found["images"] == found["top5"]["right"] == IMAGES
+    assert [one["image"] for one in found["skipped"]] == ["bee/bad.png"]
+    assert found["run"]["version"] == f"numpy {np.__version__}"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), [(3, 2), (2, 3)])
 def test_killed_process_is_made_up_for_by_others(before, after, folder, alone):
