@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
+from typing import cast
 
 import keras
 import numpy as np
@@ -64,7 +65,7 @@ def from_pretrained(
         weights_key=weights_key,
     )
     if classes is not None:
-        drawn = keras.initializers.HeNormal().seed if seed is None else seed
+        drawn = cast(int, keras.initializers.HeNormal().seed) if seed is None else seed
         found = with_classes(*found, classes, drawn)
     if class_names is not None:
         found = with_class_names(found, class_names)

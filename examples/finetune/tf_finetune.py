@@ -53,7 +53,7 @@ def fit(model: Network, x: np.ndarray, y: np.ndarray, epochs: int, rate: float) 
             optimizer=keras.optimizers.SGD(rate, MOMENTUM),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         )
-    model.fit(data, epochs=epochs, shuffle=False, verbose=0)  # the data set shuffles
+    model.fit(data, epochs=epochs, shuffle=False)  # the data set shuffles
 
 
 def inputs(model: Network, images: Sequence[Image.Image]) -> np.ndarray:
@@ -65,7 +65,7 @@ def inputs(model: Network, images: Sequence[Image.Image]) -> np.ndarray:
 
 def accuracy(model: Network, data: Split) -> float:
     """Of the held-out images."""
-    logits = model.predict(inputs(model, data.test), batch_size=BATCH, verbose=0)
+    logits = model.predict(inputs(model, data.test), batch_size=BATCH)
     return float(np.mean(logits.argmax(1) == data.test_classes))
 
 
