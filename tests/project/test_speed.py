@@ -5,7 +5,6 @@ from math import prod
 from typing import Any
 
 import jax
-import pytest
 import torch
 from flax import nnx
 
@@ -102,16 +101,17 @@ def test_later_rows_take_the_place_of_earlier_ones():
     assert merged([old, other], [old | {"seconds": 1.0}]) == [other, old | {"seconds": 1.0}]
 
 
-@pytest.mark.parametrize("what", ["inference", "training"])
-def test_process_makes_and_runs_what_is_timed(what):
+def test_process_makes_and_runs_what_is_timed():
     process = Process("torch")
+    given = {"network": TINY.name, "file": "", "batch": 2, "side": 33}
     try:
-        made = process.ask(make="model", way="model", what=what, network=TINY.name, file="", batch=2, side=33)
-        assert made.keys() == {"seconds"}, made
-        assert process.ask(run="model")["seconds"] > 0
-        absent = process.ask(make="peer", way="peer", what=what, network=TINY.name, file="", batch=2, side=33)
+        for what in ("inference", "training"):
+            made = process.ask(make=what, way="model", what=what, **given)
+            assert made.keys() == {"seconds"}, made
+            assert process.ask(run=what)["seconds"] > 0
+        absent = process.ask(make="peer", way="peer", what="inference", **given)
         assert absent == {"absent": "not written by hand"}
-        assert "KeyError" in process.ask(run="model, but not made")["failed"]
+        assert "KeyError" in process.ask(run="never made")["failed"]
     finally:
         process.end()
 
