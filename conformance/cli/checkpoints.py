@@ -5,7 +5,7 @@ import warnings
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -93,14 +93,25 @@ def convert(src: Path, dst: Path, given: options.Given, dialect: str | None, cha
     Caffe: .caffemodel (with the .prototxt beside it), and .caffemodel.h5, which is only read; canonical: .safetensors;
     PyTorch: .pth, .pt, and .ckpt, .bin, .pth.tar, which training scripts leave; Keras: .keras, .weights.h5; Flax:
     .orbax (a folder); .onnx (read, if this program wrote it). Orbax and ONNX need their extras, senet[jax] and
-    senet[onnx].
+    senet[onnx]. OpenVINO: .xml with its .bin. And programs, which a framework writes: .pt2 (PyTorch), .savedmodel and
+    .tflite (TensorFlow), .stablehlo (JAX). Neither is read.
     """
     import weights
     from conformance.report.wording import assumed
-    from weights.change import reorder, rewrite
+    from weights.change import with_changes
     from weights.files import format_of
+    from weights.files.programs import PROGRAMS, suffix_of
     from weights.names.dialect import APPLICATIONS_DIALECT
 
+    if suffix := suffix_of(dst):
+        found = with_changes(
+            options.checkpoint(src, given, dialect=dialect), labels=changes.labels, convention=changes.convention
+        )
+        package = _package(dst, suffix)
+        with Bars().busy(f"Writing {dst.name}"):
+            package.save(package.restore(*found, dtype="float32"), dst)
+        say(f"{shown(src)} -> {shown(dst)}: {found.spec.name}, a program of {PROGRAMS[suffix].title} in float32")
+        return
     into, of_keras = format_of(dst), dialect == APPLICATIONS_DIALECT
     written = "dialect" in into.writes_with and (into.name == "keras") == of_keras
     if of_keras and not written:
@@ -116,11 +127,7 @@ def convert(src: Path, dst: Path, given: options.Given, dialect: str | None, cha
             raise
         _convert_bare(src, dst, given.prototxt, changes)
         return
-    spec, params = found
-    if changes.labels:
-        params = reorder(spec, params, changes.labels)
-    if changes.convention:
-        params = rewrite(spec, params, changes.convention)
+    spec, params = with_changes(found, labels=changes.labels, convention=changes.convention)
     with bars.busy(f"Writing {dst.name}"), options.warnings_in_a_line():
         weights.write(dst, spec, params, dialect=dialect if written else None)
     learnable = sum(p.size for p in weights.schema(spec) if p.learnable)
@@ -129,6 +136,19 @@ def convert(src: Path, dst: Path, given: options.Given, dialect: str | None, cha
     said = assumed(spec, params.info)
     if said:
         say(f"assumed, not stated by {shown(src.name)}: {said}", err=err)
+
+
+def _package(dst: Path, suffix: str) -> Any:
+    """The package that writes a program."""
+    from importlib import import_module
+
+    from weights import InputError
+    from weights.files.programs import PROGRAMS
+
+    try:
+        return import_module(PROGRAMS[suffix].package)
+    except ImportError as error:
+        raise InputError(f"{dst}: {error}") from None
 
 
 def _convert_bare(src: Path, dst: Path, prototxt: Path | None, changes: Changes) -> None:
