@@ -5,7 +5,7 @@ import warnings
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -156,7 +156,8 @@ def convert(
     Caffe: .caffemodel (with the .prototxt beside it), and .caffemodel.h5, which is only read; canonical: .safetensors;
     PyTorch: .pth, .pt, and .ckpt, .bin, .pth.tar, which training scripts leave; Keras: .keras, .weights.h5; Flax:
     .orbax (a folder); .onnx (read, if this program wrote it). Orbax and ONNX need their extras, senet[jax] and
-    senet[onnx].
+    senet[onnx]. OpenVINO: .xml with its .bin. And programs, which a framework writes: .pt2 (PyTorch), .savedmodel and
+    .tflite (TensorFlow), .stablehlo (JAX). Neither is read.
 
     The options marked ONNX say how an ONNX file is made for those who run it. Exits with 1 if one of less precision is
     further from the network than the bound for it.
@@ -164,10 +165,23 @@ def convert(
     import weights
     from conformance.report.card import card as model_card
     from conformance.report.wording import assumed
-    from weights.change import reorder, rewrite
+    from weights.change import with_changes
     from weights.files import format_of
+    from weights.files.programs import PROGRAMS, suffix_of
     from weights.names.dialect import APPLICATIONS_DIALECT
 
+    if suffix := suffix_of(dst):
+        onnx_options.made(dst, onnx, False)
+        if card.card or card.replace_card:
+            raise weights.InputError(f"{dst}: is a program, which has no model card; leave out --card")
+        found = with_changes(
+            options.checkpoint(src, given, dialect=dialect), labels=changes.labels, convention=changes.convention
+        )
+        package = _package(dst, suffix)
+        with Bars().busy(f"Writing {dst.name}"):
+            package.save(package.restore(*found, dtype="float32"), dst)
+        say(f"{shown(src)} -> {shown(dst)}: {found.spec.name}, a program of {PROGRAMS[suffix].title} in float32")
+        return
     into, of_keras = format_of(dst), dialect == APPLICATIONS_DIALECT
     written = "dialect" in into.writes_with and (into.name == "keras") == of_keras
     if of_keras and not written:
@@ -187,11 +201,7 @@ def convert(
             raise weights.InputError(f"{src}: is of no known family: leave out --card") from None
         _convert_bare(src, dst, given.prototxt, changes, made)
         return
-    spec, params = found
-    if changes.labels:
-        params = reorder(spec, params, changes.labels)
-    if changes.convention:
-        params = rewrite(spec, params, changes.convention)
+    spec, params = with_changes(found, labels=changes.labels, convention=changes.convention)
     with bars.busy(f"Writing {dst.name}"), options.warnings_in_a_line():
         weights.write(dst, spec, params, dialect=dialect if written else None, onnx=made)
     if readme:
@@ -204,6 +214,19 @@ def convert(
         say(f"assumed, not stated by {shown(src.name)}: {said}", err=err)
     if made and made.reduced and not err:
         onnx_options.say_how_far(dst, made, err)
+
+
+def _package(dst: Path, suffix: str) -> Any:
+    """The package that writes a program."""
+    from importlib import import_module
+
+    from weights import InputError
+    from weights.files.programs import PROGRAMS
+
+    try:
+        return import_module(PROGRAMS[suffix].package)
+    except ImportError as error:
+        raise InputError(f"{dst}: {error}") from None
 
 
 def _convert_bare(src: Path, dst: Path, prototxt: Path | None, changes: Changes, made: "OnnxOptions | None") -> None:
