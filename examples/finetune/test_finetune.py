@@ -112,9 +112,7 @@ def step(framework: str, path: str, training: bool, rows: Any = slice(None)) -> 
 def on_two(framework: str, share: int, path: str, found: str) -> None:
     """Both steps on two processes or devices, for which this process is made; the parameters go to files."""
     if framework == "torch":
-        import torch.distributed as dist
-
-        dist.init_process_group("gloo", f"file://{found}", rank=share, world_size=2)
+        example("torch").dist.init_process_group("gloo", f"file://{found}", rank=share, world_size=2)
     elif framework == "jax":
         os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
     else:
@@ -123,12 +121,10 @@ def on_two(framework: str, share: int, path: str, found: str) -> None:
         two = [tf.config.LogicalDeviceConfiguration()] * 2
         tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
     for training in (False, True):
-        found_here: Any = step(framework, path, training)
-        np.savez(f"{found}.{share}.{training}.npz", **found_here)
+        params: Any = step(framework, path, training)
+        np.savez(f"{found}.{share}.{training}.npz", **params)
     if framework == "torch":
-        import torch.distributed as dist
-
-        dist.destroy_process_group()  # whose threads would end this process by a signal
+        example("torch").dist.destroy_process_group()  # whose threads would end this process by a signal
 
 
 def rows_of_shares(framework: str) -> list[Any]:
