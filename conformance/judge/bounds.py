@@ -77,9 +77,9 @@ SIGMOID: Mapping[str, float] = dict.fromkeys(("onnx", "onnx_torch", "onnx_jax"),
 absolute error of 2.4 of them, so its small gates are off by far more than their own rounding, and those below 1e-8
 are 0."""
 
-COARSE: Mapping[str, float] = {"tf_lite_int8": 0.25}
-"""By adapter, the largest error of outputs where values between are integers of 8 bits, whose steps are 1/255 of the
-range that the images showed. To be measured."""
+COARSE: Mapping[str, float] = {"tf_lite_int8": 0.1}
+"""By adapter, the largest error of outputs where all values are integers of 8 bits, in steps of 1/255 of the range that
+the images showed: 0.02 to 0.03 over the small networks. A range that one wrong value stretches makes 1."""
 
 SUSPICIOUS: Mapping[str, float] = {"taps": 6.0, "gradients": 20.0, "training gradients": 20.0, "statistics": 20.0}
 """An error within its bound is suspicious above so many times the largest that the reference itself makes in float32,
