@@ -68,6 +68,7 @@ tables: $(VENV)/installed
 	$(BIN)/python -m tests.mutants > docs/mutations.md
 	$(BIN)/python -m benchmarks.contestants > docs/contestants.md
 	$(BIN)/python -m benchmarks.precision
+	$(BIN)/python -m benchmarks.onnx_precision
 
 # Resolves the newest versions that pyproject.toml allows, for every Python that it allows and every system. PyTorch
 # states its own CUDA packages exactly, and its builds without CUDA have none.

@@ -58,6 +58,8 @@ LiteRT, OpenVINO and ONNX Runtime compute in float32 only (OpenVINO takes float6
 float64 `onnx` is evaluated by ONNX's own reference implementation, for networks that are small. `torch.jit.script`
 cannot compile the networks; tracing can. Each Keras backend needs a process of its own, which is the default.
 
+LiteRT in 8-bit integers has its scales from the images of the comparison and a bound of its own, 0.1.
+
 The smallest image is 3x3, for Inception networks 7x7; the commands refuse smaller ones.
 
 Made by `python -m benchmarks.contestants > docs/contestants.md`.

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
+from pathlib import Path
+from typing import Any, Unpack, cast
 
 import keras
 import numpy as np
@@ -9,13 +11,17 @@ import numpy as np
 import weights
 from se_tf.models import build
 from se_tf.network import Network
+from se_tf.programs import write_program
 from weights import Checkpoint, Params, Preprocessing, Spec, schema
-from weights.change import with_class_names, with_classes
+from weights.change import with_changes, with_class_names, with_classes
+from weights.change.first_convolution import Convention
+from weights.files.options import WriteOptions, refuse
+from weights.files.programs import suffix_of
 from weights.hub import located
 from weights.names.frameworks import KERAS
 from weights.names.keras import by_flat, flat
 from weights.networks.parameters import check
-from weights.params import info_of
+from weights.params import Labels, info_of
 
 
 def from_pretrained(
@@ -64,7 +70,7 @@ def from_pretrained(
         weights_key=weights_key,
     )
     if classes is not None:
-        drawn = keras.initializers.HeNormal().seed if seed is None else seed
+        drawn = cast(int, keras.initializers.HeNormal().seed) if seed is None else seed
         found = with_classes(*found, classes, drawn)
     if class_names is not None:
         found = with_class_names(found, class_names)
@@ -125,18 +131,45 @@ def dump(model: Network) -> Params:
     return checkpoint(model).params
 
 
-def save(model: Network, path: str | PathLike[str], dialect: str | None = None) -> None:
+def save(
+    model: Network,
+    path: str | PathLike[str],
+    *,
+    preprocessing: Preprocessing | None = None,
+    class_names: Sequence[str] | None = None,
+    labels: Labels | None = None,
+    convention: Convention | None = None,
+    images: Any = None,
+    **options: Unpack[WriteOptions],
+) -> None:
     """Saves a model with all that travels: network, preprocessing, labels, class names, history.
 
     Args:
         model: its classifier may have been replaced by one fully connected layer of other classes.
-        path: the suffix chooses the format, as of ``weights.write``: .safetensors, .pth, .keras, .onnx, ...
-        dialect: as of ``weights.write``.
+        path: the suffix chooses the format, as of ``weights.write``: .safetensors, .pth, .keras, .onnx, ...; or the
+            program: .savedmodel and .tflite are programs of TensorFlow and LiteRT, in the model's dtype.
+        preprocessing: how images are prepared, where ``model.preprocessing`` is not known.
+        class_names: one for each output, where the model has none: of a classifier that was replaced.
+        labels: the order that the file's ImageNet classes get, "sorted" or "devkit"; the model stays as it is.
+        convention: the input that the file's network gets, "rgb01" (RGB 0..1) or "bgr255"; the model stays as it is.
+        images: .tflite: prepared images (N, H, W, 3), by which the scales of a program of 8-bit integers are chosen.
+            Without them it computes in float32.
+        options: those of ``weights.write``: ``dialect``.
 
     Raises:
-        InputError: the model has changed otherwise since it was built, or the file cannot be written.
+        InputError: the model has changed otherwise since it was built, the file cannot be written, or does not take
+            such an option.
     """
-    weights.write(path, checkpoint(model), dialect=dialect)
+    found = with_changes(
+        checkpoint(model), preprocessing=preprocessing, class_names=class_names, labels=labels, convention=convention
+    )
+    if suffix_of(path) is None:
+        refuse(path, "only LiteRT programs take images", images=None if images is None else "given")
+        weights.write(path, found, **options)
+        return
+    refuse(path, "a program is written without such options", **options)
+    dtype = model.dtype_policy.name
+    write_program(Path(path), restore(*found, dtype), found, images)
 
 
 def _variables(model: Network) -> dict[str, keras.Variable]:

@@ -1,9 +1,9 @@
 """The command line ``senet``: what the networks are, what a checkpoint holds, conversion, comparison, classification.
 
-Exit codes: 0 done, or agreed; 1 disagreed; 2 bad input, or a place that cannot be written; 70 an error of the program
-itself; 130, 143 and 129 ended by SIGINT, SIGTERM, SIGHUP; 141 the reader of the output has gone. All of them but 0, 1
-and 141 come with one line on stderr. Everything heavy is imported inside the commands, so that ``senet --help`` costs
-nothing and a command needs only what it uses.
+Exit codes: 0 done, or agreed; 1 disagreed, or photographs were skipped; 2 bad input, or a place that cannot be written;
+70 an error of the program itself; 130, 143 and 129 ended by SIGINT, SIGTERM, SIGHUP; 141 the reader of the output has
+gone. All of them but 0, 1 and 141 come with one line on stderr. Everything heavy is imported inside the commands, so
+that ``senet --help`` costs nothing and a command needs only what it uses.
 """
 
 import errno
@@ -148,7 +148,7 @@ def _missing(error: ImportError) -> click.ClickException | None:
 def main() -> None:
     """Squeeze-and-Excitation networks in PyTorch, Keras and Flax, proven equal to the original Caffe.
 
-    Exit codes: 0 done, or agreed; 1 disagreed; 2 bad input; 70 an internal error.
+    Exit codes: 0 done, or agreed; 1 disagreed, or photographs were skipped; 2 bad input; 70 an internal error.
     """
 
 

@@ -5,7 +5,7 @@ import warnings
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -97,6 +97,33 @@ class Changes:
     convention: "Convention | None"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """Whether a model card is written beside a converted file."""
+
+    card: bool
+    replace_card: bool
+
+    def place(self, dst: Path) -> Path | None:
+        """Where it is written, if it is.
+
+        Raises:
+            InputError: something else stands there, or the converted file goes nowhere that a card can be beside.
+        """
+        from conformance.report.card import MARK
+        from weights import InputError
+        from weights.storage.contents import contents
+
+        if not (self.card or self.replace_card):
+            return None
+        if is_stdout(dst):
+            raise InputError(f"--card: {dst} has no folder that a README.md can stand in; name a file")
+        path = dst.parent / "README.md"
+        if path.exists() and not self.replace_card and not bytes(contents(path)).rstrip().endswith(MARK.encode()):
+            raise InputError(f"{path}: was not written by senet; --replace-card replaces it")
+        return path
+
+
 @click.command(cls=Command)
 @click.argument("src", type=CHECKPOINT)
 @click.argument("dst", type=OUTPUT)
@@ -109,14 +136,17 @@ class Changes:
     type=click.Choice(["rgb01", "bgr255"]),
     help="Rewrite the first convolution for RGB 0..1 or BGR 0..255 images; the mean stays the original's.",
 )
+@click.option("--card", is_flag=True, help="Write a model card beside it, README.md in the hub's format.")
+@click.option("--replace-card", is_flag=True, help="The same, also over a README.md that senet did not write.")
 @onnx_options.given
-@options.grouped(changes=Changes)
+@options.grouped(changes=Changes, card=Card)
 def convert(
     src: Path,
     dst: Path,
     given: options.Given,
     dialect: str | None,
     changes: Changes,
+    card: Card,
     onnx: onnx_options.Onnx,
 ) -> None:
     """Convert a checkpoint; the suffixes name the formats.
@@ -126,17 +156,32 @@ def convert(
     Caffe: .caffemodel (with the .prototxt beside it), and .caffemodel.h5, which is only read; canonical: .safetensors;
     PyTorch: .pth, .pt, and .ckpt, .bin, .pth.tar, which training scripts leave; Keras: .keras, .weights.h5; Flax:
     .orbax (a folder); .onnx (read, if this program wrote it). Orbax and ONNX need their extras, senet[jax] and
-    senet[onnx].
+    senet[onnx]. OpenVINO: .xml with its .bin. And programs, which a framework writes: .pt2 (PyTorch), .savedmodel and
+    .tflite (TensorFlow), .stablehlo (JAX). Neither is read.
 
     The options marked ONNX say how an ONNX file is made for those who run it. Exits with 1 if one of less precision is
     further from the network than the bound for it.
     """
     import weights
+    from conformance.report.card import card as model_card
     from conformance.report.wording import assumed
-    from weights.change import reorder, rewrite
+    from weights.change import with_changes
     from weights.files import format_of
+    from weights.files.programs import PROGRAMS, suffix_of
     from weights.names.dialect import APPLICATIONS_DIALECT
 
+    if suffix := suffix_of(dst):
+        onnx_options.made(dst, onnx, False)
+        if card.card or card.replace_card:
+            raise weights.InputError(f"{dst}: is a program, which has no model card; leave out --card")
+        found = with_changes(
+            options.checkpoint(src, given, dialect=dialect), labels=changes.labels, convention=changes.convention
+        )
+        package = _package(dst, suffix)
+        with Bars().busy(f"Writing {dst.name}"):
+            package.save(package.restore(*found, dtype="float32"), dst)
+        say(f"{shown(src)} -> {shown(dst)}: {found.spec.name}, a program of {PROGRAMS[suffix].title} in float32")
+        return
     into, of_keras = format_of(dst), dialect == APPLICATIONS_DIALECT
     written = "dialect" in into.writes_with and (into.name == "keras") == of_keras
     if of_keras and not written:
@@ -144,6 +189,7 @@ def convert(
     if dialect and not written and "dialect" not in format_of(src).reads_with:
         raise weights.InputError(f"--dialect: neither {src} nor {dst} is a PyTorch state dict")
     made = onnx_options.made(dst, onnx, into.name == "onnx")
+    readme = card.place(dst)
     bars = Bars()
     try:
         with bars.busy(f"Reading {src.name}"):
@@ -151,15 +197,15 @@ def convert(
     except weights.InputError:
         if (format_of(src).name, format_of(dst).name) != ("caffemodel", "onnx"):
             raise
+        if readme:
+            raise weights.InputError(f"{src}: is of no known family: leave out --card") from None
         _convert_bare(src, dst, given.prototxt, changes, made)
         return
-    spec, params = found
-    if changes.labels:
-        params = reorder(spec, params, changes.labels)
-    if changes.convention:
-        params = rewrite(spec, params, changes.convention)
+    spec, params = with_changes(found, labels=changes.labels, convention=changes.convention)
     with bars.busy(f"Writing {dst.name}"), options.warnings_in_a_line():
         weights.write(dst, spec, params, dialect=dialect if written else None, onnx=made)
+    if readme:
+        deliver(readme, model_card(dst, weights.Checkpoint(spec, params)))
     learnable = sum(p.size for p in weights.schema(spec) if p.learnable)
     err = is_stdout(dst)
     say(f"{shown(src)} -> {shown(dst)}: {spec.name}, {learnable:,} parameters, {spec.classes} classes", err=err)
@@ -168,6 +214,19 @@ def convert(
         say(f"assumed, not stated by {shown(src.name)}: {said}", err=err)
     if made and made.reduced and not err:
         onnx_options.say_how_far(dst, made, err)
+
+
+def _package(dst: Path, suffix: str) -> Any:
+    """The package that writes a program."""
+    from importlib import import_module
+
+    from weights import InputError
+    from weights.files.programs import PROGRAMS
+
+    try:
+        return import_module(PROGRAMS[suffix].package)
+    except ImportError as error:
+        raise InputError(f"{dst}: {error}") from None
 
 
 def _convert_bare(src: Path, dst: Path, prototxt: Path | None, changes: Changes, made: "OnnxOptions | None") -> None:

@@ -1,11 +1,10 @@
 """The command that counts how many photographs a network names rightly."""
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +19,8 @@ from conformance.cli.progress import Bars
 
 if TYPE_CHECKING:
     from conformance.evaluate.counting import Counted
-    from conformance.evaluate.evaluation import Counting, Evaluated, Share
+    from conformance.evaluate.evaluation import Counting, Worker
     from conformance.evaluate.journal import Shard
-    from conformance.evaluate.labelled import Labelled
     from conformance.judge.compare import Conditions
     from weights.params import Checkpoint, Labels
 
@@ -98,6 +96,8 @@ def evaluate(
     and WORLD_SIZE set, each process counts its share of the batches into the journal, and --merge prints the result.
     Exit codes: 0 all photographs were counted, 1 some cannot be read.
     """
+    from conformance.evaluate.provenance import origin_of, run_of
+    from conformance.judge.compare import Conditions
     from weights import InputError
 
     if kept.merge:
@@ -107,40 +107,36 @@ def evaluate(
         return
     if not images.folder or not weights.file:
         raise click.UsageError("name a FOLDER and --weights, or a journal with --merge", click.get_current_context())
-    share = _share(kept)
+    worker = _worker(kept)
     options.check_adapters([framework])
     with Bars().busy(f"Reading {weights.file.name}"):
         found = options.checkpoint(weights.file, given, dialect=weights.dialect, labels=weights.labels)
-    counting = _counting(weights.file, found, images)
+    counting = _counting(weights.file, found, images.folder, images)
     options.say_what_is_assumed(weights.file, found)
-    from conformance.judge.compare import Conditions
-
-    counted = _count(
-        _Evaluation(
-            counting=counting,
-            found=found,
-            framework=framework,
-            conditions=Conditions(timeout=timeout, memory=memory, device=device),
-            share=share,
-            run=_run(weights.file, found, images, counting.images, framework),
-            origin=_origin(weights.file, found, images),
-        ),
-        kept,
+    evaluation = _Evaluation(
+        counting=counting,
+        found=found,
+        framework=framework,
+        conditions=Conditions(timeout=timeout, memory=memory, device=device),
+        worker=worker,
+        run=run_of(weights.file, found, counting.images, images.batch, images.max_pixels, framework),
+        origin=origin_of(weights.file, found, images.folder, images.listed, images.list_labels),
     )
-    if share.world > 1:
-        done = f"{shown(kept.journal)}: the batches of process {share.rank} of {share.world} are counted"
+    counted = _count(evaluation, kept)
+    if worker.world > 1:
+        done = f"{shown(kept.journal)}: the batches of process {worker.rank} of {worker.world} are counted"
         say(f"{done}; senet evaluate --merge {shown(kept.journal)} prints the result of all")
         return
     _finish(counted, kept.result)
 
 
-def _share(kept: Kept) -> "Share":
-    """Which part of the images is this process's, by the variables that torchrun sets.
+def _worker(kept: Kept) -> "Worker":
+    """Which process of how many this is, by the variables that torchrun sets.
 
     Raises:
         InputError: they are no numbers, or several processes are to do what one has to.
     """
-    from conformance.evaluate.evaluation import Share
+    from conformance.evaluate.evaluation import Worker
     from weights import InputError
 
     rank, world = (os.environ.get(name, default) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")))
@@ -155,23 +151,20 @@ def _share(kept: Kept) -> "Share":
             raise InputError(f"--json: the result is known when all have ended: senet evaluate --merge {kept.journal}")
     elif kept.fresh and not kept.journal:
         raise InputError("--fresh: there is no --journal to begin anew")
-    return Share(int(rank), int(world))
+    return Worker(int(rank), int(world))
 
 
-def _counting(file: Path, found: "Checkpoint", images: Images) -> "Counting":
+def _counting(file: Path, found: "Checkpoint", folder: Path, images: Images) -> "Counting":
     from conformance.evaluate.evaluation import Counting
     from conformance.evaluate.labelled import Classes, in_folders, in_list
     from weights import InputError
 
     preprocessing = classifying(file, found)
     classes = Classes.of(found)
-    assert images.folder
     if images.list_labels and not images.listed:
         raise InputError("--list-labels: is for the numbers of a --list; folders are named by their classes")
     members = (
-        in_list(images.listed, images.folder, classes, images.list_labels)
-        if images.listed
-        else in_folders(images.folder, classes)
+        in_list(images.listed, folder, classes, images.list_labels) if images.listed else in_folders(folder, classes)
     )
     return Counting(
         images=members,
@@ -182,50 +175,6 @@ def _counting(file: Path, found: "Checkpoint", images: Images) -> "Counting":
     )
 
 
-def _run(
-    file: Path, found: "Checkpoint", images: Images, members: "Sequence[Labelled]", framework: str
-) -> dict[str, Any]:
-    """What decides the numbers, as JSON holds it; but for the version of the framework, which only it can tell."""
-    from conformance.evaluate.labelled import digest
-    from weights.networks.models import to_dict
-
-    run = {
-        "images": len(members),
-        "images_sha256": digest(members),
-        "batch": images.batch,
-        "max_pixels": images.max_pixels,
-        "weights_sha256": _sha256(file),
-        "spec": to_dict(found.spec),
-        "preprocessing": asdict(found.info.preprocessing) if found.info.preprocessing else None,
-        "labels": found.info.labels,
-        "framework": framework,
-    }
-    return json.loads(json.dumps(run))
-
-
-def _origin(file: Path, found: "Checkpoint", images: Images) -> dict[str, Any]:
-    """Where the numbers come from besides."""
-    info = found.info
-    return {
-        "weights": str(file),
-        "source": info.source,
-        "source_sha256": info.sha256,
-        "assumed": list(info.assumed),
-        "folder": str(images.folder),
-        "list": str(images.listed) if images.listed else None,
-        "list_labels": images.list_labels,
-    }
-
-
-def _sha256(path: Path) -> str:
-    """The checksum of a file; of a folder, that of the checksums and names of its files."""
-    if not path.is_dir():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # the stub wants less
-    lines = (f"{_sha256(part)}  {part.relative_to(path)}\n" for part in sorted(path.rglob("*")) if part.is_file())
-    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Evaluation:
     """One process's part of an evaluation."""
@@ -234,7 +183,7 @@ class _Evaluation:
     found: "Checkpoint"
     framework: str
     conditions: "Conditions"
-    share: "Share"
+    worker: "Worker"
     run: dict[str, Any]
     origin: dict[str, Any]
 
@@ -253,13 +202,13 @@ def _count(asked: _Evaluation, kept: Kept) -> "_Result":
     journal.check_same(shards, run, but=known)
     before = journal.batches(shards)
     count = batch_count(len(counting.images), counting.size)
-    numbers = asked.share.of(count, before)
+    numbers = asked.worker.of(count, before)
     if not numbers:  # all is done, or there are more processes than batches
         if shards:
             run |= {name: shards[0].run.get(name) for name in known}
             journal.check_same(shards, run)
         return _Result(run, asked.origin, before)
-    total = sum(len(counting.batch(number)) for number in asked.share.of(count, ()))
+    total = sum(len(counting.batch(number)) for number in asked.worker.of(count, ()))
     left = sum(len(counting.batch(number)) for number in numbers)
     crop = counting.preprocessing.crop
     found = asked.found
@@ -273,7 +222,7 @@ def _count(asked: _Evaluation, kept: Kept) -> "_Result":
         journal.check_same(shards, run)
         add = None
         if kept.journal:
-            add = stack.enter_context(journal.appending(kept.journal, asked.share.rank, run, asked.origin))
+            add = stack.enter_context(journal.appending(kept.journal, asked.worker.rank, run, asked.origin))
         advance = stack.enter_context(bars.counting(f"Evaluating with {asked.framework}", total, total - left))
         for counted in counting.run(numbers, logits, before.values()):
             if add:
@@ -325,6 +274,8 @@ def _finish(result: _Result, path: Path | None) -> None:
         InputError: not one photograph could be read.
     """
     from conformance.evaluate.evaluation import Evaluated
+    from conformance.recording import this_machine
+    from conformance.report.evaluation import lines, to_dict
     from weights import InputError
 
     found = Evaluated.of(result.counted.values())
@@ -332,35 +283,9 @@ def _finish(result: _Result, path: Path | None) -> None:
         say(message(f"senet: skipped: {name}: {why}"), err=True)
     if not found.images:
         raise InputError(f"none of the {len(found.skipped)} photographs can be read")
-    err = is_stdout(path)
-    skipped = f", {len(found.skipped):,} skipped" if found.skipped else ""
-    for name, value in (
-        ("images", f"{found.images:,}{skipped}"),
-        ("top-1", f"{100 * found.top1 / found.images:.2f} %, {found.top1:,}"),
-        ("top-5", f"{100 * found.top5 / found.images:.2f} %, {found.top5:,}"),
-        ("images/s", f"{found.images / found.seconds:.3g}"),
-        ("computed by", f"{result.run['version']}, {result.run['dtype']}"),
-    ):
-        say(f"{name:<12}{shown(value)}", err=err)
+    for line in lines(found, result.run):
+        say(shown(line), err=is_stdout(path))
     if path:
-        deliver(path, json.dumps(_data(found, result), indent=1))
+        deliver(path, json.dumps(to_dict(found, result.run, result.origin, this_machine()), indent=1))
     if found.skipped:
         click.get_current_context().exit(1)
-
-
-def _data(found: "Evaluated", result: _Result) -> dict[str, Any]:
-    from conformance.recording import this_machine
-
-    machine = this_machine()
-    return {
-        "format": 1,
-        "images": found.images,
-        "top1": {"right": found.top1, "share": found.top1 / found.images},
-        "top5": {"right": found.top5, "share": found.top5 / found.images},
-        "skipped": [{"image": name, "reason": why} for name, why in found.skipped],
-        "seconds": found.seconds,
-        "images_per_second": found.images / found.seconds,
-        "run": dict(result.run),
-        "origin": dict(result.origin),
-        "machine": {**asdict(machine), "versions": dict(machine.versions)},
-    }

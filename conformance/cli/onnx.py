@@ -36,7 +36,11 @@ class Onnx:
     def named(self) -> dict[str, object]:
         """Those that were given, as they are called on the command line."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {_called(name): _written(value) for name, value in values.items() if value not in (None, (), False)}
+        return {_called(name): _written(value) for name, value in values.items() if _given(value)}
+
+
+def _given(value: object) -> bool:
+    return value is not None and value != ()
 
 
 def _called(name: str) -> str:

@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from conformance.cli.printing import say, shown, volume
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def _bar(*columns: "ProgressColumn") -> "Generator[Progress]":
+def _bar(text: str, *columns: "ProgressColumn", **fields: Any) -> "Generator[tuple[Progress, TaskID]]":
     """A bar on stderr while the block runs, if it runs for long; gone afterwards."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
@@ -22,8 +22,9 @@ def _bar(*columns: "ProgressColumn") -> "Generator[Progress]":
 
     first = (TextColumn("{task.description}", markup=False), BarColumn())
     progress = Progress(*first, *columns, console=Console(stderr=True), transient=True)
+    task = progress.add_task(text, **fields)
     with started_late(progress):
-        yield progress
+        yield progress, task
 
 
 class Bars:
@@ -50,8 +51,8 @@ class Bars:
             return
         from rich.progress import TimeElapsedColumn
 
-        with _bar(TimeElapsedColumn()) as progress:
-            self._shown = progress, progress.add_task(shown(text), total=total)
+        with _bar(shown(text), TimeElapsedColumn(), total=total) as (progress, task):
+            self._shown = progress, task
             try:
                 yield
             finally:
@@ -79,8 +80,8 @@ class Bars:
         from rich.progress import MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
         rate = TextColumn("{task.fields[rate]}", markup=False)
-        with _bar(MofNCompleteColumn(), rate, TimeRemainingColumn()) as progress:
-            task = progress.add_task(shown(text), total=total, completed=done, rate="")
+        columns = (MofNCompleteColumn(), rate, TimeRemainingColumn())
+        with _bar(shown(text), *columns, total=total, completed=done, rate="") as (progress, task):
             start, new = time.monotonic(), 0
 
             def advance(count: int) -> None:

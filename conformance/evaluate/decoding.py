@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,7 +17,7 @@ _AHEAD = 2  # batches
 
 def decoded(
     batches: Iterable[Sequence[Path | bytes]], preprocessing: Preprocessing, max_pixels: int | None = None
-) -> Iterator[list[np.ndarray | InputError]]:
+) -> Generator[list[np.ndarray | InputError]]:
     """Prepares photographs, batch after batch; the next ones are in the making while the caller is at one.
 
     Pillow lets other threads run while it decodes and resizes, so that every core is used.

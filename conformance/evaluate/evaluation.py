@@ -15,7 +15,7 @@ from weights.params import Labels, Preprocessing
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class Worker:
     """Which process of how many this is: it takes every ``world``-th batch, from ``rank`` on."""
 
     rank: int = 0

@@ -194,7 +194,7 @@ def _logits(by: Built, network: Network, images: Array) -> tuple[dict[str, Any],
 
 def _send(channel: socket.socket, header: Mapping[str, Any], array: Array | None = None) -> None:
     text = json.dumps(header).encode()
-    data = memoryview(b"" if array is None else array).cast("B")
+    data = memoryview(b"") if array is None else array.data.cast("B")
     channel.sendall(_SIZES.pack(len(text), len(data)) + text)
     channel.sendall(data)
 

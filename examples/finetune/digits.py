@@ -16,7 +16,7 @@ FIRST, SECOND = range(6), range(6, 10)
 NETWORK: Spec = replace(VARIANTS["SE"], name="digits", classes=len(FIRST))
 
 INFO = Info(
-    preprocessing=Preprocessing(channels="rgb", range=1, mean=(0.3,) * 3, std=(0.4,) * 3, resize=32, crop=32),
+    preprocessing=Preprocessing(channels="rgb", range=1, mean=(0.3, 0.3, 0.3), std=(0.4, 0.4, 0.4), resize=32, crop=32),
     class_names=tuple(map(str, FIRST)),
 )
 

@@ -65,7 +65,7 @@ def inputs(model: Network, images: Sequence[Image.Image]) -> np.ndarray:
     """Images as the checkpoint expects them: (N, H, W, 3)."""
     assert model.preprocessing
     x = np.concatenate([prepare(image, model.preprocessing) for image in images])
-    return x.transpose(0, 2, 3, 1).astype(model.stem.conv1.kernel.dtype)
+    return x.transpose(0, 2, 3, 1).astype(jax.tree.leaves(nnx.state(model, nnx.Param))[0].dtype)
 
 
 def accuracy(model: Network, data: Split) -> float:

@@ -26,4 +26,4 @@ def main(output: str, spec: Spec = NETWORK, epochs: int = 8) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1])

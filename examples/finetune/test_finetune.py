@@ -15,6 +15,7 @@ import conformance
 import weights
 from finetune.digits import BATCH, NETWORK, SECOND, Split, pictures
 from weights import Params
+from weights.images import prepare
 
 FRAMEWORKS = ("torch", "jax", "tf")
 SMALL = replace(NETWORK, depths=(1,), reduce=(4,), width=(4,), out_channels=(8,))
@@ -78,7 +79,7 @@ def test_new_digits_are_learned_and_the_tuned_network_is_the_same_everywhere(fra
     now = dumped(framework, tuned)
     assert params.keys() == now.keys()
     assert all(np.array_equal(params[name], now[name]) for name in now)
-    x = weights.images.prepare(data.test[0], params.info.preprocessing)
+    x = prepare(data.test[0], params.info.preprocessing)
     assert conformance.compare(spec, params, x, FRAMEWORKS, isolated=False).agreed  # to 1e-13 in float64
 
 
@@ -111,9 +112,7 @@ def step(framework: str, path: str, training: bool, rows: Any = slice(None)) -> 
 def on_two(framework: str, share: int, path: str, found: str) -> None:
     """Both steps on two processes or devices, for which this process is made; the parameters go to files."""
     if framework == "torch":
-        import torch.distributed as dist
-
-        dist.init_process_group("gloo", f"file://{found}", rank=share, world_size=2)
+        example("torch").dist.init_process_group("gloo", f"file://{found}", rank=share, world_size=2)
     elif framework == "jax":
         os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
     else:
@@ -122,7 +121,10 @@ def on_two(framework: str, share: int, path: str, found: str) -> None:
         two = [tf.config.LogicalDeviceConfiguration()] * 2
         tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
     for training in (False, True):
-        np.savez(f"{found}.{share}.{training}.npz", **step(framework, path, training))
+        params: Any = step(framework, path, training)
+        np.savez(f"{found}.{share}.{training}.npz", **params)
+    if framework == "torch":
+        example("torch").dist.destroy_process_group()  # whose threads would end this process by a signal
 
 
 def rows_of_shares(framework: str) -> list[Any]:
@@ -148,7 +150,7 @@ def test_step_on_two_devices_is_that_on_one(framework: str, small: Path, tmp_pat
     for process in running:
         process.start()
     for process in running:
-        process.join(300)
+        process.join(1500)
     assert [process.exitcode for process in running] == [0] * len(shares)
     inference, training = (Params(np.load(f"{found}.0.{mode}.npz")) for mode in (False, True))
     assert apart(inference, step(framework, str(small), False)) < BOUND

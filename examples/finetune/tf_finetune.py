@@ -7,6 +7,7 @@ From the folder examples, on all GPUs, or without one on the CPU:
 
 import sys
 from collections.abc import Sequence
+from functools import cache
 
 import keras
 import numpy as np
@@ -36,6 +37,7 @@ def tune(path: str, data: Split, epochs: Sequence[int] = EPOCHS, dtype: str = "f
     return model
 
 
+@cache  # two strategies of one process would number what their devices exchange alike
 def strategy() -> tf.distribute.Strategy:
     """One replica on each device. Each normalises by its own share of a batch, and the statistics are the mean."""
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
@@ -51,7 +53,7 @@ def fit(model: Network, x: np.ndarray, y: np.ndarray, epochs: int, rate: float) 
             optimizer=keras.optimizers.SGD(rate, MOMENTUM),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         )
-    model.fit(data, epochs=epochs, shuffle=False, verbose=0)  # the data set shuffles
+    model.fit(data, epochs=epochs, shuffle=False)  # the data set shuffles
 
 
 def inputs(model: Network, images: Sequence[Image.Image]) -> np.ndarray:
@@ -63,7 +65,7 @@ def inputs(model: Network, images: Sequence[Image.Image]) -> np.ndarray:
 
 def accuracy(model: Network, data: Split) -> float:
     """Of the held-out images."""
-    logits = model.predict(inputs(model, data.test), batch_size=BATCH, verbose=0)
+    logits = model.predict(inputs(model, data.test), batch_size=BATCH)
     return float(np.mean(logits.argmax(1) == data.test_classes))
 
 

@@ -1,5 +1,7 @@
 """Whatever is drawn follows the framework's own seeding, unless a seed is given."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import keras
@@ -13,6 +15,7 @@ import se_tf
 import se_torch
 import weights
 from conformance import cases
+from weights.change import with_classes
 from weights.networks.models import changed
 
 SPEC = cases.TINY["tiny-se-resnet"]
@@ -51,7 +54,7 @@ def test_new_classifier_follows_the_seeding_of_the_framework(tuned, file):
 
 @pytest.mark.parametrize("tuned", [with_torch, with_tf, with_jax])
 def test_given_seed_is_that_of_the_new_classifier_in_every_framework(tuned, file):
-    expected = weights.change.with_classes(*weights.read(file), 3, 5)[1]["fc.weight"]
+    expected = with_classes(*weights.read(file), 3, 5)[1]["fc.weight"]
     assert np.array_equal(tuned(file, 7, seed=5)["fc.weight"], expected)
 
 
@@ -65,7 +68,7 @@ def test_restored_network_of_flax_draws_its_shares_by_its_generators():
     params = cases.seeded(SHAKE, 1)
 
     def drawn(number):
-        model = se_jax.restore(SHAKE, params, rngs=nnx.Rngs(number))
+        model: Any = se_jax.restore(SHAKE, params, rngs=nnx.Rngs(number))
         model.train()
         units = (model.stage1[0], model.stage3[0])
         return [float(unit.mix.draw(jnp.zeros((1, 1, 1, 1)))[0][0, 0, 0, 0]) for unit in units]

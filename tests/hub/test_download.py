@@ -151,6 +151,12 @@ def test_range_beyond_the_end_starts_again(target):
     assert site.ranges == [None, "bytes=65536-", None]
 
 
+@pytest.mark.parametrize("announced", ["many", "-1", "9" * 5000, "5, 5"])
+def test_length_that_is_no_number_is_one_line(target, announced):
+    said = refused(lambda asked: asked.send(200, {"Content-Length": announced}, b"x"), target)
+    assert "announces a length that is no number" in said
+
+
 @pytest.mark.parametrize("announced", [len(DATA) + 7, len(DATA) - 7])
 def test_file_of_another_length_than_known_is_refused_before_it_comes(target, announced):
     said = refused(file(DATA, announced=announced), target)
@@ -207,6 +213,13 @@ def test_redirection_out_of_the_web_is_refused(target, place):
     assert f"is redirected from http to {place}, which is not followed" in refused(status(302, Location=place), target)
 
 
+@pytest.mark.parametrize(
+    "place", ["http://[", "http://127.0.0.1:99999999/net", "http:///net", "http://\u00e9\u00e9.../"]
+)
+def test_redirection_to_no_address_is_one_line(target, place):
+    refused(status(302, Location=place), target)
+
+
 def test_redirection_to_an_unprotected_address_is_refused(target):
     transfer = _Transfer(Wanted(address="https://a/net", size=None, sha256=""), target, lambda *_: None, 1)
     answer = SimpleNamespace(url="https://a/net", headers={"Location": "http://a/net"})
@@ -240,8 +253,9 @@ def test_server_that_asks_for_too_much_time_is_not_waited_for(target):
     assert "answers 429 Too Many Requests, and asks to wait 3,600 seconds" in said
 
 
-def test_time_that_makes_no_sense_is_not_waited_for(target):
-    with served(status(503, Retry_After="soon"), file(DATA)) as site:
+@pytest.mark.parametrize("wait", ["soon", "9" * 5000, "Thu, 99 Nov 2026"])
+def test_time_that_makes_no_sense_is_not_waited_for(target, wait):
+    with served(status(503, Retry_After=wait), file(DATA)) as site:
         get(f"{site.address}/net", target)
     assert len(site.asked) == 2
 

@@ -22,6 +22,7 @@ from conformance import cases, cli
 from weights import InputError, hub
 from weights.caffe.released import CHECKSUMS
 from weights.errors import InputWarning
+from weights.files.state_dict import from_state, to_state
 from weights.hub import Source, cache, fetching, table
 from weights.hub.download import Patience
 from weights.networks.models import MODELS
@@ -484,6 +485,15 @@ def test_table_is_about_networks_that_there_are_by_names_of_their_own():
     assert len({source.file for source in hub.sources()}) == len(hub.sources())  # so that a mirror is one folder
     assert [hub.find(source.name) for source in hub.sources()] == list(hub.sources())
     assert {source.address.partition("/")[0] for source in hub.sources()} == {"https:", ""}
+
+
+@pytest.mark.parametrize("source", [s for s in hub.sources() if s.origin == "timm"], ids=lambda source: source.name)
+def test_files_under_the_names_of_timm_are_recognised_as_the_networks_of_the_table(source):
+    spec = MODELS[source.network]
+    params = {p.name: np.broadcast_to(np.float32(1), p.shape) for p in weights.schema(spec)}
+    assert fetching._same(from_state(source.file, to_state(spec, params, "timm")).spec, spec)
+    assert not fetching._same(replace(spec, classes=10), spec)
+    assert not fetching._same(replace(spec, eps=1e-3), spec)
 
 
 def test_table_has_the_checksums_by_which_caffe_files_are_known_as_released():

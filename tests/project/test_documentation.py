@@ -19,7 +19,7 @@ import weights
 from conformance import cases, cli
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SOURCES = [*ROOT.glob("se_*/se_block.py"), ROOT / "examples" / "functional_jax" / "adapter.py"]
 """What the pages quote."""
 
@@ -49,7 +49,7 @@ def plain(definition: ast.stmt) -> str:
     return ast.unparse(definition)
 
 
-PYTHON = [(page, block) for page in PAGES for block in blocks(page, "python")]
+PYTHON = [(page, block) for page in PAGES if page.parent.name != "recipes" for block in blocks(page, "python")]
 DEFINITIONS = [
     pytest.param(statement, id=f"{page.stem}-{statement.name}-{i}")
     for i, (page, block) in enumerate(PYTHON)
@@ -72,6 +72,8 @@ def folder(tmp_path, monkeypatch):
         "tiny.safetensors",
         "squeezenet.safetensors",
         "golden.safetensors",
+        "net.safetensors",
+        "net.caffemodel",
     ):
         weights.write(tmp_path / name, spec, params)
     for name in ("photo.jpg", "demo/balloon.jpg"):
@@ -88,6 +90,21 @@ def test_python_of_the_readme_runs(folder):
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env={**os.environ, **paths})
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "True None"  # agreed, and no first divergent tap
+
+
+def test_python_of_the_start_page_the_facts_and_the_questions_runs(folder):
+    pages = [ROOT / "docs" / f"{name}.md" for name in ("index", "facts", "faq")]
+    quoted = [block for page in pages for block in blocks(page, "python") if not block.startswith("def ")]
+    spec, params = weights.read(folder / "tiny.safetensors")
+    weights.write(folder / "timm.pth", weights.Checkpoint(spec, params), dialect="timm")
+    (folder / "pages.py").write_text("".join(quoted))
+    command = [sys.executable, "-W", "error::DeprecationWarning:__main__", "pages.py"]
+    paths = {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env={**os.environ, **paths})
+    assert done.returncode == 0, done.stderr
+    said = re.findall(r"^print.*  # (.*)$", "".join(quoted), re.M)
+    assert len(said) >= 3
+    assert set(said) <= set(done.stdout.splitlines())
 
 
 def test_python_of_the_page_of_variants_prints_what_it_says(tmp_path):

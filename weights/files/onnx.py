@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 
-from weights.change.fold import fold
+from weights.change import fold
 from weights.errors import InputError, InputWarning
 from weights.files import onnx_options
 from weights.files.onnx_measured import WIDE
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["build", "read", "write"]
 
 _LARGEST = 2**31 - 1  # bytes of a protobuf message
+_SMALL = 1024  # bytes of a tensor that stands in the model all the same: checkers look at sizes and axes
 _PAGE = 4096  # bytes: what runtimes map into memory begins at a multiple
 
 
@@ -124,18 +125,20 @@ def _store(path: Path, made: "ir.Model") -> None:
     if is_stdout(path) or (path.exists() and not path.is_file()):
         raise InputError(f"{path}: {size:,} bytes need a second file beside the model; name a file")
     with together(beside, path) as (values, file):
-        places: list[tuple[int, int]] = []
+        tensors: list[tuple[bytes, int, bytes | memoryview]] = []
         digest = hashlib.sha256()
         for tensor in initializers.values():
-            at = values.tell()
-            gap = bytes(-at % _PAGE)
+            if tensor.nbytes < _SMALL:
+                tensors.append((_head(tensor), tensor.nbytes, _bytes(tensor)))
+                continue
+            gap = bytes(-values.tell() % _PAGE)
+            place = (beside.name, values.tell() + len(gap), tensor.nbytes)
             for part in (gap, _bytes(tensor)):
                 values.write(part)
                 digest.update(part)
-            places.append((at + len(gap), tensor.nbytes))
+            tensors.append((_head(tensor, place), 0, b""))
         proto.metadata_props.add(key=DATA, value=json.dumps({"sha256": digest.hexdigest(), "bytes": values.tell()}))
-        heads = [_head(t, (beside.name, *place)) for t, place in zip(initializers.values(), places, strict=True)]
-        _write_model(file, proto, body, [(head, 0, b"") for head in heads])
+        _write_model(file, proto, body, tensors)
 
 
 def _write_model(

@@ -32,6 +32,7 @@ def quantized(made: "ir.Model", images: Sequence[np.ndarray]) -> "ir.Model":
     import onnx
     import onnx_ir as ir
 
+    _drop_unused(made)  # the axes, which nothing reads here
     with _silent(), tempfile.TemporaryDirectory() as folder:
         from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
@@ -51,10 +52,14 @@ def quantized(made: "ir.Model", images: Sequence[np.ndarray]) -> "ir.Model":
     del proto.graph.value_info[:]
     del proto.metadata_props[:]
     found = ir.from_proto(proto)
-    for name in [name for name, value in found.graph.initializers.items() if not value.uses()]:
-        del found.graph.initializers[name]  # the axes, which nothing reads here
+    _drop_unused(found)  # the ends of activations that quantizing itself cuts off
     found.producer_name, found.ir_version = made.producer_name, made.ir_version
     return found
+
+
+def _drop_unused(made: "ir.Model") -> None:
+    for name in [name for name, value in made.graph.initializers.items() if not value.uses()]:
+        del made.graph.initializers[name]
 
 
 def _reader(images: Sequence[np.ndarray]):

@@ -54,7 +54,7 @@ class Agreement:
             InputError: they are damaged.
         """
         try:
-            return cls(**json_text.parse(strings[AGREEMENT]))
+            return cls(**json_text.parse(strings[AGREEMENT], constants=True))
         except (InputError, KeyError, TypeError) as error:
             raise InputError(f"its metadata is damaged: {AGREEMENT}: {error}") from None
 

@@ -119,7 +119,8 @@ def model(of: Network | Spec, params: Mapping[str, np.ndarray], dtype: str, opti
     kind = {"float32": ir.DataType.FLOAT, "float64": ir.DataType.DOUBLE}[dtype]
     tape = ir.tape.Tape()
     leaves: dict[str, list[Any]] = {}
-    maps = _vectors_as_maps(network) if options.precision == "int8" else frozenset[str]()
+    small = options.precision == "int8"
+    maps = _vectors_as_maps(network) if small else frozenset[str]()
     convolved = {node.module for node in network.nodes if isinstance(node.op, Linear) and node.name in maps}
     for p in schema(network):
         array = np.ascontiguousarray(params[p.name], dtype)
@@ -151,6 +152,15 @@ def model(of: Network | Spec, params: Mapping[str, np.ndarray], dtype: str, opti
         # Attributes are floats: the 1/6 of ONNX's HardSigmoid would be off by 1e-8 in a model of float64.
         return made("Div", [value, number(6, f"{name}.six")], f"{name}.sixth", {})
 
+    def held_number(value: float, name: str) -> Any:
+        return tape.initializer(ir.tensor(np.full((1, 1, 1, 1), value, dtype), name=name))
+
+    def cut(value: Any, name: str) -> Any:
+        """min(max(x + 3, 0), 6), of which there are kernels in int8: quantizing cuts off."""
+        more = made("Add", [value, held_number(3, f"{name}.three")], f"{name}.more", {})
+        ends = [number(end, f"{name}.{what}") for what, end in (("lowest", 0), ("highest", 6))]
+        return made("Clip", [more, *ends], f"{name}.cut", {})
+
     height, width = options.size or network.size or ("height", "width")
     values = {"data": ir.val("data", dtype=kind, shape=(options.batch or "batch", network.in_channels, height, width))}
     for node in network.nodes:
@@ -158,6 +168,12 @@ def model(of: Network | Spec, params: Mapping[str, np.ndarray], dtype: str, opti
         held = list(leaves.get(node.module, []))
         name, attributes = operator(node.op)
         match node.op:
+            case Act("hard-sigmoid") if small:
+                inputs = [cut(inputs[0], node.name), held_number(1 / 6, f"{node.name}.sixth")]
+                name, attributes = "Mul", {}
+            case Act("hard-swish") if small:
+                product = made("Mul", [inputs[0], cut(inputs[0], node.name)], f"{node.name}.product", {})
+                inputs = [product, held_number(1 / 6, f"{node.name}.sixth")]
             case Act("hard-sigmoid"):
                 inputs = [sixth(inputs[0], node.name)]
             case Act("relu6"):

@@ -95,43 +95,55 @@ def read(path: Path) -> Checkpoint:
     except (DecodeError, ValueError) as error:
         raise InputError(f"{path}: is no ONNX file, or a damaged one: {error}") from None
     spec, info = metadata.decode(strings, str(path))
-    tensors = list(zip(proto.graph.initializer, parts.places, strict=True))
+    tensors = [(t, data, place) for t, place in zip(proto.graph.initializer, parts.places, strict=True)]
     if DATA in strings:
-        data, tensors = _beside(path, strings[DATA], [tensor for tensor, _ in tensors])
-    arrays = {t.name: _array(path, t, data, place) for t, place in tensors if t.name != AXES}
+        tensors = _beside(path, strings[DATA], tensors)
+    arrays = {t.name: _array(path, t, within, place) for t, within, place in tensors if t.name != AXES}
     check(spec, arrays, str(path))
     _check_unchanged(path, said, spec, arrays, options, info)
-    _check_axes(path, tensors, data)
+    _check_axes(path, tensors)
     return Checkpoint(spec, Params(((p.name, arrays[p.name]) for p in schema(spec)), info))
 
 
-def _beside(
-    path: Path, text: str, tensors: list["TensorProto"]
-) -> tuple[memoryview, list[tuple["TensorProto", tuple[int, int]]]]:
-    """The bytes of the file beside a model, and where in it the tensors' values lie.
+_Placed = tuple["TensorProto", memoryview, tuple[int, int] | None]
+"""A tensor, and in which bytes its values lie where."""
+
+
+def _beside(path: Path, text: str, tensors: list[_Placed]) -> list[_Placed]:
+    """The same tensors, those whose values are in the file beside the model with their place there.
 
     Raises:
-        InputError: it is not the one that was written with the model, or the places are damaged.
+        InputError: that is not the file that was written with the model, or the places are damaged.
     """
     from onnx import TensorProto
 
     try:
         wanted = str(json.loads(text)["sha256"])
-        said = [{entry.key: entry.value for entry in tensor.external_data} for tensor in tensors]
-        (location,) = {entries["location"] for entries in said}
-        places = [(int(e["offset"]), int(e["offset"]) + int(e["length"])) for e in said]
-        if Path(location).name != location or any(t.data_location != TensorProto.EXTERNAL for t in tensors):
+        said = {
+            tensor.name: {entry.key: entry.value for entry in tensor.external_data}
+            for tensor, _, _ in tensors
+            if tensor.data_location == TensorProto.EXTERNAL
+        }
+        (location,) = {entries["location"] for entries in said.values()}
+        places = {name: (int(e["offset"]), int(e["offset"]) + int(e["length"])) for name, e in said.items()}
+        if not location or Path(location).name != location:
             raise ValueError(location)
     except (ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f"{path}: damaged: it does not say where its values are, in one file beside it") from None
     data = contents(path.with_name(location))
     if sha256(data) != wanted:
         raise InputError(f"{path.with_name(location)}: is not the file of values that was written with {path.name}")
-    for tensor, (begin, end) in zip(tensors, places, strict=True):
-        if not 0 <= begin <= end <= len(data):
-            raise InputError(f"{path}: damaged: {tensor.name} lies outside of {location}")
-        tensor.data_location = TensorProto.DEFAULT
-    return data, list(zip(tensors, places, strict=True))
+    found: list[_Placed] = []
+    for tensor, within, place in tensors:
+        if tensor.name in places:
+            begin, end = places[tensor.name]
+            if not 0 <= begin <= end <= len(data):
+                raise InputError(f"{path}: damaged: {tensor.name} lies outside of {location}")
+            tensor.data_location = TensorProto.DEFAULT
+            found.append((tensor, data, (begin, end)))
+        else:
+            found.append((tensor, within, place))
+    return found
 
 
 class _Parts(NamedTuple):
@@ -231,9 +243,9 @@ def _check_unchanged(
             )
 
 
-def _check_axes(path: Path, tensors: Iterable[tuple["TensorProto", tuple[int, int] | None]], data: memoryview) -> None:
+def _check_axes(path: Path, tensors: Iterable[_Placed]) -> None:
     """Whether the axes that means are taken over are those of height and width."""
-    for tensor, place in tensors:
+    for tensor, data, place in tensors:
         if tensor.name == AXES:
             found = np.frombuffer(data[slice(*place)], np.uint8).tobytes() if place else b""
             if (tensor.data_type, list(tensor.dims), found) != (7, [2], np.array([2, 3], "<i8").tobytes()):

@@ -6,17 +6,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from weights.change.fold import fold
+from weights.change import fold
+from weights.errors import InputError
 from weights.files.onnx_int8 import quantized
 from weights.files.onnx_measured import Agreement, Session, agreement, inputs
 from weights.files.onnx_model import model
 from weights.files.onnx_narrow import in_single, narrow, too_large
 from weights.files.onnx_options import OnnxOptions
 from weights.networks.network import Network
+from weights.networks.parameters import schema
 from weights.params import info_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+
+_LARGEST = 2**31 - 2**24  # bytes of parameters that a message of protobuf holds, with all that is around them
 
 
 def reduced(
@@ -29,8 +34,11 @@ def reduced(
         the reason in words.
 
     Raises:
-        InputError: ONNX Runtime is not installed, or of the images.
+        InputError: ONNX Runtime is not installed, the network is too large, or of the images.
     """
+    size = sum(p.size for p in schema(network)) * 4
+    if size >= _LARGEST:
+        raise InputError(f"{size:,} bytes of parameters; only networks of less than {_LARGEST:,} are made less precise")
     preprocessing = info_of(params).preprocessing
     measure, compare = inputs(network, preprocessing, options.images, options.size)
     any_batch = replace(options, batch=None)

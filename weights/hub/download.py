@@ -26,7 +26,8 @@ _LATER = (408, 425, 429, 500, 502, 503, 504)
 """Answers that may be another one in a while."""
 
 _PAGE = re.compile(rb"\s*(<!doctype html|<html|<head|<script)", re.IGNORECASE)
-_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+_LENGTH = re.compile(r"\d{1,18}")
+_RANGE = re.compile(r"bytes (\d{1,18})-\d+/(\d{1,18}|\*)")
 _NOTE = 10_000  # bytes of a note; one has 200
 
 
@@ -159,7 +160,9 @@ class _Transfer:
         try:
             with self._target.open("ab") as self._file:
                 self._get()
-        except (broken.MissingSchema, broken.InvalidSchema, broken.InvalidURL) as error:
+        except InputError:
+            raise
+        except ValueError as error:  # of requests and of urllib3
             raise InputError(f"{self.wanted.address}: is no address that can be fetched: {error}") from None
         except broken.SSLError as error:
             raise InputError(f"{self.wanted.address}: cannot be trusted: {_innermost(error)}") from None
@@ -260,6 +263,9 @@ class _Transfer:
             raise _PassingError(_said(response))
         if status not in (200, 206):
             raise InputError(f"{self.wanted.address}: {_said(response)}")
+        announced = headers.get("Content-Length", "0")
+        if not _LENGTH.fullmatch(announced):
+            raise InputError(f"{self.wanted.address}: announces a length that is no number: {announced[:80]!r}")
         if headers.get("Content-Type", "").lower().startswith("text/html"):
             raise self._page()
         if status == 206:
@@ -278,8 +284,7 @@ class _Transfer:
     def _begins(self, headers: Mapping[str, str]) -> None:
         """The whole file comes, whether or not a part was asked for."""
         self._restart()
-        announced = headers.get("Content-Length", "")
-        size = int(announced) if announced.isdecimal() else None
+        size = int(headers["Content-Length"]) if "Content-Length" in headers else None
         if self.wanted.size is not None and size is not None and size != self.wanted.size:
             # Said once the first bytes are there, which may be those of a web page.
             self._misfit = f"announces a file of {size:,} bytes, expected {self.wanted.size:,}: it is another one"
@@ -299,8 +304,12 @@ class _Transfer:
 
     def _followed(self, response: Any) -> str:  # noqa: ANN401, of requests
         """Where a redirection leads to, if that may be asked."""
-        to = urljoin(response.url, response.headers["Location"])
-        before, after = urlsplit(response.url).scheme, urlsplit(to).scheme
+        to = response.headers["Location"]
+        try:
+            to = urljoin(response.url, to)
+            before, after = urlsplit(response.url).scheme, urlsplit(to).scheme
+        except ValueError:
+            raise InputError(f"{self.wanted.address}: is redirected to {to[:200]!r}, which is no address") from None
         if after not in ("http", "https") or (before == "https" and after == "http"):
             raise InputError(f"{self.wanted.address}: is redirected from {before} to {to[:200]}, which is not followed")
         return to
@@ -331,7 +340,7 @@ def _asked_to_wait(headers: Mapping[str, str]) -> float | None:
     from urllib3.exceptions import InvalidHeader
     from urllib3.util import Retry
 
-    with suppress(InvalidHeader, OverflowError):
+    with suppress(InvalidHeader, OverflowError, ValueError):
         value = headers.get("Retry-After")
         return None if value is None else Retry().parse_retry_after(value)
     return None

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import shutil
 import tempfile
 import warnings
@@ -10,7 +11,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from weights.errors import InputError, InputWarning
 from weights.files import read, write
@@ -21,6 +21,7 @@ from weights.hub.download import Patience, Wanted, WebPageError, download
 from weights.hub.table import Source, find, is_name, listed
 from weights.networks.models import MODELS
 from weights.networks.recognition import computing_otherwise
+from weights.networks.spec import Spec
 from weights.params import Checkpoint, Params
 from weights.storage.contents import contents, sha256
 from weights.storage.parts import alone_in
@@ -111,7 +112,7 @@ def _published(source: Source) -> str:
 def _address(source: Source, mirror: str | None) -> str:
     if not mirror:
         return source.address
-    if urlsplit(mirror).scheme not in ("http", "https"):
+    if not re.match("https?://", mirror, re.IGNORECASE):
         raise InputError(f"mirror {mirror[:200]!r}: is no address of http or https")
     return f"{mirror.rstrip('/')}/{source.file}"
 
@@ -192,15 +193,19 @@ def _kept(source: Source, file: Path, how: str) -> Path:
 
 def _recognised(source: Source, file: Path) -> Checkpoint:
     """The checkpoint in a file, which has to be of that network."""
-    wanted = MODELS[source.network]
     try:
         found = read(file)
     except InputError as error:
         raise InputError(f"is not {source.name}, and was not kept: {error}") from None
-    same = found.spec.classes == wanted.classes and set(computing_otherwise(found.spec, wanted)) <= {"eps"}
-    if not (same and math.isclose(found.spec.eps, wanted.eps, rel_tol=1e-6)):  # Caffe's is a float, PyTorch's a double
+    if not _same(found.spec, MODELS[source.network]):
         raise InputError(f"is not {source.name}, and was not kept: it holds {found.spec.name}")
     return found
+
+
+def _same(found: Spec, wanted: Spec) -> bool:
+    """Whether a file's record is that of a network; an epsilon is a float in Caffe, and a double in PyTorch."""
+    differ = set(computing_otherwise(found, wanted))
+    return found.classes == wanted.classes and differ <= {"eps"} and math.isclose(found.eps, wanted.eps, rel_tol=1e-6)
 
 
 def _convert(source: Source, found: Checkpoint, how: str) -> Path:
@@ -211,6 +216,8 @@ def _convert(source: Source, found: Checkpoint, how: str) -> Path:
         found.info,
         source=source.file,
         sha256=file_hash(str(original), alg="sha256"),
+        # Where a checksum says which file it is, the table says which network.
+        assumed=tuple(name for name in found.info.assumed if not source.sha256 or name in ("preprocessing", "labels")),
         history=(*found.info.history, f"{how}; known {source.known_by}"),
     )
     write(target, replace(found.spec, name=source.network), Params(found.params, info))

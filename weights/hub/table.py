@@ -52,7 +52,7 @@ class Source:
 @cache
 def sources() -> tuple[Source, ...]:
     """All of them; the first of a network is the one that its name alone means."""
-    rows = csv.DictReader(files("weights.hub").joinpath("sources.csv").read_text(encoding="utf-8").splitlines())
+    rows = csv.DictReader(files("weights.hub").joinpath("table.csv").read_text(encoding="utf-8").splitlines())
     return tuple(_source(row) for row in rows)
 
 
