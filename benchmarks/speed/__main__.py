@@ -64,8 +64,9 @@ def main(
         return
     networks, parts = networks[:1] if quick else networks, parts or PARTS
     effort = QUICK if quick else Effort(seconds=seconds)
+    load = round(os.getloadavg()[0], 1)  # of what else runs, before anything of this does
     found = []
-    for row in measured(parts, networks, batches, effort, device):
+    for row in (row | {"load": load} for row in measured(parts, networks, batches, effort, device)):
         print(*(f"{value:.4g}" if isinstance(value, float) else value for value in row.values()), file=sys.stderr)
         found.append(row)
     if quick:

@@ -78,7 +78,8 @@ def _step(what: str, spec: Spec, way: Way, batch: int, side: int) -> Callable[[]
     import se_torch
 
     place = torch.get_default_device()
-    model = se_torch.build(spec).to(memory_format=torch.channels_last)
+    model: Any = se_torch.build(spec)
+    model.to(memory_format=torch.channels_last)
     x = torch.randn(batch, spec.in_channels, side, side).contiguous(memory_format=torch.channels_last)
     if way.compiled:
         model.compile()

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmarks.speed.conversion import MEMORY, TIMES
-from benchmarks.speed.rounds import FRAMEWORKS, ways
+from benchmarks.speed.rounds import FRAMEWORKS, What, ways
 from conformance.report.table import markdown
 
 Rows = Sequence[Mapping[str, Any]]
@@ -45,12 +45,24 @@ def _introduction(evidence: Mapping[str, Any]) -> Iterator[str]:
         "",
         f"{machine['cpu']}, {machine['cores']} cores, {machine['memory'] / 1e9:.0f} GB; {evidence['date']}.",
         ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
+        *_disturbed(evidence),
         "",
         f"![Milliseconds of one image through {SHOWN}, in each framework](speed.svg)",
     )
 
 
-def title(row: Mapping[str, Any], what: str | None = None) -> str:
+def _disturbed(evidence: Mapping[str, Any]) -> Iterator[str]:
+    """A warning, where other programs were running."""
+    cores, load = evidence["machine"]["cores"], max((row.get("load", 0.0) for row in evidence["rows"]), default=0.0)
+    if load > cores / 2:
+        yield from (
+            "",
+            f"**Other programs were running: up to {load:g} wanted one of {cores} cores. What waits for all of its",
+            "threads suffers most from that; neither times nor ratios are those of a machine that is left alone.**",
+        )
+
+
+def title(row: Mapping[str, Any], what: What | None = None) -> str:
     """A contestant in words."""
     way = ways(what or row["part"], row["framework"])[row["way"]]
     return ", ".join(filter(None, (FRAMEWORKS[row["framework"]], way)))

@@ -171,4 +171,6 @@ def summary(seconds: Sequence[float]) -> dict[str, Any]:
 
 def ratio(seconds: Sequence[float], others: Sequence[float] | None) -> float | None:
     """The median of the ratios round by round; None where there is nothing to compare with."""
-    return others and statistics.median(a / b for a, b in zip(seconds, others, strict=True))
+    if others is None:
+        return None
+    return statistics.median(a / b for a, b in zip(seconds, others, strict=True))

@@ -9,10 +9,10 @@ import numpy as np
 
 import se_jax
 from conformance.adapters import ADAPTERS
-from conformance.adapters.jax import build, nchw, version
+from conformance.adapters.jax import build, nchw, on, version
 from weights.networks.network import graph
 
-__all__ = ["NAME", "build", "taps", "version"]
+__all__ = ["NAME", "build", "on", "taps", "version"]
 
 NAME = ADAPTERS["jax_exported"].title
 
@@ -20,7 +20,6 @@ NAME = ADAPTERS["jax_exported"].title
 def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
     with (
         jax.enable_x64(x.dtype == np.float64),
-        jax.default_matmul_precision("highest"),
         TemporaryDirectory() as folder,
     ):
         path = Path(folder) / "net.stablehlo"

@@ -7,12 +7,12 @@ import numpy as np
 
 import se_jax
 from conformance.adapters import ADAPTERS
-from conformance.adapters.jax import version
+from conformance.adapters.jax import on, version
 from conformance.adapters.precision import fast as dtype
 from weights.networks.network import graph
 from weights.networks.spec import Spec
 
-__all__ = ["NAME", "build", "dtype", "taps", "version"]
+__all__ = ["NAME", "build", "dtype", "on", "taps", "version"]
 
 NAME = ADAPTERS["jax_fast"].title
 

@@ -9,11 +9,11 @@ import se_tf
 from conformance.adapters import ADAPTERS
 from conformance.adapters.keras_layers import expect_backend
 from conformance.adapters.precision import fast as dtype
-from conformance.adapters.tf import version
+from conformance.adapters.tf import on, version
 from weights.networks.network import graph
 from weights.networks.spec import Spec
 
-__all__ = ["NAME", "build", "dtype", "taps", "version"]
+__all__ = ["NAME", "build", "dtype", "on", "taps", "version"]
 
 NAME = ADAPTERS["tf_fast"].title
 

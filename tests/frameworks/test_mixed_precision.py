@@ -63,10 +63,14 @@ def by_jax(spec: Spec) -> Found:
     spec, params, x, cotangent = given(spec)
     model = se_jax.restore(spec, params, "bfloat16", param_dtype="float32")
     images = jnp.asarray(x.transpose(0, 2, 3, 1))
-    logits = _inference(model, images)
+    jax.config.update("jax_disable_most_optimizations", True)  # each network is compiled for a few numbers
+    try:
+        logits = _inference(model, images)
+        model.train()
+        of_model = _training(model, images, jnp.asarray(cotangent, "bfloat16"))
+    finally:
+        jax.config.update("jax_disable_most_optimizations", False)
     assert logits.dtype == "bfloat16"
-    model.train()
-    of_model = _training(model, images, jnp.asarray(cotangent, "bfloat16"))
     found = {".".join(map(str, path)): value.get_value() for path, value in nnx.to_flat_state(of_model)}
     assert {gradient.dtype.name for gradient in found.values()} == {"float32"}
     learned = [p for p in schema(spec) if p.learnable]
@@ -85,8 +89,8 @@ def by_keras(spec: Spec) -> Found:
     logits = model(images, training=False)
     assert (logits.dtype, model.trainable_variables[0].dtype) == (tf.bfloat16, "float32")
     with tf.GradientTape() as tape:
-        product = tf.reduce_sum(model(images, training=True) * tf.cast(cotangent, tf.bfloat16))
-    gradients = tape.gradient(product, [variable.value for variable in model.trainable_variables])
+        product: Any = tf.reduce_sum(model(images, training=True) * tf.cast(cotangent, tf.bfloat16))
+    gradients: Any = tape.gradient(product, [variable.value for variable in model.trainable_variables])
     assert {gradient.dtype for gradient in gradients} == {tf.float32}
     return tf.cast(logits, tf.float32).numpy(), keras_layers.canonical(model, (g.numpy() for g in gradients))
 
@@ -99,7 +103,7 @@ def in_float32(family: str) -> Found:
 MIXED: Mapping[str, Callable[[Spec], Found]] = {"torch": by_torch, "jax": by_jax, "keras": by_keras}
 
 QUICK = {("keras", "resnet"), ("keras", "mobile"), *(("torch", family) for family in SMALL)}
-"""Flax compiles each network for ten seconds."""
+"""Flax compiles each network for seconds, and Keras is slow without a graph."""
 
 CASES = [
     pytest.param(name, family, marks=() if (name, family) in QUICK else pytest.mark.slow)

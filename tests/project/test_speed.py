@@ -12,7 +12,7 @@ from benchmarks.plain import jax as plain_jax
 from benchmarks.plain import tf as plain_tf
 from benchmarks.plain import torch as plain_torch
 from benchmarks.speed import gpu
-from benchmarks.speed.__main__ import EVIDENCE, NETWORKS, PAGE, PARTS, README, merged
+from benchmarks.speed.__main__ import EVIDENCE, PAGE, README, merged
 from benchmarks.speed.page import MARKS, page, readme_table, with_table
 from benchmarks.speed.rounds import Effort, Process, Task, measure, ratio, summary
 from conformance import cases
@@ -38,10 +38,11 @@ def test_table_stands_between_its_marks():
     assert text == f"before\n{MARKS[0]}\n{readme_table(KNOWN)}\n{MARKS[1]}\nafter\n"
 
 
-def test_every_part_and_network_is_on_the_page():
-    rows = KNOWN["rows"]
-    assert {row["part"] for row in rows} == set(PARTS)
-    assert {row["network"] for row in rows if row["part"] == "inference"} == set(NETWORKS)
+def test_page_says_that_other_programs_were_running():
+    said = "Other programs were running: up to 7 wanted one of 2 cores"
+    for load, warned in ((7.0, True), (0.4, False)):
+        rows = [row | {"load": load} for row in KNOWN["rows"]]
+        assert (said in page(KNOWN | {"rows": rows, "machine": KNOWN["machine"] | {"cores": 2}})) == warned
 
 
 LEARNABLE = cost(MODELS["se-resnet-50"]).learnable
