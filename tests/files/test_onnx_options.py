@@ -232,6 +232,23 @@ def test_int8_has_a_scale_for_every_channel_and_keeps_the_names(tmp_path: Path, 
     assert {node.name for node in model.graph.node if node.op_type == "Conv"} >= {"stem.bn1", "stage1.0.se.fc1"}
 
 
+def test_one_scale_for_all_channels_is_beyond_the_bound(photographs: Path, monkeypatch):
+    ir = pytest.importorskip("onnx_ir")
+    quantized = onnx_reduced.quantized
+
+    def with_one_scale(*given: Any) -> Any:
+        proto = ir.to_proto(quantized(*given))
+        for tensor in proto.graph.initializer:
+            scales = onnx.numpy_helper.to_array(tensor)
+            if tensor.name.endswith(".weight_scale"):
+                tensor.CopyFrom(onnx.numpy_helper.from_array(np.full_like(scales, scales.mean()), tensor.name))
+        return ir.from_proto(proto)
+
+    monkeypatch.setattr(onnx_reduced, "quantized", with_one_scale)
+    options = OnnxOptions(precision="int8", images=(photographs,))
+    assert onnx_reduced.reduced(SPEC.network(), params(), options)[1].largest > bounds.REDUCED["int8"]
+
+
 def test_int8_leaves_no_convolution_in_float32_to_onnx_runtime(tmp_path: Path, photographs: Path):
     made(tmp_path / "x.onnx", precision="int8", images=(photographs,))
     settings = runtime.SessionOptions()
