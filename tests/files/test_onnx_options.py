@@ -1,6 +1,8 @@
 """ONNX files made for those who run them: legal in every opset, right in every precision, back where they can be."""
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -441,6 +443,16 @@ def test_convert_ends_with_1_beyond_the_bound(source: Path, tmp_path: Path, monk
     result = senet("convert", source, tmp_path / "x.onnx", "--precision", "fp16")
     assert result.exit_code == 1
     assert "x.onnx is too far from the network" in result.stderr
+
+
+def test_a_file_of_less_precision_goes_through_a_fifo(source: Path, tmp_path: Path):
+    os.mkfifo(tmp_path / "x.onnx")
+    with ThreadPoolExecutor() as pool:
+        received = pool.submit((tmp_path / "x.onnx").read_bytes)
+        result = senet("convert", source, tmp_path / "x.onnx", "--precision", "fp16")
+        model = onnx.ModelProto.FromString(received.result(timeout=60))
+    assert result.exit_code == 0
+    assert "senet.agreement" in {entry.key for entry in model.metadata_props}
 
 
 def test_inspect_says_how_a_file_that_comes_back_was_made(source: Path, tmp_path: Path):
