@@ -140,7 +140,7 @@ class MaxPool2d(nn.MaxPool2d):
             return super().forward(x)
         pad, stride = int(self.padding), int(self.stride)  # type: ignore[arg-type]  # the same along both axes
         sides = (pad, pad + stride - 1)
-        return nn.functional.max_pool2d(nn.functional.pad(x, sides * 2, value=-math.inf), self.kernel_size, stride)
+        return torch.max_pool2d(nn.functional.pad(x, sides * 2, value=-math.inf), self.kernel_size, stride)
 
 
 def max_pool(stride: int, pad: int, after: int = 0, *, kernel: int = 3, rounds_up: bool = True) -> nn.Module:

@@ -24,8 +24,12 @@ PARAMS = Params(
     cases.seeded(SPEC, 1),
     Info(preprocessing=CAFFE, source="small.caffemodel", format="caffemodel", factors={"stem.bn1": 999.982421875}),
 )
-OTHERS = {"torch": ("jax", "jaxlib", "flax", "orbax", "tensorflow", "keras"), "jax": ("torch", "tensorflow", "keras")}
-OTHERS["tf"] = ("torch", "jax", "jaxlib", "flax", "orbax")
+OTHERS: dict[str, tuple[str, ...]] = {
+    "torch": ("jax", "jaxlib", "flax", "orbax", "tensorflow", "keras"),
+    "jax": ("torch", "tensorflow", "keras"),
+    "tf": ("torch", "jax", "jaxlib", "flax", "orbax"),
+}
+"""What is not to be imported where a framework saves."""
 
 CHANGED_AND_TRAINED = {
     "torch": """
