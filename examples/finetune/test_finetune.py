@@ -76,6 +76,7 @@ def test_new_digits_are_learned_and_the_tuned_network_is_the_same_everywhere(fra
     weights.write(path.with_suffix(".caffemodel"), weights.read(path))
     spec, params = weights.read(path.with_suffix(".caffemodel"))
     assert params.info.class_names == ("6", "7", "8", "9")
+    assert params.info.preprocessing
     now = dumped(framework, tuned)
     assert params.keys() == now.keys()
     assert all(np.array_equal(params[name], now[name]) for name in now)
