@@ -13,7 +13,7 @@ SECONDS ?= 300
 # A file of tests stays in one process; a thread for each, so that two do not wait for each other's cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: demo test slow fuzz lint fix bench torture docs tables lock lowest clean
+.PHONY: demo test slow fuzz lint fix bench torture docs site tables lock lowest clean
 
 # Installed once; again only when what to install changes.
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -45,9 +45,9 @@ fix: $(VENV)/installed
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-# What a conversion costs, as a multiple of reading and writing the same bytes.
+# How fast the networks are, in each framework beside what else there is: docs/speed-tables.md; twenty minutes.
 bench: $(VENV)/installed
-	$(BIN)/python benchmarks/convert.py
+	$(BIN)/python -m benchmarks.speed
 
 # Kills, full disks, crowds of writers, sources that change; minutes.
 torture: $(VENV)/installed
@@ -57,12 +57,18 @@ torture: $(VENV)/installed
 docs: $(VENV)/installed
 	$(BIN)/python -m tests.divergences > docs/divergences.md
 	$(BIN)/python -m benchmarks.precision --render
+	$(BIN)/python -m benchmarks.speed --render
+
+# The documentation as a site in build/site. A link or an anchor that leads nowhere is an error.
+site: $(VENV)/installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # The pages that are measured; half an hour.
 tables: $(VENV)/installed
 	$(BIN)/python -m tests.mutants > docs/mutations.md
 	$(BIN)/python -m benchmarks.contestants > docs/contestants.md
 	$(BIN)/python -m benchmarks.precision
+	$(BIN)/python -m benchmarks.onnx_precision
 
 # Resolves the newest versions that pyproject.toml allows, for every Python that it allows and every system. PyTorch
 # states its own CUDA packages exactly, and its builds without CUDA have none.

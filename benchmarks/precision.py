@@ -19,7 +19,7 @@ from conformance import cases
 from conformance.adapters import DIFFERENTIABLE
 from conformance.adapters import STANDARD as FRAMEWORKS
 from conformance.adapters.devices import TF32
-from conformance.judge.bounds import BOUNDS, LAYERS, MEAN, ROUNDING, What
+from conformance.judge.bounds import BOUNDS, FAST, LAYERS, MEAN, ROUNDING, What
 from conformance.judge.compare import Conditions, compare, compare_gradients, compared
 from conformance.judge.local import Known, computed_again, explained, kind
 from conformance.judge.question import Given, Training
@@ -50,6 +50,7 @@ def measure(networks: Sequence[str] = (*TINY, LARGE)) -> Iterator[dict[str, Any]
             found = compare(spec, params, x, FRAMEWORKS, dtype, isolated=False)
             yield from rows(found)
             yield from layers(found, spec)
+        yield from fast_paths(spec, params, x)
         for dtype in BOUNDS["gradients"]:
             for training in (False, True) if tiny else (False,):
                 yield from rows(
@@ -64,6 +65,14 @@ def measure(networks: Sequence[str] = (*TINY, LARGE)) -> Iterator[dict[str, Any]
                 for dtype in BOUNDS[what]:
                     given = Given(spec.network(), params, dtype, Training(tuple(several), Recipe(), what))
                     yield from rows(compared(given, DIFFERENTIABLE, Conditions(isolated=False)))
+
+
+def fast_paths(spec: Spec, params: Mapping[str, np.ndarray], x: np.ndarray) -> Iterator[dict[str, Any]]:
+    """The logits of the fast paths, in every precision that they have a bound for."""
+    for name, bounds in FAST.items():
+        for dtype in bounds:
+            for row in rows(compare(spec, params, x, [name], dtype, isolated=False)):
+                yield row | {"what": "fast"}
 
 
 def batches(spec: Spec) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -149,8 +158,10 @@ def page(evidence: dict[str, Any]) -> str:
         f"batches of 4; {LARGE} at 224x224, one image.",
         "On GPUs nothing was measured: neither float32 and bfloat16, nor TF32, which exists there only.",
     ]
-    for what, bounds in BOUNDS.items():
-        lines += ["", f"## {_TITLES[what]}"]
+    tables: list[tuple[str, str, Mapping[str, float]]] = [(what, _TITLES[what], BOUNDS[what]) for what in BOUNDS]
+    tables.insert(1, ("fast", "Logits of the fast paths", FAST["torch_fast"]))  # all have the same
+    for what, title, bounds in tables:
+        lines += ["", f"## {title}"]
         for dtype, bound in bounds.items():
             lines += ["", f"### {dtype}: bound {bound:.0e}, {_units(bound / ROUNDING[dtype])} roundings", ""]
             if not any((row["what"], row["dtype"]) == (what, dtype) for row in evidence["rows"]):
@@ -163,7 +174,7 @@ def page(evidence: dict[str, Any]) -> str:
                     lines.append(_line(row))
     lines += [*_layers_page(evidence["rows"]), *_sharpness_page(evidence["rows"])]
     versions = {row["framework"]: row["version"] for row in evidence["rows"] if "version" in row}
-    return "\n".join([*lines, "", f"Versions: {'; '.join(versions.values())}.", ""])
+    return "\n".join([*lines, "", f"Versions: {'; '.join(dict.fromkeys(versions.values()))}.", ""])
 
 
 def _layers_page(rows: Sequence[dict[str, Any]]) -> Iterator[str]:

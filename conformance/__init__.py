@@ -8,12 +8,14 @@ if TYPE_CHECKING:
     from conformance.judge.compare import compare, compare_gradients, compare_training, gradients, run, train
     from conformance.judge.verdict import Comparison, Verdict
     from conformance.reference.training import Recipe
+    from weights import __version__
 
 __all__ = [
     "BOUNDS",
     "Comparison",
     "Recipe",
     "Verdict",
+    "__version__",
     "compare",
     "compare_gradients",
     "compare_training",
@@ -25,6 +27,8 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     # Only when used: the command line is in this package, and its --help should not wait for NumPy.
+    if name == "__version__":
+        return import_module("weights").__version__
     if name in __all__:
         return getattr(import_module("conformance.judge.compare"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

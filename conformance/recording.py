@@ -26,7 +26,7 @@ from conformance.judge.question import GRADIENTS, TRAINING, Given, every
 from conformance.judge.verdict import Comparison
 from conformance.report.run import Compared, Input, Machine, Run, Weights, top
 from weights.images import prepare, takes_photographs
-from weights.images.photograph import opened
+from weights.images.decode import opened
 from weights.networks.cost import cost
 from weights.networks.spec import Spec
 from weights.params import CAFFE, Info, Params
@@ -197,7 +197,7 @@ def _run(
         top5=top(comparisons[0].output[0], info.labels, class_names=info.class_names) if spec.classes else (),
         labels=info.labels,
         assumed=tuple(info.assumed),
-        machine=_machine(),
+        machine=this_machine(),
         command=asked.command,
     )
 
@@ -220,17 +220,16 @@ def _sha256(file: Path) -> str:
 
 def _thumbnail(source: Checkpoint) -> str:
     """The photograph as a data URI, small enough to travel in a page."""
-    from PIL import ImageOps
-
     assert source.photo is not None  # it has been prepared
-    small = ImageOps.exif_transpose(opened(source.photo, source.max_pixels))
+    small = opened(source.photo, source.max_pixels)
     small.thumbnail((2 * _SIDE, 2 * _SIDE))
     buffer = BytesIO()
     small.save(buffer, "JPEG", quality=85)
     return f"data:image/jpeg;base64,{b64encode(buffer.getvalue()).decode()}"
 
 
-def _machine() -> Machine:
+def this_machine() -> Machine:
+    """Where and when this is."""
     packages = ("senet", "numpy", *(name for row in ADAPTERS.values() if row.standard for name in row.packages))
     return Machine(
         system=f"{platform.system()} {platform.machine()}",

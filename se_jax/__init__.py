@@ -102,6 +102,7 @@ from se_jax.se_block import SEBlock
 from se_jax.shake import Shake
 from se_jax.shufflenet import ShuffleNet
 from se_jax.vgg import VGG
+from weights import __version__
 
 __all__ = [
     "VGG",
@@ -114,6 +115,7 @@ __all__ = [
     "SEBlock",
     "Shake",
     "ShuffleNet",
+    "__version__",
     "bn_inception",
     "build",
     "checkpoint",

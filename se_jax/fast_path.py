@@ -28,7 +28,9 @@ from se_jax.layers import (
 )
 from se_jax.network import Network
 from se_jax.params import checkpoint
+from weights import Spec
 from weights.change.fast_path import Precision, Preparation, expect, folded
+from weights.change.fold import Folded
 from weights.names.frameworks import FLAX
 from weights.networks import operations as op
 from weights.networks.network import Network as Nodes
@@ -42,13 +44,16 @@ class Fast:
     Any number and size of images, compiled once for each; the output has the dtype that the model had.
 
     Attributes:
+        spec: the record of the network.
+        info: what the parameters expect and where they come from.
         done: what was done to the model; also what ``repr`` prints.
     """
 
-    def __init__(self, network: Nodes, arrays: Mapping[str, Array], done: Preparation, dtype: np.dtype) -> None:
-        self.done = done
-        self._arrays = arrays
-        forward = partial(_forward, network, to=jnp.dtype(done.precision), back=dtype)
+    def __init__(self, spec: Spec, found: Folded, done: Preparation, dtype: np.dtype) -> None:
+        self.spec, self.info, self.done = spec, found.params.info, done
+        to = jnp.dtype(done.precision)
+        self._arrays = {p.name: jnp.array(FLAX.encode(p, found.params[p.name]), to) for p in schema(found.network)}
+        forward = partial(_forward, found.network, to=to, back=dtype)
         self._forward = jax.jit(forward, compiler_options=dict(_options()))
 
     def __call__(self, x: Array) -> Array:
@@ -76,7 +81,6 @@ def fast(model: Network, precision: Precision = "float32") -> Fast:
     expect(model, Network, "se_jax", training=any(map(_trains, modules)))
     spec, params = checkpoint(model)
     found = folded(spec, params, precision)
-    arrays = {p.name: _array(FLAX.encode(p, found.params[p.name]), precision) for p in schema(found.network)}
     done = Preparation(
         network=spec.name,
         precision=precision,
@@ -85,7 +89,7 @@ def fast(model: Network, precision: Precision = "float32") -> Fast:
         layout="NHWC",
         compiler="XLA, with Eigen's kernels" if _options() else "XLA",
     )
-    return Fast(found.network, arrays, done, next(iter(nnx.to_flat_state(nnx.state(model, nnx.Param))))[1].dtype)
+    return Fast(spec, found, done, next(iter(nnx.to_flat_state(nnx.state(model, nnx.Param))))[1].dtype)
 
 
 def _trains(layer: object) -> bool:
@@ -99,24 +103,20 @@ def _trains(layer: object) -> bool:
             return False
 
 
-def _array(array: np.ndarray, precision: Precision) -> Array:
-    return jnp.asarray(np.ascontiguousarray(array), jnp.dtype(precision))
+EIGEN = {"xla_cpu_experimental_ynn_fusion_type": ""}
+"""What XLA is told on CPUs: not to give convolutions and products to YNNPACK, with which these networks take longer."""
 
 
 @cache
 def _options() -> Mapping[str, str]:
-    """What XLA is told: on CPUs, where it knows the option, to leave convolutions and products to Eigen's kernels.
-
-    It otherwise gives them to YNNPACK, which takes 1.3 times as long for these networks (docs/speed.md).
-    """
+    """``EIGEN`` where the network runs on a CPU, and XLA knows the option."""
     if jax.default_backend() != "cpu":
         return {}
-    options = {"xla_cpu_experimental_ynn_fusion_type": ""}
     try:
-        jax.jit(lambda x: x, compiler_options=options).lower(jnp.float32(0)).compile()
+        jax.jit(lambda x: x, compiler_options=EIGEN).lower(np.float32(0)).compile()
     except jax.errors.JaxRuntimeError:  # of another version, which has no such option
         return {}
-    return options
+    return EIGEN
 
 
 def _forward(network: Nodes, arrays: Mapping[str, Array], x: Array, *, to: np.dtype, back: np.dtype) -> Array:

@@ -198,7 +198,8 @@ class MaxPool(nnx.Module):
     def __call__(self, x: Array) -> Array:
         # Padding is -inf: it never wins.
         x = jnp.pad(x, ((0, 0), self.sides, self.sides, (0, 0)), constant_values=-jnp.inf)
-        if min(x.shape[1:3]) < self.kernel:
+        height, width = x.shape[1:3]  # which are symbols where the network is exported
+        if height < self.kernel or width < self.kernel:
             # The other frameworks refuse; JAX would go on with empty maps, whose mean is NaN.
             raise InputError("the images are too small: nothing is left of them after a pooling")
         window, strides = (self.kernel, self.kernel), (self.stride, self.stride)

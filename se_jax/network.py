@@ -42,7 +42,7 @@ class Network(nnx.Module):
         return self.info.class_names
 
     def as_it_is(self) -> tuple[Spec, Info]:
-        """The record and the info of the network as it is now: its classifier may have been replaced.
+        """The record and the info of the network as it is now: its first and last layer may have been replaced.
 
         Raises:
             InputError: it has changed otherwise since it was built; the message says what to do.
@@ -51,7 +51,7 @@ class Network(nnx.Module):
         held = nnx.Param, nnx.BatchStat
         shapes = {name: tuple(node.get_value().shape) for name, node in nodes if isinstance(node, held)}
         eps = {name: node.epsilon for name, node in nodes if isinstance(node, nnx.BatchNorm)}
-        return as_it_is(self.spec, self.info, FLAX, shapes, eps, self.dropout.rate, _layers(self), _built(self.spec))
+        return as_it_is(self.spec, self.info, FLAX, shapes, eps, self.dropout.rate, _layers(self), _built)
 
     def features(self, x: Array) -> tuple[Array, ...]:
         """The feature maps (N, h, w, C): the last ones of each stride, from the largest to the smallest."""

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
+from pathlib import Path
+from typing import Unpack
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +15,16 @@ import weights
 from se_jax.layers import Mix
 from se_jax.models import build
 from se_jax.network import Network
+from se_jax.programs import write_program
 from weights import Checkpoint, Params, Preprocessing, Spec, schema
-from weights.change import with_class_names, with_classes
+from weights.change import with_changes, with_class_names, with_classes
+from weights.change.first_convolution import Convention
+from weights.files.options import WriteOptions, refuse
+from weights.files.programs import suffix_of
+from weights.hub import located
 from weights.names.frameworks import FLAX
 from weights.networks.parameters import check
-from weights.params import info_of
+from weights.params import Labels, info_of
 
 
 def from_pretrained(
@@ -38,7 +45,8 @@ def from_pretrained(
     """The network in a checkpoint of any format that ``weights.read`` knows, in inference mode.
 
     Args:
-        path: .caffemodel, .safetensors, ...
+        path: .caffemodel, .safetensors, ...; or the name of a network whose trained weights are known, which are
+            fetched once (``weights.hub.fetch``): "se-resnet-50". A file of that name comes first.
         dtype: as of ``build``.
         classes: number of classes, if it differs from the checkpoint's: a new classifier, to be trained, replaces its
             own; 0 for none.
@@ -61,7 +69,7 @@ def from_pretrained(
     """
     rngs = rngs or nnx.Rngs(0)
     found = weights.read(
-        path,
+        located(path),
         prototxt=prototxt,
         dialect=dialect,
         spec=spec,
@@ -148,18 +156,41 @@ def dump(model: Network) -> Params:
     return checkpoint(model).params
 
 
-def save(model: Network, path: str | PathLike[str], dialect: str | None = None) -> None:
+def save(
+    model: Network,
+    path: str | PathLike[str],
+    *,
+    preprocessing: Preprocessing | None = None,
+    class_names: Sequence[str] | None = None,
+    labels: Labels | None = None,
+    convention: Convention | None = None,
+    **options: Unpack[WriteOptions],
+) -> None:
     """Saves a model with all that travels: network, preprocessing, labels, class names, history.
 
     Args:
         model: its classifier may have been replaced by one fully connected layer of other classes.
-        path: the suffix chooses the format, as of ``weights.write``: .safetensors, .pth, .keras, .onnx, ...
-        dialect: as of ``weights.write``.
+        path: the suffix chooses the format, as of ``weights.write``: .safetensors, .pth, .keras, .onnx, ...; or the
+            program: .stablehlo is a program of ``jax.export``, in the model's dtype.
+        preprocessing: how images are prepared, where ``model.preprocessing`` is not known.
+        class_names: one for each output, where the model has none: of a classifier that was replaced.
+        labels: the order that the file's ImageNet classes get, "sorted" or "devkit"; the model stays as it is.
+        convention: the input that the file's network gets, "rgb01" (RGB 0..1) or "bgr255"; the model stays as it is.
+        options: those of ``weights.write``: ``dialect``.
 
     Raises:
-        InputError: the model has changed otherwise since it was built, or the file cannot be written.
+        InputError: the model has changed otherwise since it was built, the file cannot be written, or does not take
+            such an option.
     """
-    weights.write(path, checkpoint(model), dialect=dialect)
+    found = with_changes(
+        checkpoint(model), preprocessing=preprocessing, class_names=class_names, labels=labels, convention=convention
+    )
+    if suffix_of(path) is None:
+        weights.write(path, found, **options)
+        return
+    refuse(path, "a program is written without such options", **options)
+    dtype = jax.tree.leaves(nnx.state(model, nnx.Param))[0].dtype.name
+    write_program(Path(path), restore(*found, dtype), found)
 
 
 def _variables(model: Network) -> dict[str, nnx.Variable[Array]]:

@@ -104,6 +104,7 @@ from se_tf.se_block import SEBlock
 from se_tf.shake import Shake
 from se_tf.shufflenet import ShuffleNet
 from se_tf.vgg import VGG
+from weights import __version__
 
 __all__ = [
     "VGG",
@@ -116,6 +117,7 @@ __all__ = [
     "SEBlock",
     "Shake",
     "ShuffleNet",
+    "__version__",
     "bn_inception",
     "build",
     "checkpoint",

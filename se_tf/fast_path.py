@@ -24,8 +24,9 @@ from se_tf.layers import (
 )
 from se_tf.network import Network
 from se_tf.params import checkpoint
-from weights import InputError
+from weights import InputError, Spec
 from weights.change.fast_path import Precision, Preparation, expect, folded
+from weights.change.fold import Folded
 from weights.names.frameworks import KERAS
 from weights.networks import operations as op
 from weights.networks.network import Network as Nodes
@@ -39,16 +40,20 @@ class Fast:
     Any number and size of images; the output has the dtype that the model had.
 
     Attributes:
+        spec: the record of the network.
+        info: what the parameters expect and where they come from.
         done: what was done to the model; also what ``repr`` prints.
     """
 
-    def __init__(self, network: Nodes, arrays: Mapping[str, np.ndarray], done: Preparation, dtype: str) -> None:
+    def __init__(self, spec: Spec, found: Folded, done: Preparation, dtype: str) -> None:
         import tensorflow as tf  # which Keras does without on its other backends
 
         def forward(images: Any) -> Any:
             return _forward(network, arrays, images, done.precision, dtype)
 
-        self.done = done
+        self.spec, self.info, self.done = spec, found.params.info, done
+        network = found.network
+        arrays = {p.name: KERAS.encode(p, found.params[p.name]) for p in schema(network)}
         height, width = network.size or (None, None)
         images = tf.TensorSpec((None, height, width, network.in_channels), done.precision)
         self._forward = tf.function(forward, autograph=False).get_concrete_function(images)
@@ -83,7 +88,6 @@ def fast(model: Network, precision: Precision = "float32") -> Fast:
         raise InputError(f"se_tf.fast is TensorFlow's, and Keras runs on {backend}: use fast of se_{backend} there")
     spec, params = checkpoint(model)
     found = folded(spec, params, precision)
-    arrays = {p.name: KERAS.encode(p, found.params[p.name]) for p in schema(found.network)}
     done = Preparation(
         network=spec.name,
         precision=precision,
@@ -92,7 +96,7 @@ def fast(model: Network, precision: Precision = "float32") -> Fast:
         layout="NHWC",
         compiler="TensorFlow's graph optimiser, weights as constants",
     )
-    return Fast(found.network, arrays, done, model.compute_dtype)
+    return Fast(spec, found, done, model.compute_dtype)
 
 
 def _forward(network: Nodes, arrays: Mapping[str, np.ndarray], x: Any, to: str, back: str) -> Any:

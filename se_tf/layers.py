@@ -43,7 +43,13 @@ def conv(
     else:
         sides = 0 if pad == "same" else pad
     if sides not in (0, (0, 0)):
-        x = layers.ZeroPadding2D(sides, CHANNELS, name=layer_name(f"{name}.pad"), dtype=dtype)(x)
+        if stride == 1 and pad in (h // 2, (h // 2, w // 2)) and h % 2 == w % 2 == 1:
+            # "same" has these sides at every size, and makes no larger copy of the input. The layer stays, for files
+            # name layers by their order.
+            pad = "same"
+            x = layers.Identity(name=layer_name(f"{name}.pad"), dtype=dtype)(x)
+        else:
+            x = layers.ZeroPadding2D(sides, CHANNELS, name=layer_name(f"{name}.pad"), dtype=dtype)(x)
     return Conv2D(
         out,
         (h, w),
@@ -196,7 +202,14 @@ class GlobalMaxPooling2D(layers.GlobalMaxPooling2D):
 
 @keras.saving.register_keras_serializable("senet")
 class MaxPool(layers.Layer):
-    """The largest in windows; ``after`` is that much more padding at the end of each axis."""
+    """The largest in windows; ``after`` is that much more padding at the end of each axis.
+
+    Attributes:
+        repeats_edge: whether the padding repeats the pixels at the edge instead of being -inf: the same maxima, for no
+            window lies beside the map, without a value that no 8 bits hold.
+    """
+
+    repeats_edge = False
 
     def __init__(
         self, stride: int, pad: int, after: int = 0, kernel: int = 3, rounds_up: bool = True, **kwargs: Any
@@ -206,8 +219,14 @@ class MaxPool(layers.Layer):
 
     def call(self, x: Any) -> Any:
         # Caffe's sizes round up: the last window may hang over the edge. Padding is -inf: it never wins.
-        sides = (self.pad, self.pad + self.after + (self.stride - 1 if self.rounds_up else 0))
-        x = ops.pad(x, ((0, 0), sides, sides, (0, 0)), constant_values=-float("inf"))
+        before, after = self.pad, self.pad + self.after + (self.stride - 1 if self.rounds_up else 0)
+        if self.repeats_edge:
+            for i in range(max(before, after)):  # a mirror of one pixel is that pixel
+                sides = (int(i < before), int(i < after))
+                x = ops.pad(x, ((0, 0), sides, sides, (0, 0)), mode="symmetric")
+        else:
+            sides = (before, after)
+            x = ops.pad(x, ((0, 0), sides, sides, (0, 0)), constant_values=-float("inf"))
         return ops.max_pool(x, self.kernel, self.stride, "valid", CHANNELS)
 
     def get_config(self) -> dict[str, Any]:

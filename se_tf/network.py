@@ -55,7 +55,7 @@ class Network(keras.Model):
         return self.info.class_names
 
     def as_it_is(self) -> tuple[Spec, Info]:
-        """The record and the info of the network as it is now: its classifier may have been replaced.
+        """The record and the info of the network as it is now.
 
         Raises:
             InputError: it has changed otherwise since it was built; the message says what to do.

@@ -101,6 +101,7 @@ from se_torch.se_block import SEBlock
 from se_torch.shake import Shake
 from se_torch.shufflenet import ShuffleNet
 from se_torch.vgg import VGG
+from weights import __version__
 
 __all__ = [
     "VGG",
@@ -113,6 +114,7 @@ __all__ = [
     "SEBlock",
     "Shake",
     "ShuffleNet",
+    "__version__",
     "bn_inception",
     "build",
     "checkpoint",

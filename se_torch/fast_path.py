@@ -27,6 +27,7 @@ from se_torch.layers import (
 )
 from se_torch.network import Network
 from se_torch.params import checkpoint
+from weights import Info, Spec
 from weights.change.fast_path import Precision, Preparation, expect, folded
 from weights.networks import operations as op
 from weights.networks.network import Network as Nodes
@@ -44,11 +45,13 @@ class Fast:
     Any number and size of images; the output has the dtype that the model had, and no gradient.
 
     Attributes:
+        spec: the record of the network.
+        info: what the parameters expect and where they come from.
         done: what was done to the model; also what ``repr`` prints.
     """
 
-    def __init__(self, steps: tuple[Step, ...], done: Preparation, dtype: torch.dtype) -> None:
-        self.done = done
+    def __init__(self, spec: Spec, info: Info, steps: tuple[Step, ...], done: Preparation, dtype: torch.dtype) -> None:
+        self.spec, self.info, self.done = spec, info, done
         self._steps, self._dtype = steps, dtype
         self._last = {name: i for i, (_, inputs, _) in enumerate(steps) for name in inputs}
 
@@ -102,7 +105,7 @@ def fast(model: Network, precision: Precision = "float32") -> Fast:
         layout="NHWC",
         compiler="oneDNN's kernels, with what follows a convolution in them" if fused else "PyTorch's kernels",
     )
-    return Fast(tuple(_steps(found.network, tensors, fused)), done, weight.dtype)
+    return Fast(spec, found.params.info, tuple(_steps(found.network, tensors, fused)), done, weight.dtype)
 
 
 def _has_kernels(precision: Precision) -> bool:

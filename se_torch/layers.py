@@ -129,10 +129,24 @@ ACTIVATIONS: Mapping[Activation, Callable[[], nn.Module]] = {
 }
 
 
+class MaxPool2d(nn.MaxPool2d):
+    """PyTorch's layer. Where it is compiled or exported, rounding up is padding, which does the same for any size."""
+
+    # As above.
+    def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        # ceil_mode asks of each size whether the last window would begin beyond the edge, which no graph of any size
+        # can answer; here none does. Eagerly it is the faster way: nothing is copied.
+        if not (self.ceil_mode and torch.compiler.is_compiling()):
+            return super().forward(x)
+        pad, stride = int(self.padding), int(self.stride)  # type: ignore[arg-type]  # the same along both axes
+        sides = (pad, pad + stride - 1)
+        return nn.functional.max_pool2d(nn.functional.pad(x, sides * 2, value=-math.inf), self.kernel_size, stride)
+
+
 def max_pool(stride: int, pad: int, after: int = 0, *, kernel: int = 3, rounds_up: bool = True) -> nn.Module:
     """The largest in windows; ``after`` is that much more padding at the end of each axis."""
     # Caffe's sizes round up: the last window may hang over the edge. Padding is -inf: it never wins.
-    pool = nn.MaxPool2d(kernel, stride, pad, ceil_mode=rounds_up)
+    pool = MaxPool2d(kernel, stride, pad, ceil_mode=rounds_up)
     return nn.Sequential(nn.ConstantPad2d((0, after, 0, after), -math.inf), pool) if after else pool
 
 

@@ -47,7 +47,7 @@ class Network(nn.Module):
         return self.info.class_names
 
     def as_it_is(self) -> tuple[Spec, Info]:
-        """The record and the info of the network as it is now: its classifier may have been replaced.
+        """The record and the info of the network as it is now: its first and last layer may have been replaced.
 
         Raises:
             InputError: it has changed otherwise since it was built; the message says what to do.
@@ -58,7 +58,7 @@ class Network(nn.Module):
         eps = {name: layer.eps for name, layer in self.named_modules() if isinstance(layer, norms)}
         dropout = getattr(self, "dropout", None)
         rate = dropout.p if isinstance(dropout, nn.Dropout) else None
-        return as_it_is(self.spec, self.info, TORCH, shapes, eps, rate, _layers(self), _built(self.spec))
+        return as_it_is(self.spec, self.info, TORCH, shapes, eps, rate, _layers(self), _built)
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         """Notes what the network is beside the version that PyTorch notes of every module; no key is added."""

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
+from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -9,10 +11,15 @@ import torch
 import weights
 from se_torch.models import build
 from se_torch.network import Network
+from se_torch.programs import write_program
 from weights import Checkpoint, InputError, Params, Preprocessing, Spec, schema
-from weights.change import with_class_names, with_classes
+from weights.change import with_changes, with_class_names, with_classes
+from weights.change.first_convolution import Convention
+from weights.files.options import WriteOptions, refuse
+from weights.files.programs import suffix_of
+from weights.hub import located
 from weights.networks.parameters import check
-from weights.params import info_of
+from weights.params import Labels, info_of
 
 
 def from_pretrained(
@@ -31,7 +38,8 @@ def from_pretrained(
     """The network in a checkpoint of any format that ``weights.read`` knows, in inference mode.
 
     Args:
-        path: .caffemodel, .safetensors, ...
+        path: .caffemodel, .safetensors, ...; or the name of a network whose trained weights are known, which are
+            fetched once (``weights.hub.fetch``): "se-resnet-50". A file of that name comes first.
         dtype: as of ``build``; "float32" whatever PyTorch's default is.
         classes: number of classes, if it differs from the checkpoint's: a new classifier, to be trained, replaces its
             own; 0 for none.
@@ -48,10 +56,10 @@ def from_pretrained(
         ``.labels`` what is needed most of that.
 
     Raises:
-        InputError: the file cannot be used.
+        InputError: the file cannot be used, or the trained weights cannot be had.
     """
     found = weights.read(
-        path,
+        located(path),
         prototxt=prototxt,
         dialect=dialect,
         spec=spec,
@@ -127,15 +135,38 @@ def dump(model: Network) -> Params:
     return checkpoint(model).params
 
 
-def save(model: Network, path: str | PathLike[str], dialect: str | None = None) -> None:
+def save(
+    model: Network,
+    path: str | PathLike[str],
+    *,
+    preprocessing: Preprocessing | None = None,
+    class_names: Sequence[str] | None = None,
+    labels: Labels | None = None,
+    convention: Convention | None = None,
+    **options: Unpack[WriteOptions],
+) -> None:
     """Saves a model with all that travels: network, preprocessing, labels, class names, history.
 
     Args:
         model: its classifier may have been replaced by one fully connected layer of other classes.
-        path: the suffix chooses the format, as of ``weights.write``: .safetensors, .pth, .keras, .onnx, ...
-        dialect: as of ``weights.write``.
+        path: the suffix chooses the format, as of ``weights.write``: .safetensors, .pth, .keras, .onnx, ...; or the
+            program: .pt2 is a program of ``torch.export``, in the model's dtype.
+        preprocessing: how images are prepared, where ``model.preprocessing`` is not known.
+        class_names: one for each output, where the model has none: of a classifier that was replaced.
+        labels: the order that the file's ImageNet classes get, "sorted" or "devkit"; the model stays as it is.
+        convention: the input that the file's network gets, "rgb01" (RGB 0..1) or "bgr255"; the model stays as it is.
+        options: those of ``weights.write``: ``dialect``.
 
     Raises:
-        InputError: the model has changed otherwise since it was built, or the file cannot be written.
+        InputError: the model has changed otherwise since it was built, the file cannot be written, or does not take
+            such an option.
     """
-    weights.write(path, checkpoint(model), dialect=dialect)
+    found = with_changes(
+        checkpoint(model), preprocessing=preprocessing, class_names=class_names, labels=labels, convention=convention
+    )
+    if suffix_of(path) is None:
+        weights.write(path, found, **options)
+        return
+    refuse(path, "a program is written without such options", **options)
+    dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
+    write_program(Path(path), restore(*found, dtype), found)

@@ -15,8 +15,8 @@ SQUEEZES: Mapping[Squeeze, Callable[[], nn.Module]] = {"avg": GlobalAvgPool, "ma
 class SEBlock(nn.Module):
     """Rescales each channel by a gate computed from the means of all channels.
 
-    s = gate(W2 relu(W1 squeeze(x) + b1) + b2)    equations 2 and 3 of the paper; the released networks add biases
-    y = s * x                                     equation 4
+        s = gate(W2 relu(W1 squeeze(x) + b1) + b2)    equations 2 and 3 of the paper; the released networks add biases
+        y = s * x                                     equation 4
 
     Args:
         channels: of the input, and of the output.

@@ -1011,6 +1011,18 @@ def as_many_pixels_as_are_read_with_alpha(path: Path) -> None:
 
 
 @crafted("photograph")
+def as_many_pixels_as_are_read_with_alpha_lying(path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.new("RGBA", (5_600, 5_000)).save(path, "PNG", compress_level=1, exif=exif)
+
+
+@crafted("photograph")
+def as_many_pixels_as_are_read_of_grey_with_alpha(path: Path) -> None:
+    Image.new("LA", (3_700, 3_780)).save(path, "PNG", compress_level=1)
+
+
+@crafted("photograph")
 def as_many_pixels_as_are_read_progressive(path: Path) -> None:
     Image.new("RGB", (5_600, 5_000)).save(path, "JPEG", progressive=True, subsampling=0)
 

@@ -2,6 +2,7 @@
 
 from weights.errors import InputError
 from weights.files import read, write
+from weights.files.onnx_options import OnnxOptions
 from weights.networks.cost import Cost, cost
 from weights.networks.inception import InceptionSpec
 from weights.networks.inception_resnet import InceptionResNetSpec
@@ -19,6 +20,9 @@ from weights.networks.spec import EPS, Spec
 from weights.networks.vgg import VGGSpec
 from weights.params import CAFFE, Checkpoint, Info, Params, Preprocessing
 
+__version__ = "0.1.0"
+"""Of the whole distribution; pyproject.toml takes it from here, and so do the other packages."""
+
 __all__ = [
     "CAFFE",
     "EPS",
@@ -34,6 +38,7 @@ __all__ = [
     "MobileSpec",
     "Network",
     "Node",
+    "OnnxOptions",
     "Param",
     "Params",
     "PreActSpec",
@@ -43,6 +48,7 @@ __all__ = [
     "ShuffleNetSpec",
     "Spec",
     "VGGSpec",
+    "__version__",
     "cost",
     "feature_nodes",
     "graph",

@@ -25,7 +25,7 @@ def about(source: object) -> Generator[None]:
 
 
 class InputWarning(UserWarning):
-    """Something that was handed in is used, but not all of it: which file, and what of it is left out."""
+    """Something that was handed in is used, but not all of it, or not all is known: which file, and what of it."""
 
     def __init__(self, message: str) -> None:
         super().__init__(printable(message))

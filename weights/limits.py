@@ -42,8 +42,14 @@ COPIES = 200_000_000
 """Bytes of values that cannot be views of the file: packed, in pieces, or of types that are converted. Of a larger
 file they may be twice its size, as those of bfloat16 are."""
 
+DOWNLOAD = 2**31
+"""Bytes that are fetched of a file whose size nobody has published; SENet-154 has 440 MB."""
+
 PIXELS = 28_000_000
 """Pixels of a photograph. Decoding takes up to 10 bytes for each (progressive JPEG)."""
+
+STREAM = 2**28
+"""Bytes of a photograph that comes by standard input, which has no size before it ends."""
 
 SCANS = 100
 """Passes over a progressive JPEG; encoders write ten. A file of many small ones would take hours."""

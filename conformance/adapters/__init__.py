@@ -29,7 +29,8 @@ class Row:
         backend: what KERAS_BACKEND has to be before Keras is imported, "" without Keras.
         differentiable: whether it has gradients.
         standard: whether it is compared where nobody says which.
-        single: whether it may answer in float32, whatever is asked for, for its runtime has few or no other kernels.
+        single: whether it may answer in float32, whatever is asked for, for it has few or no other kernels.
+        slow: whether importing and compiling take long, so that it is asked before others.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Row:
     differentiable: bool = False
     standard: bool = False
     single: bool = False
+    slow: bool = False
 
     @property
     def module(self) -> str:
@@ -73,6 +75,7 @@ ADAPTERS: Mapping[str, Row] = {
             also=("jaxlib", "optax"),
             differentiable=True,
             standard=True,
+            slow=True,
         ),
         Row(
             name="tf",
@@ -82,6 +85,7 @@ ADAPTERS: Mapping[str, Row] = {
             backend="tensorflow",
             differentiable=True,
             standard=True,
+            slow=True,
         ),
         Row(
             name="onnx",
@@ -92,20 +96,26 @@ ADAPTERS: Mapping[str, Row] = {
             standard=True,
             single=True,
         ),
+        Row(name="torch_fast", title="PyTorch, fast path", extra="torch", single=True),
+        Row(name="jax_fast", title="Flax, fast path", extra="jax", single=True),
+        Row(name="tf_fast", title="Keras (TF), fast path", extra="tf", backend="tensorflow", single=True),
         Row(name="torch_channels_last", title="PyTorch, channels last", extra="torch", differentiable=True),
         Row(name="torch_compiled", title="PyTorch, compiled", extra="torch", differentiable=True),
         Row(name="torch_exported", title="PyTorch, exported", extra="torch"),
         Row(name="torch_scripted", title="PyTorch, scripted", extra="torch"),
         Row(name="jax_eager", title="Flax, eager", extra="jax", differentiable=True),
+        Row(name="jax_exported", title="Flax, exported", extra="jax"),
         Row(name="tf_eager", title="Keras (TF), eager", extra="tf", backend="tensorflow", differentiable=True),
         Row(name="tf_xla", title="Keras (TF), XLA", extra="tf", backend="tensorflow", differentiable=True),
         Row(name="tf_saved_model", title="SavedModel", extra="tf", backend="tensorflow"),
         Row(name="tf_lite", title="TFLite", extra="tf", backend="tensorflow", single=True),
+        Row(name="tf_lite_int8", title="TFLite, int8", extra="tf", backend="tensorflow", single=True),
         Row(name="keras_jax", title="Keras (JAX)", extra="tf", backend="jax", differentiable=True),
         Row(name="keras_torch", title="Keras (PyTorch)", extra="tf", backend="torch", differentiable=True),
         Row(name="onnx_torch", title="ONNX of torch.onnx", extra="contestants", packages=("onnxscript",), single=True),
         Row(name="onnx_jax", title="ONNX of jax2onnx", extra="contestants", packages=("jax2onnx",), single=True),
         Row(name="openvino", title="OpenVINO", extra="contestants", packages=("openvino",), single=True),
+        Row(name="openvino_ir", title="OpenVINO IR", extra="contestants", packages=("openvino",), single=True),
     )
 }
 """The adapters that come along, by name; any other is named by its module, "package.module"."""
@@ -127,6 +137,11 @@ class AbsentError(ModuleNotFoundError):
 def computes_in(name: str) -> tuple[str, ...]:
     """The precisions that an adapter may answer in, beside the one that is asked for. A port has none."""
     return ("float32",) if name in ADAPTERS and ADAPTERS[name].single else ()
+
+
+def slow(name: str) -> bool:
+    """Whether an adapter takes long; of a port nobody knows, so it may."""
+    return name not in ADAPTERS or ADAPTERS[name].slow
 
 
 def title_of(name: str) -> str:

@@ -74,6 +74,16 @@ def _captured(model: Any, x: Any) -> Any:
     return nnx.capture(model, nnx.Intermediate, method_outputs=nnx.Intermediate)(x)
 
 
+def logits(model: Any, x: np.ndarray) -> np.ndarray:
+    with jax.enable_x64(x.dtype == np.float64), jax.default_matmul_precision("highest"):
+        return _array(_logits(model, x.transpose(0, 2, 3, 1)))
+
+
+@nnx.jit
+def _logits(model: Any, x: Any) -> Any:
+    return model(x)
+
+
 def gradients(model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool = False) -> dict[str, np.ndarray]:
     with jax.enable_x64(x.dtype == np.float64):
         if training:

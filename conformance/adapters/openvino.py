@@ -1,7 +1,7 @@
 """OpenVINO, which reads the ONNX file that ``weights`` builds: every node that it has not fused; in float32."""
 
-import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,11 @@ import onnx_ir
 import weights.files.onnx
 from conformance.adapters import ADAPTERS
 from conformance.adapters.precision import single as dtype
+from weights.files.openvino import without_reports
 from weights.networks.network import Network, graph
 from weights.networks.spec import Spec
 
-# Where this package is, importing OpenVINO starts a process that reports the run to its makers.
-sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]
+without_reports()
 import openvino  # noqa: E402
 
 __all__ = ["NAME", "build", "dtype", "taps", "version"]
@@ -29,10 +29,14 @@ def version() -> str:
 
 def build(spec: Network | Spec, params: Mapping[str, np.ndarray], dtype: str) -> Any:
     model = weights.files.onnx.build(spec, params, [node.name for node in graph(spec)[:-1]], dtype)  # type: ignore[arg-type]
+    return compiled(onnx_ir.to_proto(model).SerializeToString())
+
+
+def compiled(model: Path | bytes) -> Any:
+    """A model, or the file of one, as it is run."""
     core = openvino.Core()
-    read = core.read_model(onnx_ir.to_proto(model).SerializeToString())
     # Otherwise it takes bfloat16 where the processor has it.
-    return core.compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return core.compile_model(core.read_model(model), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
 
 def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""The functions by which the suite judges a port: five small ones, of which the last two may be absent."""
+"""The functions by which the suite judges a port: five, of which the last two may be absent, and some more."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -70,6 +70,15 @@ class Placed(Adapter, Protocol):
         Raises:
             DeviceError: there is no such device, or it has no TF32.
         """
+        ...
+
+
+@runtime_checkable
+class Brief(Adapter, Protocol):
+    """A port that gives the last output alone, which costs less than keeping those of all nodes."""
+
+    def logits(self, model: Any, x: np.ndarray) -> np.ndarray:
+        """The output of the last node, (N, classes), for images as of ``taps``."""
         ...
 
 

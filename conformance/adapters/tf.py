@@ -61,6 +61,15 @@ def taps(model: Any, x: np.ndarray, xla: bool = False) -> dict[str, np.ndarray]:
     return {name: nchw(array(value)) for name, value in found.items()}
 
 
+def logits(model: Any, x: np.ndarray) -> np.ndarray:
+    return array(_logits(model, tf.constant(x.transpose(0, 2, 3, 1))))
+
+
+@tf.function(autograph=False)
+def _logits(model: Any, images: Any) -> Any:
+    return model(images, training=False)
+
+
 def gradients(
     model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool = False, *, xla: bool = False
 ) -> dict[str, np.ndarray]:

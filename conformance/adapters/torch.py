@@ -79,6 +79,12 @@ def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
     return found
 
 
+@alone()
+def logits(model: Any, x: np.ndarray) -> np.ndarray:
+    with torch.inference_mode():
+        return array(model(tensor(model, x)))
+
+
 @contextmanager
 def recording(model: Any) -> Generator[dict[str, np.ndarray]]:
     """Keeps every module's output, by its node, while the block runs."""

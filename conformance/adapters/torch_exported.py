@@ -1,11 +1,13 @@
-"""PyTorch, ``torch.export``: the graph that other runtimes are given, saved, loaded and run; logits alone."""
+"""PyTorch, ``torch.export``: the program for images of any size that ``save`` writes, loaded; logits alone."""
 
-import io
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
 
+import se_torch
 from conformance.adapters import ADAPTERS
 from conformance.adapters import torch as eager
 from conformance.adapters.torch import build, on, version
@@ -18,8 +20,9 @@ NAME = ADAPTERS["torch_exported"].title
 
 def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
     images = eager.tensor(model, x)
-    file = io.BytesIO()
-    torch.export.save(torch.export.export(model, (images,)), file)
-    file.seek(0)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "net.pt2"
+        se_torch.save(model, path)
+        program = torch.export.load(path).module()
     with torch.inference_mode():
-        return {graph(model.spec)[-1].name: eager.array(torch.export.load(file).module()(images))}
+        return {graph(model.spec)[-1].name: eager.array(program(images))}

@@ -1,9 +1,9 @@
 """The command line ``senet``: what the networks are, what a checkpoint holds, conversion, comparison, classification.
 
-Exit codes: 0 done, or agreed; 1 disagreed; 2 bad input, or a place that cannot be written; 70 an error of the program
-itself; 130, 143 and 129 ended by SIGINT, SIGTERM, SIGHUP; 141 the reader of the output has gone. All of them but 0, 1
-and 141 come with one line on stderr. Everything heavy is imported inside the commands, so that ``senet --help`` costs
-nothing and a command needs only what it uses.
+Exit codes: 0 done, or agreed; 1 disagreed, or photographs were skipped; 2 bad input, or a place that cannot be written;
+70 an error of the program itself; 130, 143 and 129 ended by SIGINT, SIGTERM, SIGHUP; 141 the reader of the output has
+gone. All of them but 0, 1 and 141 come with one line on stderr. Everything heavy is imported inside the commands, so
+that ``senet --help`` costs nothing and a command needs only what it uses.
 """
 
 import errno
@@ -16,10 +16,19 @@ from typing import Any
 
 import click
 
-from conformance.cli import checkpoints, classification, comparison, demonstration, excitation, networks
+from conformance.cli import (
+    checkpoints,
+    classification,
+    comparison,
+    demonstration,
+    evaluation,
+    excitation,
+    fetching,
+    networks,
+)
 from conformance.cli.ending import EndedError, signals_as_errors
 from conformance.cli.outputs import debug_option, debugging
-from conformance.cli.printing import flush, message, open_streams, say, silence
+from conformance.cli.printing import flush, message, open_streams, say, silence, volume_options
 
 _BAD_INPUT, _INTERNAL, _INTERRUPTED, _READER_GONE = 2, 70, 130, 141  # the last as shells report SIGINT and SIGPIPE
 
@@ -139,13 +148,14 @@ def _missing(error: ImportError) -> click.ClickException | None:
 def main() -> None:
     """Squeeze-and-Excitation networks in PyTorch, Keras and Flax, proven equal to the original Caffe.
 
-    Exit codes: 0 done, or agreed; 1 disagreed; 2 bad input; 70 an internal error.
+    Exit codes: 0 done, or agreed; 1 disagreed, or photographs were skipped; 2 bad input; 70 an internal error.
     """
 
 
-main.params.append(debug_option())
+main.params += [*volume_options(), debug_option()]
 for _command in (
     networks.models,
+    fetching.fetch,
     checkpoints.init,
     checkpoints.inspect,
     checkpoints.convert,
@@ -153,6 +163,7 @@ for _command in (
     comparison.compare,
     comparison.freeze,
     classification.classify,
+    evaluation.evaluate,
     excitation.excite,
     demonstration.demo,
 ):

@@ -5,23 +5,24 @@ import warnings
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from conformance.cli import onnx as onnx_options
 from conformance.cli import options
-from conformance.cli.options import FILE
-from conformance.cli.outputs import OUTPUT, Command, is_stdout
-from conformance.cli.printing import say, shown
+from conformance.cli.outputs import CHECKPOINT, OUTPUT, Command, deliver, is_stdout
+from conformance.cli.printing import say, say_as_it_is, shown
 from conformance.cli.progress import Bars
 
 if TYPE_CHECKING:
     from weights.change.first_convolution import Convention
+    from weights.files.onnx_options import OnnxOptions
     from weights.params import Labels
 
 
 @click.command(cls=Command)
-@click.argument("network", metavar="NAME|FILE.json[,FIELD=VALUE...]")
+@click.argument("network", metavar="NAME|FILE.json[,FIELD=VALUE...]", shell_complete=options.complete_networks)
 @click.argument("out", type=OUTPUT)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="What the weights are drawn from.")
 def init(network: str, out: Path, seed: int) -> None:
@@ -43,27 +44,49 @@ def init(network: str, out: Path, seed: int) -> None:
 
 
 @click.command(cls=Command)
-@click.argument("file", type=FILE)
+@click.argument("file", type=CHECKPOINT)
 @options.given
 @options.dialect
 @options.labels
-def inspect(file: Path, given: options.Given, dialect: str | None, labels: "Labels | None") -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every layer.")
+@click.option(
+    "--html", "page", type=OUTPUT, metavar="FILE.html", help="Write a page with the architecture; -: print it."
+)
+def inspect(
+    file: Path, given: options.Given, dialect: str | None, labels: "Labels | None", as_json: bool, page: Path | None
+) -> None:
     """Say what a checkpoint holds.
 
-    Prints the network, what it expects of its input and its labels, and which of that is assumed.
+    Prints the network, what it expects of its input and its labels, and which of that is assumed. With --html, a page
+    shows every layer by stage: its operation, shape, parameters and multiply-adds.
     """
-    from conformance.report.describe import describe, foreign
+    from conformance.report import architecture
+    from conformance.report.describe import describe, facts, for_runtimes, foreign, to_dict
     from weights import InputError
     from weights.files import format_of
+    from weights.networks.sizes import usual_size
 
+    if as_json and is_stdout(page):
+        raise InputError("--json and --html -: take one of them; two things cannot be printed in one place")
     try:
         found = options.checkpoint(file, given, dialect=dialect, labels=labels)
     except InputError:
+        if file.is_file() and format_of(file).name == "onnx":
+            with suppress(InputError):
+                say(for_runtimes(file, options.terminal_width()))
+                return
         if file.is_file() and format_of(file).name == "caffemodel":
             with suppress(InputError), warnings.catch_warnings(action="ignore"):
                 say(foreign(file, given.prototxt, options.terminal_width()))
         raise
-    say(describe(file, found, options.terminal_width()))
+    if page:
+        network, size = found.spec.network(), usual_size(found.spec)
+        stages = list(architecture.stages(network, size))
+        deliver(page, architecture.to_html(network.name, facts(file, found), stages, size))
+    if as_json:
+        say_as_it_is(json.dumps(to_dict(file, found), indent=1) + "\n")
+    elif not is_stdout(page):
+        say(describe(file, found, options.terminal_width()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +97,35 @@ class Changes:
     convention: "Convention | None"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """Whether a model card is written beside a converted file."""
+
+    card: bool
+    replace_card: bool
+
+    def place(self, dst: Path) -> Path | None:
+        """Where it is written, if it is.
+
+        Raises:
+            InputError: something else stands there, or the converted file goes nowhere that a card can be beside.
+        """
+        from conformance.report.card import MARK
+        from weights import InputError
+        from weights.storage.contents import contents
+
+        if not (self.card or self.replace_card):
+            return None
+        if is_stdout(dst):
+            raise InputError(f"--card: {dst} has no folder that a README.md can stand in; name a file")
+        path = dst.parent / "README.md"
+        if path.exists() and not self.replace_card and not bytes(contents(path)).rstrip().endswith(MARK.encode()):
+            raise InputError(f"{path}: was not written by senet; --replace-card replaces it")
+        return path
+
+
 @click.command(cls=Command)
-@click.argument("src", type=FILE)
+@click.argument("src", type=CHECKPOINT)
 @click.argument("dst", type=OUTPUT)
 @options.given
 @options.dialect
@@ -86,27 +136,60 @@ class Changes:
     type=click.Choice(["rgb01", "bgr255"]),
     help="Rewrite the first convolution for RGB 0..1 or BGR 0..255 images; the mean stays the original's.",
 )
-@options.grouped(changes=Changes)
-def convert(src: Path, dst: Path, given: options.Given, dialect: str | None, changes: Changes) -> None:
+@click.option("--card", is_flag=True, help="Write a model card beside it, README.md in the hub's format.")
+@click.option("--replace-card", is_flag=True, help="The same, also over a README.md that senet did not write.")
+@onnx_options.given
+@options.grouped(changes=Changes, card=Card)
+def convert(
+    src: Path,
+    dst: Path,
+    given: options.Given,
+    dialect: str | None,
+    changes: Changes,
+    card: Card,
+    onnx: onnx_options.Onnx,
+) -> None:
     """Convert a checkpoint; the suffixes name the formats.
+
+    SRC is a file or the name of a network, whose trained weights are then fetched (senet fetch).
 
     Caffe: .caffemodel (with the .prototxt beside it), and .caffemodel.h5, which is only read; canonical: .safetensors;
     PyTorch: .pth, .pt, and .ckpt, .bin, .pth.tar, which training scripts leave; Keras: .keras, .weights.h5; Flax:
     .orbax (a folder); .onnx (read, if this program wrote it). Orbax and ONNX need their extras, senet[jax] and
-    senet[onnx].
+    senet[onnx]. OpenVINO: .xml with its .bin. And programs, which a framework writes: .pt2 (PyTorch), .savedmodel and
+    .tflite (TensorFlow), .stablehlo (JAX). Neither is read.
+
+    The options marked ONNX say how an ONNX file is made for those who run it. Exits with 1 if one of less precision is
+    further from the network than the bound for it.
     """
     import weights
+    from conformance.report.card import card as model_card
     from conformance.report.wording import assumed
-    from weights.change import reorder, rewrite
+    from weights.change import with_changes
     from weights.files import format_of
+    from weights.files.programs import PROGRAMS, suffix_of
     from weights.names.dialect import APPLICATIONS_DIALECT
 
+    if suffix := suffix_of(dst):
+        onnx_options.made(dst, onnx, False)
+        if card.card or card.replace_card:
+            raise weights.InputError(f"{dst}: is a program, which has no model card; leave out --card")
+        found = with_changes(
+            options.checkpoint(src, given, dialect=dialect), labels=changes.labels, convention=changes.convention
+        )
+        package = _package(dst, suffix)
+        with Bars().busy(f"Writing {dst.name}"):
+            package.save(package.restore(*found, dtype="float32"), dst)
+        say(f"{shown(src)} -> {shown(dst)}: {found.spec.name}, a program of {PROGRAMS[suffix].title} in float32")
+        return
     into, of_keras = format_of(dst), dialect == APPLICATIONS_DIALECT
     written = "dialect" in into.writes_with and (into.name == "keras") == of_keras
     if of_keras and not written:
         raise weights.InputError(f"--dialect {dialect}: is for a .weights.h5 that is written, and {dst} is none")
     if dialect and not written and "dialect" not in format_of(src).reads_with:
         raise weights.InputError(f"--dialect: neither {src} nor {dst} is a PyTorch state dict")
+    made = onnx_options.made(dst, onnx, into.name == "onnx")
+    readme = card.place(dst)
     bars = Bars()
     try:
         with bars.busy(f"Reading {src.name}"):
@@ -114,24 +197,39 @@ def convert(src: Path, dst: Path, given: options.Given, dialect: str | None, cha
     except weights.InputError:
         if (format_of(src).name, format_of(dst).name) != ("caffemodel", "onnx"):
             raise
-        _convert_bare(src, dst, given.prototxt, changes)
+        if readme:
+            raise weights.InputError(f"{src}: is of no known family: leave out --card") from None
+        _convert_bare(src, dst, given.prototxt, changes, made)
         return
-    spec, params = found
-    if changes.labels:
-        params = reorder(spec, params, changes.labels)
-    if changes.convention:
-        params = rewrite(spec, params, changes.convention)
+    spec, params = with_changes(found, labels=changes.labels, convention=changes.convention)
     with bars.busy(f"Writing {dst.name}"), options.warnings_in_a_line():
-        weights.write(dst, spec, params, dialect=dialect if written else None)
+        weights.write(dst, spec, params, dialect=dialect if written else None, onnx=made)
+    if readme:
+        deliver(readme, model_card(dst, weights.Checkpoint(spec, params)))
     learnable = sum(p.size for p in weights.schema(spec) if p.learnable)
     err = is_stdout(dst)
     say(f"{shown(src)} -> {shown(dst)}: {spec.name}, {learnable:,} parameters, {spec.classes} classes", err=err)
     said = assumed(spec, params.info)
     if said:
         say(f"assumed, not stated by {shown(src.name)}: {said}", err=err)
+    if made and made.reduced and not err:
+        onnx_options.say_how_far(dst, made, err)
 
 
-def _convert_bare(src: Path, dst: Path, prototxt: Path | None, changes: Changes) -> None:
+def _package(dst: Path, suffix: str) -> Any:
+    """The package that writes a program."""
+    from importlib import import_module
+
+    from weights import InputError
+    from weights.files.programs import PROGRAMS
+
+    try:
+        return import_module(PROGRAMS[suffix].package)
+    except ImportError as error:
+        raise InputError(f"{dst}: {error}") from None
+
+
+def _convert_bare(src: Path, dst: Path, prototxt: Path | None, changes: Changes, made: "OnnxOptions | None") -> None:
     """Writes a Caffe network that no family has, but whose operations are all known, as an ONNX file."""
     from weights import InputError
     from weights.caffe import checkpoint as caffe
@@ -141,14 +239,16 @@ def _convert_bare(src: Path, dst: Path, prototxt: Path | None, changes: Changes)
         network, params = caffe.network(src, prototxt)
         if changes.labels or changes.convention:
             raise InputError(f"{src}: is of no known family: leave out --labels and --input")
-        onnx.write(dst, network, params)
+        onnx.write(dst, network, params, onnx=made)
     said = f"{network.name}, of no known family: computed by any ONNX runtime, and not read here"
     say(f"{shown(src)} -> {shown(dst)}: {said}", err=is_stdout(dst))
+    if made and made.reduced and not is_stdout(dst):
+        onnx_options.say_how_far(dst, made, False)
 
 
 @click.command(cls=Command)
-@click.argument("a", type=FILE)
-@click.argument("b", type=FILE)
+@click.argument("a", type=CHECKPOINT)
+@click.argument("b", type=CHECKPOINT)
 @options.spec
 @click.option("--rounding", is_flag=True, help="Ignore differences that rounding to a narrower dtype explains.")
 @click.option("--all", "all_rows", is_flag=True, help="Show every tensor that differs. Default: at most 20.")
@@ -165,8 +265,9 @@ def diff(a: Path, b: Path, spec: str | None, rounding: bool, all_rows: bool, as_
     with options.warnings_in_a_line():
         found = difference(a, b, None if spec is None else options.described(spec))
     if as_json:
-        say(json.dumps(found.to_dict(), indent=1))
+        say_as_it_is(json.dumps(found.to_dict(), indent=1) + "\n")
     else:
-        say(text(found, rounding, options.terminal_width(), all_rows))
+        coloured = options.colours()
+        say(text(found, rounding, options.terminal_width(), all_rows, coloured), coloured=coloured)
     if not found.same(rounding):
         click.get_current_context().exit(1)

@@ -11,7 +11,7 @@ import click
 
 from conformance.cli import options
 from conformance.cli.options import DTYPES, FILE, FRAMEWORKS
-from conformance.cli.outputs import OUTPUT, Command, deliver, is_stdout
+from conformance.cli.outputs import CHECKPOINT, OUTPUT, Command, deliver, is_stdout
 from conformance.cli.printing import say, shown
 from conformance.cli.progress import Bars
 
@@ -78,7 +78,7 @@ def _taps(_ctx: click.Context, _param: click.Parameter, value: str | None) -> in
 
 
 @click.command(cls=Command)
-@click.argument("file", type=FILE, required=False)
+@click.argument("file", type=CHECKPOINT, required=False)
 @options.given
 @options.dialect
 @options.labels
@@ -128,10 +128,11 @@ def compare(
 ) -> None:
     """Compare the frameworks layer by layer.
 
-    Runs the checkpoint FILE in each, on two images of the size that it expects and on two of a smaller size that is
-    not square, and compares every layer with the NumPy reference: from the image on (within 1e-13 of a layer's largest
-    value in float64, 1e-5 in float32, 2e-2 in tf32, 1e-1 in bfloat16, 2e-2 in float16), and by itself, from the inputs
-    that the framework itself showed, within what rounding can explain. Exits with 0 if all agree, with 1 if not.
+    Runs the checkpoint FILE, or trained weights by name (senet fetch), in each, on two images of the size that it
+    expects and on two of a smaller size that is not square, and compares every layer with the NumPy reference: from the
+    image on (within 1e-13 of a layer's largest value in float64, 1e-5 in float32, 2e-2 in tf32, 1e-1 in bfloat16, 2e-2
+    in float16), and by itself, from the inputs that the framework itself showed, within what rounding can explain.
+    Exits with 0 if all agree, with 1 if not.
     With --gradients, of the input and every parameter, the bounds are 1e-12 in float64 and 1e-4 in float32.
 
     With --against, FILE holds the weights that were frozen, and may be left out if they were seeded.
@@ -198,17 +199,20 @@ def _write(run: "Run", outputs: Outputs) -> None:
     from conformance.report.markdown import to_markdown
     from conformance.report.page import to_html
     from conformance.report.run import to_json
-    from conformance.report.table import HEADER, aligned, rows
+    from conformance.report.table import HEADER, SPARE, rows
 
     for path, text in ((outputs.result, to_json), (outputs.junit, to_junit), (outputs.report, to_html)):
         if path:
             deliver(path, text(run))
     err = any(map(is_stdout, (outputs.result, outputs.junit, outputs.report)))
-    say(to_markdown(run) if outputs.markdown else aligned(HEADER, rows(run), options.terminal_width()), err=err)
+    if outputs.markdown:
+        say(to_markdown(run), err=err)
+    else:
+        options.say_table(HEADER, rows(run), spare=SPARE, err=err)
 
 
 @click.command(cls=Command)
-@click.argument("source", metavar="MODEL|FILE")
+@click.argument("source", metavar="MODEL|FILE", shell_complete=options.complete_networks)
 @click.argument("golden", type=OUTPUT)
 @options.given
 @options.dialect

@@ -37,7 +37,7 @@ def demo(
     from conformance.judge.compare import Conditions
     from conformance.recording import Asked, Checkpoint, record
     from conformance.report.page import to_html
-    from conformance.report.table import HEADER, aligned, rows
+    from conformance.report.table import HEADER, SPARE, rows
     from weights.storage.whole import replacing
 
     options.check_adapters(frameworks)
@@ -64,7 +64,9 @@ def demo(
     asked = Asked(adapters=frameworks or FRAMEWORKS, dtypes=DTYPES, command=shlex.join(again), conditions=conditions)
     run = record(source, asked, bars)
     deliver(report, to_html(run))
-    say(f"\n{aligned(HEADER, rows(run), options.terminal_width())}\n")
+    say("")
+    options.say_table(HEADER, rows(run), spare=SPARE)
+    say("")
     say(f"Report    {shown(report)}: a heat map of every tap, error along the depth, classes, what was run")
     say(f"Next      {_command('inspect', str(canonical))}")
     say(f"          {_command('classify', str(photo), '--weights', str(canonical))}")

@@ -11,7 +11,8 @@ import click
 
 from conformance.cli import options
 from conformance.cli.options import FILE
-from conformance.cli.outputs import OUTPUT, Command, deliver, is_stdout
+from conformance.cli.outputs import CHECKPOINT, OUTPUT, Command, deliver, is_stdout
+from conformance.cli.photos import in_folder
 from conformance.cli.printing import say, shown
 from conformance.cli.progress import Bars
 
@@ -21,26 +22,23 @@ if TYPE_CHECKING:
     from conformance.judge.compare import Conditions
     from weights import Checkpoint
 
-PHOTOS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-"""The suffixes of files that are taken for photographs in a folder."""
-
 _BATCH = 8  # photographs at a time: the outputs of all nodes are in memory
 _GATE = ".se.gate"  # of a block's name
 
 
 @click.command(cls=Command)
 @click.argument("photos", nargs=-1, type=FILE, required=True, metavar="PHOTO|FOLDER...")
-@click.option("--weights", "file", type=FILE, required=True, help="The checkpoint, of any format.")
+@click.option(
+    "--weights",
+    "file",
+    type=CHECKPOINT,
+    required=True,
+    help="The checkpoint, of any format, or a name as of senet fetch.",
+)
 @options.given
 @options.dialect
 @options.max_pixels
-@click.option(
-    "--framework",
-    default="numpy",
-    show_default=True,
-    metavar="NAME",
-    help="The framework that computes: one that senet models lists, or your own adapter as package.module.",
-)
+@options.framework
 @options.timeout
 @options.memory
 @options.device
@@ -75,7 +73,6 @@ def excite(
 
     from conformance.judge.compare import Conditions
     from conformance.report.excitation import HEADER, excited, rows, to_dict
-    from conformance.report.table import aligned
     from weights import InputError
     from weights.images import prepare, takes_photographs
 
@@ -104,7 +101,7 @@ def excite(
             gates[kind] = [_gates(framework, found, batch, conditions) for batch in batches]
     excitations = excited(gates)
     err = is_stdout(result) or is_stdout(plot)
-    say(aligned(HEADER, rows(excitations), options.terminal_width()), err=err)
+    options.say_table(HEADER, rows(excitations), spare=("least excited", "channels' means", "photos"), err=err)
     if result:
         deliver(result, json.dumps(to_dict(excitations)))
     if plot:
@@ -143,9 +140,7 @@ def _classes(paths: Sequence[Path]) -> dict[str, list[Path]]:
         if not path.is_dir():
             found.setdefault("photos", []).append(path)
             continue
-        members = sorted(p for p in path.iterdir() if p.suffix.lower() in PHOTOS)
-        if not members:
-            raise InputError(f"{path}: has no photographs ({', '.join(PHOTOS)})")
+        members = in_folder(path)
         if path.name in found:
             raise InputError(
                 f"{path}: there is another class {path.name!r}, from {found[path.name][0].parent}; rename one"

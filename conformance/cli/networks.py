@@ -12,7 +12,7 @@ import click
 from conformance.cli import options
 from conformance.cli.options import FRAMEWORKS
 from conformance.cli.outputs import Command
-from conformance.cli.printing import say
+from conformance.cli.printing import say, say_as_it_is
 
 if TYPE_CHECKING:
     from conformance.report.describe import Model
@@ -22,7 +22,7 @@ MANY = 12
 
 
 @click.command(cls=Command)
-@click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
+@click.argument("patterns", nargs=-1, metavar="[PATTERN]...", shell_complete=options.complete_networks)
 @click.option("--paper", is_flag=True, help="Print the tables of the paper, with our counts beside its figures.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown.")
@@ -45,14 +45,14 @@ def models(patterns: tuple[str, ...], paper: bool, as_json: bool, as_markdown: b
 def _print_models(patterns: Sequence[str], as_json: bool, as_markdown: bool) -> None:
     from conformance.adapters import ADAPTERS
     from conformance.report import describe
-    from conformance.report.table import aligned, markdown
+    from conformance.report.table import markdown
 
     every = list(describe.models())
     families = {network.name: network.family for network in every}
     names = _chosen(list(families), patterns, "network", families)
     found = [network for network in every if network.name in names]
     if as_json:
-        say(json.dumps([asdict(network) for network in found], indent=1))
+        say_as_it_is(json.dumps([asdict(network) for network in found], indent=1) + "\n")
         return
     header = ("name", "parameters", "GMACs", "at", "SE r", "Caffe MB")
     lines: list[tuple[str, ...]] = []
@@ -64,7 +64,7 @@ def _print_models(patterns: Sequence[str], as_json: bool, as_markdown: bool) -> 
         rows = [(network.family, network.name, *_costs(network)) for network in found]
         say(markdown(("family", *header), rows))
         return
-    say(aligned(header, lines, options.terminal_width()))
+    options.say_table(header, lines, spare=("Caffe MB", "at"))
     others = ", ".join(name for name in ADAPTERS if name not in FRAMEWORKS)
     say(f"\nframeworks to compare: {', '.join(FRAMEWORKS)}; with --frameworks also")
     say(click.wrap_text(f"{others}, or all", options.terminal_width() or 100))
@@ -88,7 +88,7 @@ def _print_paper(patterns: Sequence[str], as_json: bool, as_markdown: bool) -> N
     names = _chosen(list(dict.fromkeys(row.table for row in rows)), patterns, "table")
     rows = [row for row in rows if row.table in names]
     if as_json:
-        say(json.dumps(paper_tables.to_dict(rows), indent=1))
+        say_as_it_is(json.dumps(paper_tables.to_dict(rows), indent=1) + "\n")
     elif as_markdown:
         say(paper_tables.to_markdown(rows))
     else:

@@ -1,10 +1,11 @@
 """What several commands share: options, reading a checkpoint, finding adapters, the exit code of a run."""
 
 import math
+import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import wraps
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from conformance.cli.printing import message, say, shown
+from conformance.cli.printing import message, say, shown, volume
 
 if TYPE_CHECKING:
     from conformance.report.run import Run
@@ -28,12 +29,28 @@ DTYPES = ("float64", "float32", "tf32", "bfloat16", "float16")
 FILE = click.Path(path_type=Path)
 
 
-def _listed(value: str) -> tuple[str, ...]:
+def listed(value: str) -> tuple[str, ...]:
+    """The parts of a list with commas, each once."""
     return tuple(dict.fromkeys(name.strip() for name in value.split(",")))
 
 
+def complete_networks(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """The names of published networks that begin so, for the completion of shells."""
+    from weights import MODELS
+
+    return [name for name in MODELS if name.startswith(incomplete)]
+
+
+def complete_frameworks(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """The same of adapters, the last one of a list."""
+    from conformance.adapters import ADAPTERS
+
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in ADAPTERS if name.startswith(last)]
+
+
 def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, ...]:
-    names = _listed(value) if value is not None else ()
+    names = listed(value) if value is not None else ()
     if "all" not in names:
         return names
     from conformance.adapters import ADAPTERS
@@ -51,14 +68,19 @@ def some_of(known: Sequence[str], value: str) -> tuple[str, ...]:
     Raises:
         click.BadParameter: a name that is not known.
     """
-    found = _listed(value) if value else ()
+    found = listed(value) if value else ()
     for name in found:
         if name not in known:
             raise click.BadParameter(f"{name!r} is unknown; expected some of {', '.join(known)}")
     return found
 
 
-def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+def height_and_width(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """Of a text like 224x224.
+
+    Raises:
+        click.BadParameter: it is none.
+    """
     if value is None:
         return None
     from weights.params import LARGEST_IMAGE
@@ -77,7 +99,10 @@ prototxt = click.option(
     help="Layer definitions of a Caffe file, if they are in another file than the one beside it.",
 )
 size = click.option(
-    "--size", callback=_size, metavar="HxW", help="Size of the input. Default: the size that the checkpoint expects."
+    "--size",
+    callback=height_and_width,
+    metavar="HxW",
+    help="Size of the input. Default: the size that the checkpoint expects.",
 )
 dtypes = click.option(
     "--dtype",
@@ -92,9 +117,17 @@ frameworks = click.option(
     "--frameworks",
     "--framework",
     callback=_names,
+    shell_complete=complete_frameworks,
     metavar="NAME,...",
     help=f"One or more of {', '.join(FRAMEWORKS)}, of the others that senet models lists, or of your own adapters as "
     f"package.module; or all. Default: {','.join(FRAMEWORKS)}.",
+)
+framework = click.option(
+    "--framework",
+    default="numpy",
+    show_default=True,
+    metavar="NAME",
+    help="The framework that computes: one that senet models lists, or your own adapter as package.module.",
 )
 
 max_pixels = click.option(
@@ -365,12 +398,33 @@ def warnings_in_a_line() -> Generator[None]:
 
 
 def terminal_width() -> int | None:
-    """Columns of the terminal that stdout is; None for a pipe or a file, whose lines have no limit."""
-    if not sys.stdout.isatty():
+    """Columns of the terminal that stdout is; None for a pipe or a file, whose lines have no limit, or for ``-v``."""
+    if not sys.stdout.isatty() or volume() > 0:
         return None
     from rich.console import Console
 
     return Console().width
+
+
+def say_table(
+    header: Sequence[str], lines: Iterable[Sequence[str]], *, spare: Sequence[str] = (), err: bool = False
+) -> None:
+    """Prints a table that fits the terminal, with colours where stdout is one that takes them.
+
+    Args:
+        header, lines, spare: as of ``report.table.aligned``.
+        err: on stderr.
+    """
+    from conformance.report.table import aligned
+
+    painted = colours(err)
+    say(aligned(header, lines, terminal_width(), spare=spare, colours=painted), err=err, coloured=painted)
+
+
+def colours(err: bool = False) -> bool:
+    """Whether a stream is a terminal that takes colours, and whose reader wants them (https://no-color.org)."""
+    stream = sys.stderr if err else sys.stdout
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def exit_by(run: "Run", named: Sequence[str], device: str = "") -> None:

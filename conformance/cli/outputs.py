@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from conformance.cli.printing import say_as_it_is
+from conformance.cli.options import warnings_in_a_line
+from conformance.cli.printing import say_as_it_is, volume_options
 
 
 class _Output(click.Path):
@@ -17,41 +18,61 @@ class _Output(click.Path):
 OUTPUT = _Output(path_type=Path)
 """The type of a parameter that names a file, or a folder, to write; as an option also ``-``, for stdout."""
 
+
+class _Checkpoint(click.Path):
+    """A checkpoint to read."""
+
+
+CHECKPOINT = _Checkpoint(path_type=Path)
+"""The type of a parameter that names a checkpoint: a file, or a network whose trained weights are fetched."""
+
 _FILES_IN_WORDS = ("network", "source", "spec", "preprocessing")
 """Parameters that may name a file to read among other things: before a comma."""
 
 
 class Command(click.Command):
-    """A command that refuses to write what it reads, and takes ``--debug`` as all of them do."""
+    """A command that refuses to write what it reads, takes names for trained weights, and options that all have."""
 
     def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, **options)
-        self.params.append(debug_option())
+        self.params += [*volume_options(), debug_option()]
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs it.
 
         Raises:
-            InputError: an output is also an input, or another output.
+            InputError: an output is also an input, or another output; or trained weights that are named are not had.
             click.UsageError: a checkpoint or a golden file is to be printed.
         """
         inputs: list[tuple[Path, str]] = []
         outputs: list[tuple[Path, str]] = []
         for param in self.params:
+            if isinstance(param.type, _Checkpoint):
+                ctx.params[param.name or ""] = _located(ctx.params[param.name or ""])
             option = isinstance(param, click.Option)
             value = ctx.params.get(param.name or "")
             for one in value if isinstance(value, tuple) else (value,):
                 if isinstance(param.type, _Output) and one:
                     if str(one) == "-" and not option:
-                        raise click.UsageError("-: name a file; only --json, --junit and --report print", ctx)
+                        raise click.UsageError("-: name a file; only --json, --junit, --html and --report print", ctx)
                     outputs.append((one, param.opts[0] if option else "what is written"))
-                elif isinstance(one, Path):
+                elif isinstance(one, Path) and str(one) != "-":
                     inputs.append((one, f"what {param.opts[0]} reads" if option else "the source itself"))
                 elif isinstance(one, str) and param.name in _FILES_IN_WORDS:
                     named = one if os.path.lexists(one) else one.partition(",")[0]
                     inputs.append((Path(named), f"what {param.opts[0]} reads" if option else "the source itself"))
         apart(outputs, inputs)
         return super().invoke(ctx)
+
+
+def _located(path: Path | None) -> Path | None:
+    """The file of a checkpoint, where a network is named that of its trained weights."""
+    if path is None:
+        return None
+    from weights.hub import located
+
+    with warnings_in_a_line():
+        return Path(located(path))
 
 
 def debug_option() -> click.Option:
@@ -81,7 +102,8 @@ def apart(outputs: Iterable[tuple[Path, str]], inputs: Iterable[tuple[Path, str]
     """
     from weights import InputError
 
-    inputs = list(inputs)
+    outputs = list(outputs)
+    inputs = list(inputs) if outputs else []  # a folder may have many files
     taken = {key: what for path, what in inputs for part, what in _with_parts(path, what) for key in _keys(part)}
     folders = [(path, what) for path, what in inputs if path.is_dir()]
     for output, what in outputs:

@@ -11,18 +11,46 @@ LONGEST = 1000
 """Characters in a message on stderr; names in it come from files."""
 
 
-def say(text: str, *, err: bool = False) -> None:
+def say(text: str, *, err: bool = False, coloured: bool = False) -> None:
     """Prints a text and ends its line; what a terminal would take for a command is shown escaped.
+
+    On stdout nothing is printed if the command is to be quiet.
 
     Args:
         text: may have several lines.
         err: on stderr, where nothing can be done about a failure.
+        coloured: has colours, and the names in it are escaped already.
 
     Raises:
         click.ClickException: stdout is full.
         BrokenPipeError: the reader of stdout has gone.
     """
-    _echo(f"{_printable(text)}\n".encode(_encoding(err), "backslashreplace"), err)
+    if not err and volume() < 0:
+        return
+    _echo(f"{text if coloured else _printable(text)}\n".encode(_encoding(err), "backslashreplace"), err)
+
+
+def volume() -> int:
+    """How much the running command says: -1 for nothing but errors and warnings, 1 for every step of its work."""
+    context = click.get_current_context(silent=True)
+    return context.meta.get(f"{__name__}.volume", 0) if context else 0
+
+
+def volume_options() -> list[click.Option]:
+    """The options to hear less or more of a command, before or after its name."""
+
+    def keep(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+        if value:
+            ctx.meta[f"{__name__}.volume"] = -1 if param.name == "quiet" else 1
+
+    told = (
+        ("quiet", "Print nothing but errors, warnings and what is sent to '-'."),
+        ("verbose", "Print every step with its seconds on stderr, and all columns."),
+    )
+    return [
+        click.Option([f"-{name[0]}", f"--{name}"], is_flag=True, expose_value=False, callback=keep, help=words)
+        for name, words in told
+    ]
 
 
 def say_as_it_is(text: str) -> None:

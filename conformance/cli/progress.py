@@ -1,17 +1,30 @@
 """Progress bars for the command line: on a terminal, and only for work that takes longer than a second."""
 
 import sys
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from threading import Timer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from conformance.cli.printing import shown
+from conformance.cli.printing import say, shown, volume
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress, ProgressColumn, TaskID
 
-_DELAY = 1.0  # seconds
+
+@contextmanager
+def _bar(text: str, *columns: "ProgressColumn", **fields: Any) -> "Generator[tuple[Progress, TaskID]]":
+    """A bar on stderr while the block runs, if it runs for long; gone afterwards."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    from weights.hub.bar import started_late
+
+    first = (TextColumn("{task.description}", markup=False), BarColumn())
+    progress = Progress(*first, *columns, console=Console(stderr=True), transient=True)
+    task = progress.add_task(text, **fields)
+    with started_late(progress):
+        yield progress, task
 
 
 class Bars:
@@ -19,6 +32,7 @@ class Bars:
 
     def __init__(self) -> None:
         self._shown: tuple[Progress, TaskID] | None = None
+        self._verbose = volume() > 0  # asked here, for steps run in threads of their own
 
     @contextmanager
     def busy(self, text: str, total: int | None = None) -> Generator[None]:
@@ -28,28 +42,62 @@ class Bars:
             text: stands beside the bar.
             total: the number of steps; None: it is not known, and the bar pulses.
         """
-        if not sys.stderr.isatty():
+        if self._verbose:
+            with _told(text):
+                yield
+            return
+        if volume() < 0 or not sys.stderr.isatty():
             yield
             return
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import TimeElapsedColumn
 
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-        progress = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._shown = progress, progress.add_task(shown(text), total=total)
-        timer = Timer(_DELAY, progress.start)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            self._shown = None
-            timer.cancel()
-            progress.stop()
+        with _bar(shown(text), TimeElapsedColumn(), total=total) as (progress, task):
+            self._shown = progress, task
+            try:
+                yield
+            finally:
+                self._shown = None
+
+    @contextmanager
+    def counting(self, text: str, total: int, done: int = 0) -> Generator[Callable[[int], None]]:
+        """A bar over images while the block runs, with how many come in a second and when it will end.
+
+        Args:
+            text: stands beside the bar.
+            total: the number of images.
+            done: how many of them there are at first.
+
+        Yields:
+            What is told how many more there are.
+        """
+        if self._verbose:
+            with _told(text):
+                yield lambda _count: None
+            return
+        if volume() < 0 or not sys.stderr.isatty():
+            yield lambda _count: None
+            return
+        from rich.progress import MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+        rate = TextColumn("{task.fields[rate]}", markup=False)
+        columns = (MofNCompleteColumn(), rate, TimeRemainingColumn())
+        with _bar(shown(text), *columns, total=total, completed=done, rate="") as (progress, task):
+            start, new = time.monotonic(), 0
+
+            def advance(count: int) -> None:
+                nonlocal new
+                new += count
+                progress.update(task, advance=count, rate=f"{new / (time.monotonic() - start):.3g} images/s")
+
+            yield advance
 
     @contextmanager
     def step(self, text: str) -> Generator[None]:
         """One step of the work: a line of its own below the bar while the block runs, in any thread."""
+        if self._verbose:
+            with _told(f"  {text}"):
+                yield
+            return
         if self._shown is None:
             yield
             return
@@ -60,3 +108,13 @@ class Bars:
         finally:
             progress.remove_task(part)
             progress.advance(whole)
+
+
+@contextmanager
+def _told(text: str) -> Generator[None]:
+    """A line when the block ends, with its seconds."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        say(f"{text}: {time.perf_counter() - start:.1f} s", err=True)

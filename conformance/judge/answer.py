@@ -4,13 +4,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import Parameter, signature
-from typing import assert_never, cast
+from typing import Any, NamedTuple, assert_never, cast
 
 import numpy as np
 
 from conformance.adapters import AbsentError, adapter, known
 from conformance.adapters.devices import TF32, DeviceError
-from conformance.adapters.protocol import Adapter, Limited, Trainable
+from conformance.adapters.protocol import Adapter, Brief, Limited, Trainable
 from conformance.judge.placed import placed
 from conformance.judge.question import Backward, Forward, Given, Training
 from weights.errors import InputError, printable
@@ -76,32 +76,21 @@ def _answer(port: Adapter, given: Given) -> Answer:
     """
     start = time.perf_counter()
     question, network = given.question, given.network
-    if not hasattr(port, question.function):
-        if question.what == "taps":  # which every adapter has
-            raise TypeError(f"{port.NAME} has no function {question.function}()")
-        raise UnableError(f"{port.NAME} has no {question.what}")
-    if network.spec is None and not getattr(port, "ANY_NETWORK", False):
-        raise UnableError(f"{port.NAME} has no model of {network.name}, which is only its nodes, without a record")
-    able = cast(Trainable, port)  # at least as far as it is asked
-    of = network.spec or network
-    dtype = port.dtype(of, question.shape, given.dtype) if isinstance(port, Limited) else given.dtype
-    _expect_text(dtype, "dtype()")
-    model = able.build(of, given.params, "float32" if dtype == TF32 else dtype)
-    carried = "float64" if dtype == "float64" else "float32"  # NumPy has no bfloat16
+    able, model, dtype = built(port, given)
     others: Sequence[Mapping[str, np.ndarray]] = ()
     match question:
         case Forward():
-            answers = (able.taps(model, np.ascontiguousarray(x, carried)) for x in question.inputs)
+            answers = (able.taps(model, np.ascontiguousarray(x, carried(dtype))) for x in question.inputs)
             tensors, *others = (_in_order(network, _tensors(found, "taps")) for found in answers)
         case Backward(x, cotangent, training):
             # Said only in training, so that ports which do not train need no such argument.
             if training and not _takes(able.gradients, "training"):
                 raise UnableError(f"{port.NAME} has no {question.what}")
             options = {"training": True} if training else {}
-            x = np.ascontiguousarray(x, carried)
-            tensors = _tensors(able.gradients(model, x, np.asarray(cotangent, carried), **options), "gradients")
+            x = np.ascontiguousarray(x, carried(dtype))
+            tensors = _tensors(able.gradients(model, x, np.asarray(cotangent, carried(dtype)), **options), "gradients")
         case Training(batches, recipe, _):
-            cast_to = [(np.ascontiguousarray(x, carried), np.asarray(classes, np.int64)) for x, classes in batches]
+            cast_to = [(np.ascontiguousarray(x, carried(dtype)), np.asarray(y, np.int64)) for x, y in batches]
             tensors = _tensors(able.train(model, cast_to, recipe), "train")
         case _:
             assert_never(question)
@@ -112,6 +101,54 @@ def _answer(port: Adapter, given: Given) -> Answer:
         others=tuple(others),
         seconds=time.perf_counter() - start,
     )
+
+
+class Built(NamedTuple):
+    """A port with a model of its own, at least as able as what it is asked, and the precision that it computes in."""
+
+    port: Trainable
+    model: Any
+    dtype: str
+
+
+def built(port: Adapter, given: Given) -> Built:
+    """The model of a port that a question is asked of; its errors propagate.
+
+    Raises:
+        UnableError: as of ``ask``.
+    """
+    question, network = given.question, given.network
+    if not hasattr(port, question.function):
+        if question.what == "taps":  # which every adapter has
+            raise TypeError(f"{port.NAME} has no function {question.function}()")
+        raise UnableError(f"{port.NAME} has no {question.what}")
+    if network.spec is None and not getattr(port, "ANY_NETWORK", False):
+        raise UnableError(f"{port.NAME} has no model of {network.name}, which is only its nodes, without a record")
+    able = cast(Trainable, port)
+    of = network.spec or network
+    dtype = port.dtype(of, question.shape, given.dtype) if isinstance(port, Limited) else given.dtype
+    _expect_text(dtype, "dtype()")
+    return Built(able, able.build(of, given.params, "float32" if dtype == TF32 else dtype), dtype)
+
+
+def output(by: Built, network: Network, x: np.ndarray) -> np.ndarray | None:
+    """The output of the last node alone, (N, classes), None where a port does not give it; its errors propagate.
+
+    Args:
+        by: the port, and its model.
+        network: what the model is of.
+        x: images (N, C, H, W).
+    """
+    last = network.output.name
+    x = np.ascontiguousarray(x, carried(by.dtype))
+    if isinstance(by.port, Brief):
+        return _tensors({last: by.port.logits(by.model, x)}, "logits")[last]
+    return _tensors(by.port.taps(by.model, x), "taps").get(last)
+
+
+def carried(dtype: str) -> str:
+    """What arrays are handed over in: NumPy has no bfloat16."""
+    return "float64" if dtype == "float64" else "float32"
 
 
 def _takes(function: Callable[..., object], name: str) -> bool:
@@ -177,10 +214,11 @@ def answer_of(name: str, given: Given) -> Answer:
     except KeyboardInterrupt:  # may be the user's
         raise
     except BaseException as error:
-        return Answer(version=version, message=_said(error))
+        return Answer(version=version, message=said(error))
 
 
-def _said(error: BaseException) -> str:
+def said(error: BaseException) -> str:
+    """What an error of an adapter says, in words."""
     kind = type(error).__name__
     try:
         text = str(error).strip()

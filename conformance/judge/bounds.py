@@ -77,6 +77,10 @@ SIGMOID: Mapping[str, float] = dict.fromkeys(("onnx", "onnx_torch", "onnx_jax"),
 absolute error of 2.4 of them, so its small gates are off by far more than their own rounding, and those below 1e-8
 are 0."""
 
+COARSE: Mapping[str, float] = {"tf_lite_int8": 0.25}
+"""By adapter, the largest error of outputs where values between are integers of 8 bits, whose steps are 1/255 of the
+range that the images showed. To be measured."""
+
 SUSPICIOUS: Mapping[str, float] = {"taps": 6.0, "gradients": 20.0, "training gradients": 20.0, "statistics": 20.0}
 """An error within its bound is suspicious above so many times the largest that the reference itself makes in float32,
 counted in roundings of each precision; of outputs only where the layer could not be judged by itself, for what every
@@ -103,6 +107,15 @@ TAPS: Mapping[str, float] = {
 }
 """Outputs of nodes."""
 
+_FAST: Mapping[str, float] = {
+    # Folded weights are other numbers, each rounded once: 2e-7 to 1.4e-6 of the logits, as without folding.
+    "float32": 5e-6,
+    # 4e-3 to 1.6e-2 in the networks of docs/precision.md, 2.1e-2 where gates of both signs, of tanh, cancel.
+    "bfloat16": 5e-2,
+}
+FAST: Mapping[str, Mapping[str, float]] = dict.fromkeys(("torch_fast", "jax_fast", "tf_fast"), _FAST)
+"""By adapter: of the fast paths, which give logits alone."""
+
 GRADIENTS: Mapping[str, float] = {
     # Twice as many sums as in the outputs: 5e-15; through the statistics of a batch, which cancel, 5e-14.
     "float64": 1e-12,
@@ -120,6 +133,17 @@ STATISTICS: Mapping[str, float] = {
     "float32": 2e-5,
 }
 """Running statistics and parameters after one step."""
+
+REDUCED: Mapping[str, float] = {
+    # Every value rounded to float16: 3e-4 to 1e-3 over all families, the unit of rounding being 5e-4.
+    "float16": 4e-3,
+    # To bfloat16: 3e-3 to 1e-2, the unit being 4e-3.
+    "bfloat16": 4e-2,
+    # To 256 values between the least and the largest measured: 1e-2 to 3.5e-2. A range that was not measured, a scale
+    # that is not a channel's own or a bias of another scale make 0.2 and more.
+    "int8": 1e-1,
+}
+"""The last output of an ONNX file of less precision, against the network's in float32: docs/onnx.md has the numbers."""
 
 MOVED = 500.0
 """How much of a parameter's movement in one step is added to its size, for its relative error: 1e-2 of the movement
@@ -144,3 +168,16 @@ BOUNDS: Mapping[What, Mapping[str, float]] = {
     "statistics": STATISTICS,
     "training": TRAINING,
 }
+
+
+def bound_of(what: What, dtype: str, row: str = "") -> float:
+    """The bound for an adapter's answer, which is its own where it has one.
+
+    Args:
+        what: is compared.
+        dtype: of the answer; one of ``BOUNDS[what]``.
+        row: of ``ADAPTERS``; a port has none.
+    """
+    if what != "taps":
+        return BOUNDS[what][dtype]
+    return COARSE.get(row, FAST.get(row, {}).get(dtype, BOUNDS[what][dtype]))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from conformance.adapters import DIFFERENTIABLE, STANDARD, adapter, known
+from conformance.adapters import DIFFERENTIABLE, STANDARD, adapter, known, slow
 from conformance.adapters.protocol import Adapter
 from conformance.judge.answer import Answer, UnableError, answer_of, ask
 from conformance.judge.bounds import BOUNDS
@@ -91,7 +91,7 @@ def gradients(
     """Asks one adapter, in this process, for the gradients of sum(logits * cotangent).
 
     Args:
-        name, of, params, x, dtype: as of ``run``.
+        name: as of ``run``; so are ``of``, ``params``, ``x`` and ``dtype``.
         cotangent: (N, classes).
         training: BatchNorm normalises with the statistics of the batch, and gradients run through them. Nothing is
             dropped out: what is dropped depends on each framework's own random numbers.
@@ -117,7 +117,7 @@ def train(
     """Trains by one adapter's own optimizer, in this process, a step for each batch.
 
     Args:
-        name, of, dtype: as of ``run``.
+        name: as of ``run``; so are ``of`` and ``dtype``.
         params: to start from.
         batches: images and classes, all of one shape. Nothing is dropped out.
         recipe: how the parameters are moved.
@@ -132,24 +132,10 @@ def train(
     return dict(ask(adapter(name), Given(as_network(of), params, dtype, Training(tuple(batches), recipe))).tensors)
 
 
-def logits(
-    name: str, of: Network | Spec, params: Mapping[str, np.ndarray], x: np.ndarray, conditions: Conditions = USUAL
-) -> np.ndarray:
-    """The output (N, classes) by one adapter in float32, in a process of its own, whose chatter is not ours.
-
-    Raises:
-        InputError: what the adapter needs is not installed, it failed, or what it gave is not what the network gives.
-    """
-    found, output = outputs(name, of, params, x, conditions), as_network(of).output.name
-    if output not in found:
-        raise InputError(f"{name}: gave no {output}")
-    return found[output]
-
-
 def outputs(
     name: str, of: Network | Spec, params: Mapping[str, np.ndarray], x: np.ndarray, conditions: Conditions = USUAL
 ) -> Mapping[str, np.ndarray]:
-    """The outputs of all nodes by one adapter, as of ``logits``.
+    """The outputs of all nodes by one adapter in float32, in a process of its own, whose chatter is not ours.
 
     Raises:
         InputError: what the adapter needs is not installed, it failed, or what it gave is not what the network gives.
@@ -200,7 +186,9 @@ def compare(
         x: (N, 3, H, W).
         adapters: their names.
         dtype: what the adapters compute in.
-        isolated, timeout, device: as of ``Conditions``.
+        isolated: as of ``Conditions``.
+        timeout: as of ``Conditions``.
+        device: as of ``Conditions``.
 
     Raises:
         InputError: an unknown adapter, or parameters or a size that do not fit the network.
@@ -297,7 +285,10 @@ def _judged(standard: Standard, adapters: Iterable[str], conditions: Conditions)
         ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool,
         processes(given, conditions.timeout, conditions.memory) as answer_in_a_process,
     ):
-        return dict(zip(names, pool.map(lambda name: verdict_on(name, answer_in_a_process), names), strict=True))
+        # Those that take longest begin, so that no core waits for one of them at the end.
+        first = sorted(names, key=slow, reverse=True)
+        asked = {name: pool.submit(verdict_on, name, answer_in_a_process) for name in first}
+        return {name: asked[name].result() for name in names}
 
 
 def verdicts(

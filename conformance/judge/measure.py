@@ -9,7 +9,7 @@ import numpy as np
 
 from conformance.adapters import computes_in
 from conformance.judge.answer import Answer
-from conformance.judge.bounds import BOUNDS, PLAIN, ROUNDING, SIGMOID, SUSPICIOUS, What
+from conformance.judge.bounds import BOUNDS, COARSE, PLAIN, ROUNDING, SIGMOID, SUSPICIOUS, What, bound_of
 from conformance.judge.local import shares
 from conformance.judge.question import GRADIENTS, TRAINING, Backward, Forward, Question, Training
 from conformance.judge.standard import Standard, Tensors, UndecidedError, relative_error
@@ -124,12 +124,12 @@ def judge(
     missing = tuple(tensor for tensor in known if tensor not in errors)
     absences = [*_absences(question, known, missing), *_too_few(question, errors, missing, demands)]
     notes = [*absences, *_strangers(answer, standard, question), *filter(None, [standard.strays(answer)]), *notes]
-    bound = BOUNDS[question.what][answer.dtype]
+    bound = bound_of(question.what, answer.dtype, row)
     agreed = all(error <= bound for error in errors.values()) and all(s <= 1 for s in layers.values()) and not notes
     if not agreed and (bad := next((tensor for tensor, b in truth[0].items() if not np.isfinite(b).all()), None)):
         notes.insert(0, f"the reference itself is not finite from {bad} on")
     status = "agreed" if agreed else "disagreed"
-    if agreed and (most := _suspicious(errors, layers, answer.dtype, question, standard)):
+    if agreed and row not in COARSE and (most := _suspicious(errors, layers, answer.dtype, question, standard)):
         status = "suspicious"
         notes.append(most)
     elif agreed and answer.dtype not in (given.dtype, *demands.dtypes, *computes_in(row)):

@@ -31,8 +31,8 @@ from weights.files.safetensors import tensors_in, write_tensors
 _CHILD = (
     # Our packages come from where they are here, whatever the current folder has by their names. Everything else is
     # found where this process finds it.
-    "import sys; sys.path.insert(0, sys.argv[1]); from conformance.judge.process import main; del sys.path[0]; "
-    "main(*sys.argv[2:])"
+    "import sys; sys.path.insert(0, sys.argv[1]); from importlib import import_module; "
+    "main = import_module(sys.argv[2]).main; del sys.path[0]; main(*sys.argv[3:])"
 )
 _HOME = str(Path(__file__).parents[2])
 _ITS_ANSWER = "its answer"
@@ -56,14 +56,19 @@ def processes(given: Given, timeout: float, memory: float | None = None) -> Gene
     limits = Limits(timeout=timeout, memory=memory, written=largest_answer(given))
     with ExitStack() as stack:
         try:
-            question, guard = stack.enter_context(_nameless(given)), stack.enter_context(Guard())
+            question, guard = stack.enter_context(nameless(given)), stack.enter_context(Guard())
         except OSError as error:
-            raise InputError(f"no process can be asked: {(error.strerror or str(error)).lower()}") from error
+            raise no_process(error) from error
         yield lambda name: _ask(guard, name, question, limits)
 
 
+def no_process(error: OSError) -> InputError:
+    """What is said where none can be started."""
+    return InputError(f"no process can be asked: {(error.strerror or str(error)).lower()}")
+
+
 @contextmanager
-def _nameless(given: Given) -> Generator[BinaryIO]:
+def nameless(given: Given) -> Generator[BinaryIO]:
     """The question in a file without a name, to be read only."""
     number, path = tempfile.mkstemp(prefix="senet-")
     with os.fdopen(number, "wb") as file, open(path, "rb") as question:  # noqa: PTH123
@@ -73,22 +78,36 @@ def _nameless(given: Given) -> Generator[BinaryIO]:
         yield question
 
 
-def _ask(guard: Guard, name: str, question: BinaryIO, limits: Limits) -> Answer:
+def run(guard: Guard, module: str, name: str, limits: Limits, question: BinaryIO, answer: BinaryIO) -> Ended:
+    """Runs ``main(name, started)`` of a module of ours in a process, until it ends or has to.
+
+    Args:
+        guard: what runs it.
+        module: its path. It takes what it is handed by ``handed``.
+        name: of the adapter.
+        limits: what the process may take.
+        question: its standard input.
+        answer: its standard output.
+    """
     # Modules are found where this process finds them: a port may lie in the current folder.
     environment = {
         **os.environ,
         **(ADAPTERS[name].environment if name in ADAPTERS else {}),
         "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
     }
-    command = [sys.executable, "-P", "-c", _CHILD, _HOME, name]
+    command = [sys.executable, "-P", "-c", _CHILD, _HOME, module, name]
+    return guard.run(command, environment, limits, question, answer)
+
+
+def _ask(guard: Guard, name: str, question: BinaryIO, limits: Limits) -> Answer:
     try:
         with tempfile.TemporaryFile() as file:
-            ended = guard.run(command, environment, limits, question, file)
+            ended = run(guard, __name__, name, limits, question, file)
             size = os.fstat(file.fileno()).st_size
             if ended.beyond:
                 return Answer(message=ended.beyond)
             if ended.code or not size:
-                return Answer(message=_last_words(ended))
+                return Answer(message=last_words(ended))
             return _answered(memoryview(mmap(file.fileno(), size, access=ACCESS_READ)))
     except (OSError, ValueError, RecursionError) as error:
         return Answer(message=str(error))
@@ -134,7 +153,8 @@ def _by_input(tensors: Mapping[str, np.ndarray], inputs: int) -> Iterator[dict[s
         yield {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _last_words(ended: Ended) -> str:
+def last_words(ended: Ended) -> str:
+    """How a process ended that did not answer, and the last line that it said."""
     how = f"ended by {_name(-ended.code)}" if ended.code < 0 else f"ended with exit code {ended.code}"
     said = [line.strip() for line in ended.said.splitlines() if line.strip()]
     return f"{how}: {said[-1]}" if said else how
@@ -147,15 +167,16 @@ def _name(number: int) -> str:
         return f"signal {number}"
 
 
-def main(name: str, started: str) -> None:
-    """What the process runs: answers one question.
+@contextmanager
+def handed(started: str) -> Generator[tuple[Given, BinaryIO] | None]:
+    """Hands out, in the process, what it is given and where its answer goes; None if nobody waits for one.
 
     Args:
-        name: of the adapter.
         started: the number of a file descriptor, as of ``Guard.run``.
     """
     waits = int(started)
     if not os.read(waits, 1):
+        yield None
         return
     os.close(waits)
     # What adapters print is no answer, and what they read is nothing.
@@ -165,23 +186,37 @@ def main(name: str, started: str) -> None:
         os.dup2(2, 1)
         given = load(question)
         question.close()
-        try:
-            found = answer_of(name, given)
-        except KeyboardInterrupt:  # the adapter's own: terminals do not reach this session
-            found = Answer(message="KeyboardInterrupt")
-        size, most = (
-            sum(array.nbytes for own in (found.tensors, *found.others) for array in own.values()),
-            largest_answer(given),
-        )
-        if size > most:
-            message = f"answered {size / 1e6:.0f} MB, expected at most {most / 1e6:.0f} MB"
-            found = Answer(version=found.version, message=message)
-        try:
-            _write(answer, found)
-        except (OSError, ValueError) as error:  # no space, or a name that no file can hold
-            answer.seek(0)
-            answer.truncate()
-            _write(answer, Answer(version=found.version, message=f"{_ITS_ANSWER} cannot be kept: {error}"))
+        yield given, answer
+
+
+def main(name: str, started: str) -> None:
+    """What the process runs: answers one question.
+
+    Args:
+        name: of the adapter.
+        started: as of ``handed``.
+    """
+    with handed(started) as given_and_answer:
+        if given_and_answer:
+            _answer(name, *given_and_answer)
+
+
+def _answer(name: str, given: Given, answer: BinaryIO) -> None:
+    try:
+        found = answer_of(name, given)
+    except KeyboardInterrupt:  # the adapter's own: terminals do not reach this session
+        found = Answer(message="KeyboardInterrupt")
+    size = sum(array.nbytes for own in (found.tensors, *found.others) for array in own.values())
+    most = largest_answer(given)
+    if size > most:
+        message = f"answered {size / 1e6:.0f} MB, expected at most {most / 1e6:.0f} MB"
+        found = Answer(version=found.version, message=message)
+    try:
+        _write(answer, found)
+    except (OSError, ValueError) as error:  # no space, or a name that no file can hold
+        answer.seek(0)
+        answer.truncate()
+        _write(answer, Answer(version=found.version, message=f"{_ITS_ANSWER} cannot be kept: {error}"))
 
 
 def _write(file: BinaryIO, answer: Answer) -> None:

@@ -2,17 +2,22 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from conformance.report import architecture
 from conformance.report.table import listed
 from conformance.report.wording import EXPECTED, assumed_fields, value, words
 from weights.caffe import checkpoint as caffe
-from weights.files import format_of
+from weights.files import format_of, metadata, onnx_options
+from weights.files.onnx_measured import AGREEMENT, WIDE, Agreement, kept_wide
+from weights.files.onnx_reading import stated
 from weights.networks.cost import cost
 from weights.networks.models import MODELS
+from weights.networks.models import to_dict as spec_to_dict
 from weights.networks.sizes import usual_size
 from weights.networks.spec import Spec, field_names
 from weights.params import Checkpoint, Info
@@ -63,17 +68,27 @@ def models() -> Iterator[Model]:
 
 
 def describe(file: Path, checkpoint: Checkpoint, width: int | None = None) -> str:
-    """A checkpoint, one fact a line; facts that its file does not state are marked as assumed.
+    """A checkpoint, one fact a line.
 
     Args:
         file: where it was read.
         checkpoint: what the file holds.
         width: characters in a line; None: no limit.
     """
+    return listed(facts(file, checkpoint), width)
+
+
+def facts(file: Path, checkpoint: Checkpoint) -> list[tuple[str, str]]:
+    """Names and values; what the file does not state is marked as assumed.
+
+    Args:
+        file: where it was read.
+        checkpoint: what the file holds.
+    """
     info = checkpoint.info
     mark = dict.fromkeys(info.assumed, " (assumed: the file does not say)")
     own = tuple(name for name in info.assumed if name not in EXPECTED)
-    facts = [
+    return [
         ("file", str(file)),
         ("format", _format(file)),
         *_network(checkpoint.spec),
@@ -82,9 +97,76 @@ def describe(file: Path, checkpoint: Checkpoint, width: int | None = None) -> st
         ("input", str(info.preprocessing or "not known") + mark.get("preprocessing", "")),
         ("label order", (info.labels or "not known") + mark.get("labels", "")),
         *([("classes", ", ".join(info.class_names))] if info.class_names else []),
+        *(_made(stated(file)) if format_of(file).name == "onnx" else ()),
         *_provenance(info),
     ]
-    return listed(facts, width)
+
+
+def to_dict(file: Path, checkpoint: Checkpoint) -> dict[str, Any]:
+    """A checkpoint as data; docs/formats.md describes the fields.
+
+    Args:
+        file: where it was read.
+        checkpoint: what the file holds.
+    """
+    spec, params = checkpoint
+    info, costs, size = checkpoint.info, cost(spec), usual_size(spec)
+    dtypes = Counter(array.dtype.name for array in params.values())
+    return {
+        "file": str(file),
+        "format": format_of(file).name,
+        "network": {
+            "name": spec.name,
+            "published": next((name for name, known in MODELS.items() if known == spec), None),
+            "spec": spec_to_dict(spec),
+            "parameters": costs.learnable,
+            "macs": costs.macs,
+            "size": list(size),
+        },
+        "arrays": {
+            "count": len(params),
+            "scalars": sum(array.size for array in params.values()),
+            "dtypes": dict(dtypes),
+        },
+        "not_finite": [name for name, array in params.items() if not np.isfinite(array).all()],
+        "preprocessing": info.preprocessing and asdict(info.preprocessing),
+        "labels": info.labels,
+        "class_names": list(info.class_names),
+        "assumed": list(info.assumed),
+        "factors": dict(info.factors),
+        "source": {"file": info.source, "format": info.format, "sha256": info.sha256},
+        "history": list(info.history),
+        "layers": architecture.to_dict(list(architecture.stages(spec.network(), size))),
+    }
+
+
+def for_runtimes(file: Path, width: int | None = None) -> str:
+    """What an ONNX file says whose parameters do not come back, but that this program wrote.
+
+    Raises:
+        InputError: it is another file.
+    """
+    strings = stated(file)
+    facts = [("file", str(file)), ("format", _format(file))]
+    if "senet.spec" in strings:
+        spec, info = metadata.decode(strings, str(file))
+        expected = [("input", str(info.preprocessing or "not known")), ("label order", info.labels or "not known")]
+        facts += [*_network(spec), *expected, *_provenance(info)]
+    else:
+        facts.append(("network", "only its nodes, which an ONNX runtime computes"))
+    return listed([*facts, *_made(strings)], width)
+
+
+def _made(strings: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """How an ONNX file was made, by its metadata."""
+    yield "made with", str(onnx_options.decode(strings.get(onnx_options.KEY, "{}")))
+    if AGREEMENT in strings:
+        yield "compared with float32", str(Agreement.of(strings))
+    if WIDE in strings:
+        yield "float32 is kept for", ", ".join(f"{name} ({why})" for name, why in kept_wide(strings).items())
+    for key, what in (("class_names", "names of the classes"), ("wnids", "WordNet ids"), ("license", "licence")):
+        if key in strings:
+            yield what, strings[key] if key == "license" else "in the metadata"
 
 
 def foreign(file: Path, prototxt: Path | None, width: int | None = None) -> str:
@@ -95,7 +177,7 @@ def foreign(file: Path, prototxt: Path | None, width: int | None = None) -> str:
     """
     found = caffe.describe(file, prototxt)
     types = ", ".join(f"{count} {kind or 'of no stated type'}" for kind, count in found.types.items())
-    facts = [
+    told = [
         ("file", str(file)),
         ("format", _format(file)),
         ("network", f"{found.name or 'without a name'}: none of this family"),
@@ -103,7 +185,7 @@ def foreign(file: Path, prototxt: Path | None, width: int | None = None) -> str:
         ("arrays", f"{found.blobs} blobs, {found.scalars:,} scalars, {' and '.join(found.dtypes) or 'no numbers'}"),
         *_computation(found),
     ]
-    return listed(facts, width)
+    return listed(told, width)
 
 
 def _computation(found: caffe.Summary) -> Iterator[tuple[str, str]]:

@@ -8,9 +8,12 @@ from weights.errors import in_a_line
 from weights.files.diff import Difference, Tensor
 
 _ROWS = 20  # about a screen
+_SPARE = ("float32 ulp", "values", "B", "A", "relative")
 
 
-def text(found: Difference, rounding: bool = False, width: int | None = None, all_rows: bool = False) -> str:
+def text(
+    found: Difference, rounding: bool = False, width: int | None = None, all_rows: bool = False, colours: bool = False
+) -> str:
     """A difference as people read it: what differs, in tables, and one last line with the verdict.
 
     Args:
@@ -19,6 +22,7 @@ def text(found: Difference, rounding: bool = False, width: int | None = None, al
         width: characters in a line; None: no limit.
         all_rows: whether every tensor that differs is shown. Otherwise at most 20 are: those missing or different
             before those rounded, in the order of the network.
+        colours: whether verdicts are coloured, for a terminal.
     """
     lines = [
         f"A  {in_a_line(found.paths[0])} ({found.formats[0]})",
@@ -33,7 +37,7 @@ def text(found: Difference, rounding: bool = False, width: int | None = None, al
     if shown:
         header = ("tensor", "verdict", "values", "max abs", "relative", "float32 ulp", "A", "B")
         first = shown if all_rows else _first(shown)
-        lines += [aligned(header, [_row(t) for t in first], width), ""]
+        lines += [aligned(header, [_row(t) for t in first], width, spare=_SPARE, colours=colours), ""]
         if len(first) < len(shown):
             lines += [f"and {len(shown) - len(first)} more tensors that differ", ""]
     verdicts = ("identical", "equal", "rounded", "different", "missing")

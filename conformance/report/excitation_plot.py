@@ -1,12 +1,30 @@
 """The plot of excitations: a panel for the last block of each stage, a line for each class. It needs Matplotlib."""
 
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import cycle, groupby
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 from conformance.report.excitation import Excited
 from weights.storage.whole import replacing
+
+_INK, _SOFT, _LINE = "#1c2024", "#5b6570", "#c3c9d0"
+_COLOURS = ("#1f5fa8", "#b45309", "#12683f", "#b3261e", "#6b4fa0", "#0e7490", "#8a6d00", "#9d3a77", "#3f6212")
+_LOOK: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "text.color": _INK,
+    "axes.edgecolor": _LINE,
+    "axes.labelcolor": _SOFT,
+    "axes.titlecolor": _INK,
+    "axes.titlesize": "medium",
+    "axes.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": _SOFT,
+    "ytick.color": _SOFT,
+}
+"""The look of the pages, ``style.css``, in the light."""
 
 
 def draw(found: Sequence[Excited], title: str, path: Path, every_block: bool = False) -> None:
@@ -22,6 +40,13 @@ def draw(found: Sequence[Excited], title: str, path: Path, every_block: bool = F
         InputError: the file cannot be written.
         ImportError: Matplotlib is not installed.
     """
+    from matplotlib import rc_context
+
+    with rc_context(_LOOK):
+        _draw(found, title, path, every_block)
+
+
+def _draw(found: Sequence[Excited], title: str, path: Path, every_block: bool) -> None:
     from matplotlib.figure import Figure
 
     panels = [(block, list(members)) for block, members in groupby(found, key=lambda e: e.block)]
@@ -33,12 +58,12 @@ def draw(found: Sequence[Excited], title: str, path: Path, every_block: bool = F
     figure.suptitle(title)
     axes = figure.subplots(lines, columns, squeeze=False, sharey=True).flatten()
     for panel, (block, members) in zip(axes, panels, strict=False):
-        for i, e in enumerate(members):
+        for e, colour in zip(members, cycle(_COLOURS)):
             channels = range(len(e.mean))
-            panel.plot(channels, e.mean, color=f"C{i}", linewidth=0.9, label=f"{e.kind} ({e.photos})")
+            panel.plot(channels, e.mean, color=colour, linewidth=0.9, label=f"{e.kind} ({e.photos})")
             if e.photos > 1:
                 low, high = e.mean - e.deviation, e.mean + e.deviation
-                panel.fill_between(channels, low, high, color=f"C{i}", alpha=0.2, linewidth=0)
+                panel.fill_between(channels, low, high, color=colour, alpha=0.2, linewidth=0)
         panel.set(title=block, xlabel="channel", xmargin=0)
     for panel in axes[len(panels) :]:
         panel.set_visible(False)

@@ -2,30 +2,18 @@
 
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
 
 from conformance.adapters import title_of
 from conformance.report.heat_map import heat_maps
+from conformance.report.pages import rendered
 from conformance.report.plots import curves, with_errors
 from conformance.report.run import Run
 from conformance.report.table import HEADER, NUMBERS, rows
-from conformance.report.titles import error_in_words, titled
-from weights.errors import printable
+from conformance.report.titles import titled
 
 
 def to_html(run: Run) -> str:
     """The page."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_printable,
-    )
-    environment.filters["error"] = error_in_words
     disagreeing = [
         (titled(name, comparison.what), found.dtype or comparison.dtype, found.first_divergent)
         for comparison in run.comparisons
@@ -33,7 +21,8 @@ def to_html(run: Run) -> str:
         if found.status not in ("agreed", "absent")
     ]
     drawn = curves(run.comparisons)
-    return environment.get_template("page.html").render(
+    return rendered(
+        "page.html",
         run=run,
         disagreeing=disagreeing,
         compared=list(dict.fromkeys(title_of(name) for _, name, _ in with_errors(run.comparisons))),
@@ -45,11 +34,6 @@ def to_html(run: Run) -> str:
         legend={(curve.what, series.dtype): series for curve in drawn for series in curve.series},
         maps=heat_maps(run.comparisons),
     )
-
-
-def _printable(value: object) -> object:
-    """What a page shows: texts from anywhere without control characters, what is markup already as it is."""
-    return printable(value) if type(value) is str else value
 
 
 def _commands(run: Run) -> Iterator[str]:

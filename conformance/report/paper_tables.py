@@ -17,6 +17,7 @@ _HEADER = (
     "top-5 error",
     "notes",
 )
+_SPARE = ("without biases", "published GFLOPs", "published M", "notes")
 _TITLES = {
     "baselines": "Networks without SE blocks and with them",
     "reduction": "Reduction of SE-ResNet-50",
@@ -41,7 +42,12 @@ def to_text(rows: Sequence[Row], width: int | None = None) -> str:
     """
     parts: list[str] = []
     for table, members in _grouped(rows):
-        parts += [_TITLES[table], "", aligned((table, *_HEADER), [_cells(row) for row in members], width), ""]
+        parts += [
+            _TITLES[table],
+            "",
+            aligned((table, *_HEADER), [_cells(row) for row in members], width, spare=_SPARE),
+            "",
+        ]
     parts += [fill(_LEGEND, width or 120), ""]
     parts += [fill(f"[{n}] {NOTES[n]}", width or 120, subsequent_indent="    ") for n in _used(rows)]
     return "\n".join(parts).rstrip()
@@ -96,7 +102,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         _number(published.gflops, 2),
         _number(published.top1, 2),
         _number(published.top5, 2),
-        " ".join(f"[{n}]" for n in row.notes),
+        ", ".join(f"[{n}]" for n in row.notes),
     )
 
 

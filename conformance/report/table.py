@@ -1,6 +1,7 @@
 """Tables in the terminal and in Markdown; and the table of a run, a row for each framework and precision."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import StringIO
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,19 @@ HEADER = (
     "top-1",
     "verdict",
 )
+SPARE = (
+    "version",
+    "roundings",
+    "taps",
+    "asked",
+    "top-1",
+    "logits error",
+    "its share",
+    "worst layer",
+    "its error",
+    "worst tap",
+)
+"""Columns that a narrow terminal does without, the first one first."""
 NUMBERS = tuple(HEADER.index(name) for name in ("taps", "its error", "roundings", "its share", "logits error", "top-1"))
 
 
@@ -63,13 +77,33 @@ def in_words(found: Verdict) -> str:
     return f"{said}: {found.message}" if found.message else said
 
 
-def aligned(header: Sequence[str], lines: Iterable[Sequence[str]], width: int | None = None) -> str:
+STYLES: Mapping[str, str] = {
+    **dict.fromkeys(("agreed", "identical", "equal"), "green"),
+    **dict.fromkeys(("disagreed", "failed", "different", "missing"), "bold red"),
+    **dict.fromkeys(("suspicious", "rounded"), "yellow"),
+    "absent": "dim",
+}
+"""The colours of verdicts, by their first word."""
+
+_WIDE = 30  # characters of a word that may be broken, such as a path
+
+
+def aligned(
+    header: Sequence[str],
+    lines: Iterable[Sequence[str]],
+    width: int | None = None,
+    *,
+    spare: Sequence[str] = (),
+    colours: bool = False,
+) -> str:
     """A table of plain text: numbers to the right, words to the left.
 
     Args:
         header: the columns' titles.
         lines: the cells of each row.
         width: characters in a line, beyond which cells are wrapped, but not inside of words; None: no limit.
+        spare: columns that are left out, one after the other, where wrapping is not enough; a last line names them.
+        colours: whether verdicts are coloured, for a terminal.
     """
     from rich.box import Box
     from rich.table import Table
@@ -77,16 +111,44 @@ def aligned(header: Sequence[str], lines: Iterable[Sequence[str]], width: int | 
     lines = [tuple(map(in_a_line, line)) for line in lines]  # names may come from anywhere
     numeric = _numeric(header, lines)
     columns = list(zip(header, *lines, strict=True))
-    words = [max(map(_longest, column)) for column in columns]
-    gaps = 2 * (len(header) - 1)
-    if width and not sum(words) + gaps <= width < sum(max(map(len, column)) for column in columns) + gaps:
-        width = None  # it fits; or words would be broken, which is harder to read than lines that the terminal breaks
+    # The titles of numbers stand in as many lines as they have words; numbers, "3 of 12" too, stand in one.
+    least = [
+        max(_longest(title), *map(len, cells)) if right else min(_WIDE, max(map(_longest, (title, *cells))))
+        for right, (title, *cells) in zip(numeric, columns, strict=True)
+    ]
+    kept = _kept(header, least, width, spare)
+    most = [least[i] if numeric[i] else max(map(len, column)) for i, column in enumerate(columns)]
+    room = width and width - sum(least[i] for i in kept) - 2 * (len(kept) - 1)
+    if room is None or room < 0 or sum(max(map(len, columns[i])) - least[i] for i in kept) <= room:
+        width = room = None  # it fits; or words would be broken, which is harder to read than lines the terminal breaks
     rule = Box("    \n    \n -  \n    \n    \n    \n    \n    \n", ascii=True)
-    table = Table(box=rule, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for title, right, widest in zip(header, numeric, words, strict=True):
-        shown = title.replace(" ", "\n") if right and width else title
-        table.add_column(_text(shown), justify="right" if right else "left", no_wrap=right, min_width=widest)
-    return _printed(table, lines, width)
+    table = Table(box=rule, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="")
+    widths = [max(map(len, column)) for column in columns] if room is None else _widths(least, most, kept, room)
+    for i in kept:
+        shown = header[i].replace(" ", "\n") if numeric[i] and width else header[i]
+        justify = "right" if numeric[i] else "left"
+        table.add_column(_text(shown), justify=justify, no_wrap=numeric[i], width=widths[i], overflow="fold")
+    text = _printed(table, ([line[i] for i in kept] for line in lines), width, colours)
+    left_out = [title for i, title in enumerate(header) if i not in kept]
+    return f"{text}\n(no room for: {', '.join(left_out)})" if left_out else text
+
+
+def _kept(header: Sequence[str], least: Sequence[int], width: int | None, spare: Sequence[str]) -> list[int]:
+    """The places of the columns that are shown: as many as fit; all, where even the fewest do not."""
+    kept = list(range(len(header)))
+    for title in (None, *spare):
+        kept = [i for i in kept if header[i] != title]
+        if width is None or sum(least[i] for i in kept) + 2 * (len(kept) - 1) <= width:
+            return kept
+    return list(range(len(header)))
+
+
+def _widths(least: Sequence[int], most: Sequence[int], kept: Sequence[int], room: int) -> list[int]:
+    """The widths of the columns: the characters that are left go, one by one, to the column that lacks most."""
+    widths = list(least)
+    for _ in range(room):
+        widths[max(kept, key=lambda i: most[i] - widths[i])] += 1
+    return widths
 
 
 def _longest(cell: str) -> int:
@@ -110,22 +172,33 @@ def listed(facts: Iterable[tuple[str, str]], width: int | None = None) -> str:
     return _printed(table, ((name, in_a_line(value)) for name, value in facts), width)
 
 
-def _printed(table: "Table", lines: Iterable[Sequence[str]], width: int | None) -> str:
+def _printed(table: "Table", lines: Iterable[Sequence[str]], width: int | None, colours: bool = False) -> str:
     from rich.console import Console
 
     for line in lines:
-        table.add_row(*map(_text, line))
+        table.add_row(*(_text(cell, STYLES.get(_first_word(cell), "") if colours else "") for cell in line))
     # Without a limit: as wide as the widest row could be, for which a million characters are more than enough.
-    console = Console(file=StringIO(), width=width or 10**6, color_system=None, legacy_windows=False)
+    system = "standard" if colours else None
+    console = Console(
+        file=StringIO(), width=width or 10**6, color_system=system, force_terminal=colours, legacy_windows=False
+    )
     with console.capture() as captured:
         console.print(table, crop=False)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+    return "\n".join(_PADDING.sub(r"\1", line) for line in captured.get().splitlines())
 
 
-def _text(cell: str) -> "Text":
+_PADDING = re.compile(r" +((?:\x1b\[[0-9;]*m)*)$")
+"""Spaces at the end of a line, before the end of a colour."""
+
+
+def _first_word(cell: str) -> str:
+    return re.split("[ ,:]", cell, maxsplit=1)[0]
+
+
+def _text(cell: str, style: str = "") -> "Text":
     from rich.text import Text
 
-    return Text(cell)  # rich would take square brackets in a string for markup
+    return Text(cell, style)  # rich would take square brackets in a string for markup
 
 
 def markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:

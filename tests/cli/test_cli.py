@@ -25,7 +25,7 @@ from conformance.cli import main
 from conformance.cli.demonstration import PHOTO
 from conformance.cli.options import DTYPES, FRAMEWORKS
 from conformance.judge.bounds import BOUNDS
-from weights import CAFFE, MODELS, SE, Checkpoint, Info, Params, Spec
+from weights import CAFFE, MODELS, SE, Checkpoint, Info, InputError, Params, Spec
 from weights.caffe import file as caffe_file
 from weights.networks.network import Builder
 from weights.networks.operations import Conv
@@ -120,7 +120,9 @@ def test_pattern_that_no_network_fits_is_one_line_and_status_2(patterns: list[st
 
 
 def test_the_name_of_a_network_where_a_file_is_expected_is_said_to_be_one():
-    fails(senet("inspect", "efficientnet-b0"), "efficientnet-b0 is a network, of which senet init writes a file")
+    fails(senet("inspect", "resnet-18"), "resnet-18: no trained weights of this network are known")
+    with pytest.raises(InputError, match=r"resnet-18 is a network: weights.hub.fetch gets trained weights of some"):
+        weights.read("resnet-18")
     assert "is a network" not in senet("inspect", "photo.jpg").stderr
 
 

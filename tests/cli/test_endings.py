@@ -122,7 +122,7 @@ def test_links_in_a_circle_are_one_line(command: str, checkpoint: Path, tmp_path
 
 
 def test_help_names_the_exit_codes():
-    assert "0 done, or agreed; 1 disagreed; 2 bad input; 70 an internal error" in " ".join(
+    assert "0 done, or agreed; 1 disagreed, or photographs were skipped; 2 bad input; 70 an internal error" in " ".join(
         senet("--help").stdout.split()
     )
 

@@ -20,12 +20,25 @@ from weights.networks.operations import Add
 
 OTHERS = tuple(name for name in ADAPTERS if name not in STANDARD)
 """Every way of running the networks that is not compared unless it is asked for."""
-SINGLE = {"tf_lite", "onnx_torch", "onnx_jax", "openvino"}
-"""Those that compute in float32 alone."""
-LOGITS = {"torch_compiled", "torch_exported", "torch_scripted", "tf_saved_model", "tf_lite", "onnx_torch", "onnx_jax"}
+FAST = {"torch_fast", "jax_fast", "tf_fast"}
+SINGLE = {"tf_lite", "tf_lite_int8", "onnx_torch", "onnx_jax", "openvino", "openvino_ir", *FAST}
+"""Those that compute in float32 where float64 is asked for."""
+LOGITS = {
+    *(
+        "torch_compiled",
+        "torch_exported",
+        "torch_scripted",
+        "jax_exported",
+        "tf_saved_model",
+        "tf_lite",
+        "tf_lite_int8",
+    ),
+    *("onnx_torch", "onnx_jax", "openvino_ir"),
+    *FAST,
+}
 """Those that leave nothing else to compare."""
 DIFFERENTIABLE = [name for name in OTHERS if name not in {*LOGITS, "openvino"}] + ["torch_compiled"]
-QUICK = {"torch_channels_last", "tf_eager", "openvino", "onnx_torch"}
+QUICK = {"torch_channels_last", "tf_eager", "openvino", "openvino_ir", "onnx_torch"}
 """Those that need no more than some seconds for each test; the rest compiles, or compiles every operation by itself."""
 
 

@@ -11,7 +11,7 @@ from conformance import cases
 from conformance.adapters import DIFFERENTIABLE, STANDARD
 from conformance.adapters.devices import TF32
 from conformance.judge.answer import Answer
-from conformance.judge.bounds import BOUNDS, ROUNDING
+from conformance.judge.bounds import BOUNDS, FAST, ROUNDING, bound_of
 from conformance.judge.local import kind
 from conformance.judge.measure import judge
 from conformance.judge.question import Forward, Given
@@ -28,8 +28,12 @@ def test_the_page_is_up_to_date():
 
 
 def test_every_measurement_is_within_its_bound():
-    bad = [row for row in MEASURED if not row["error"] <= BOUNDS[row["what"]][row["dtype"]]]
-    assert bad == []
+    assert [row for row in MEASURED if not row["error"] <= bound(row)] == []
+
+
+def bound(row):
+    what = "taps" if row["what"] == "fast" else row["what"]
+    return bound_of(what, row["dtype"], row["framework"])
 
 
 @pytest.mark.parametrize(
@@ -39,9 +43,28 @@ def test_every_bound_has_evidence_of_every_framework(what, dtype):
     found = {row["framework"] for row in ROWS if (row["what"], row["dtype"]) == (what, dtype)}
     assert found == set(STANDARD if what == "taps" else DIFFERENTIABLE)
     # Gradients have one bound, with and without the statistics of a batch.
-    worst = max(r["error"] for r in MEASURED if BOUNDS[r["what"]] is BOUNDS[what] and r["dtype"] == dtype)
+    several = [other for other in BOUNDS if BOUNDS[other] is BOUNDS[what]]
+    worst = max(r["error"] for r in MEASURED if r["what"] in several and r["dtype"] == dtype)
     # A bound far above what is measured would let mistakes pass; other inputs and other machines need some room.
     assert BOUNDS[what][dtype] <= ROOM.get((what, dtype), 50) * worst
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", FAST)
+def test_the_bounds_of_fast_paths_are_their_own_and_have_evidence(name, dtype):
+    errors = [r["error"] for r in MEASURED if (r["what"], r["framework"], r["dtype"]) == ("fast", name, dtype)]
+    assert max(errors) < bound_of("taps", dtype, name) < min(12 * max(errors), BOUNDS["taps"][dtype])
+    assert bound_of("taps", dtype) == BOUNDS["taps"][dtype]
+
+
+@pytest.mark.parametrize("name", ["torch", "torch_fast"])
+def test_a_fast_path_is_judged_by_its_own_bound(name):
+    params, x = cases.seeded(SPEC, 61), cases.image(62, 2, 64, 64)
+    standard = Standard(Given(SPEC.network(), params, "float32", Forward(x)))
+    logits = reference.run(SPEC, params, x.astype(np.float64))["logits"]
+    logits.flat[3] += 7e-6 * np.abs(logits).max()  # between the two bounds
+    result = judge(name, Answer(dtype="float32", tensors={"logits": logits.astype(np.float32)}), standard)
+    assert (result.status == "disagreed") == (name == "torch_fast")
 
 
 ROOM = {("training", "float64"): 10_000}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from conformance.cases import TINY, image, seeded
 from conformance.reference.forward import run
-from weights import CAFFE, MODELS, InputError, Network, Params, Spec, schema
+from weights import CAFFE, InputError, Network, Params, Spec, schema
 from weights.errors import InputWarning
 from weights.files.onnx import build, read, write
 from weights.networks.network import graph
@@ -216,12 +216,6 @@ def test_file_of_a_network_without_a_record_is_computed_and_not_read(tmp_path: P
     onnx.checker.check_model(onnx.load(tmp_path / "x.onnx"), full_check=True)
     with pytest.raises(InputError, match=r"x\.onnx: has no record of its network, only its nodes"):
         read(tmp_path / "x.onnx")
-
-
-def test_a_network_too_large_for_one_file_is_refused(tmp_path: Path):
-    huge = replace(MODELS["senet-154"], width=(4096,) * 4, groups=1)
-    with pytest.raises(InputError, match=r"bytes of parameters; an ONNX file holds at most 2,147,483,647"):
-        write(tmp_path / "x.onnx", huge, {})
 
 
 @pytest.mark.parametrize("content", [b"", b"no model", b"\xff" * 1000, b"\x08\x0a"])

@@ -92,6 +92,21 @@ def test_python_of_the_readme_runs(folder):
     assert done.stdout.splitlines()[-1] == "True None"  # agreed, and no first divergent tap
 
 
+def test_python_of_the_start_page_the_facts_and_the_questions_runs(folder):
+    pages = [ROOT / "docs" / f"{name}.md" for name in ("index", "facts", "faq")]
+    quoted = [block for page in pages for block in blocks(page, "python") if not block.startswith("def ")]
+    spec, params = weights.read(folder / "tiny.safetensors")
+    weights.write(folder / "timm.pth", weights.Checkpoint(spec, params), dialect="timm")
+    (folder / "pages.py").write_text("".join(quoted))
+    command = [sys.executable, "-W", "error::DeprecationWarning:__main__", "pages.py"]
+    paths = {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env={**os.environ, **paths})
+    assert done.returncode == 0, done.stderr
+    said = re.findall(r"^print.*  # (.*)$", "".join(quoted), re.M)
+    assert len(said) >= 3
+    assert set(said) <= set(done.stdout.splitlines())
+
+
 def test_python_of_the_page_of_variants_prints_what_it_says(tmp_path):
     blocks_of_page = blocks(ROOT / "docs" / "variants.md", "python")
     (tmp_path / "variants.py").write_text("".join(blocks_of_page))

@@ -75,7 +75,7 @@ def test_no_framework_is_imported(code):
     assert not set(HEAVY) & {name.partition(".")[0] for name in json.loads(done.stderr)}
 
 
-ROOMS = ("cases", "reference", "adapters", "judge", "golden", "report", "recording", "cli")
+ROOMS = ("cases", "reference", "adapters", "judge", "evaluate", "golden", "report", "recording", "cli")
 """The rooms of the suite: each imports those before it, and itself."""
 
 

@@ -1,18 +1,22 @@
 """The wheel: what is in it, and that it works outside the checkout, in an environment that has nothing else."""
 
+import email
 import os
 import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
+import weights
+
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("weights", "conformance", "se_torch", "se_jax", "se_tf")
+PACKAGES = ("weights", "conformance", "se_torch", "se_jax", "se_tf", "pytest_senet")
 LEFT = shutil.ignore_patterns(".git", ".venv*", "__pycache__", "demo", "build", "*.egg-info", "shared")
 
 pytestmark = pytest.mark.slow
@@ -65,7 +69,7 @@ def test_wheel_holds_the_packages_and_nothing_else(built):
     with zipfile.ZipFile(wheel) as file:
         names = file.namelist()
     top = {name.partition("/")[0] for name in names}
-    assert {name for name in top if not name.endswith(".dist-info")} == {*PACKAGES, "pytest_senet.py"}
+    assert {name for name in top if not name.endswith(".dist-info")} == set(PACKAGES)
     sources = {p.relative_to(ROOT).as_posix() for package in PACKAGES for p in (ROOT / package).rglob("*.py")}
     data = {f"{package}/py.typed" for package in PACKAGES} | {
         p.relative_to(ROOT).as_posix()
@@ -82,7 +86,28 @@ def test_sdist_holds_no_tests(built):
     with tarfile.open(sdist) as file:
         inside = {name.partition("/")[2] for name in file.getnames()}
     assert not [name for name in inside if re.match(r"tests|benchmarks|examples|docs|\.ci", name)]
-    assert {"README.md", "LICENSE", "pyproject.toml", "weights/images/imagenet_classes.csv"} <= inside
+    files = {
+        "README.md",
+        "LICENSE",
+        "CITATION.cff",
+        "pyproject.toml",
+        "setup.py",
+        "weights/images/imagenet_classes.csv",
+    }
+    assert files <= inside
+
+
+def test_description_has_no_link_that_leads_nowhere(built):
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as file:
+        (name,) = [name for name in file.namelist() if name.endswith(".dist-info/METADATA")]
+        described = email.message_from_bytes(file.read(name))
+    text = described.get_payload()
+    assert isinstance(text, str)
+    assert text.startswith("# senet\n")
+    assert re.findall(r"\]\((?!https://)[^)]*\)", text) == []
+    assert described["Description-Content-Type"] == "text/markdown"
+    assert described["Version"] == weights.__version__
 
 
 def test_installed_wheel_converts_and_compares_outside_the_checkout(installed, tmp_path):
@@ -103,6 +128,140 @@ def test_installed_wheel_converts_and_compares_outside_the_checkout(installed, t
 def test_installed_wheel_writes_nothing_beside_its_packages(installed):
     (site,) = (installed.parents[1] / "lib").glob("python*/site-packages")
     assert not [name for name in ("tests", "benchmarks", "docs", "examples") if (site / name).exists()]
+
+
+EXTRAS = {"torch": "se_torch", "jax": "se_jax", "tf": "se_tf", "onnx": "weights"}
+"""What is imported with each extra alone."""
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_wheel_with_one_extra_alone_agrees(extra, source, built, tmp_path):
+    (wheel,) = built.glob("*.whl")
+    run(sys.executable, "-m", "venv", tmp_path / "venv", folder=tmp_path)
+    python = tmp_path / "venv" / "bin" / "python"
+    pinned = ("--constraint", source / "constraints.txt", "--no-compile")
+    run(python, "-m", "pip", "install", "--quiet", *pinned, f"{wheel}[{extra}]", folder=tmp_path)
+    code = f"import {EXTRAS[extra]} as package; print(package.__version__)"
+    assert run(python, "-c", code, folder=tmp_path).stdout.split() == [weights.__version__]
+    senet = python.with_name("senet")
+    run(senet, "init", "tiny-se-resnet", "tiny.safetensors", folder=tmp_path)
+    found = run(senet, "compare", "tiny.safetensors", "--size", "65x64", folder=tmp_path).stdout
+    assert len(re.findall(r" agreed$", found, re.M)) == 1
+    assert len(re.findall(r" absent: .*pip install 'senet\[", found)) == len(EXTRAS) - 1
+
+
+@pytest.fixture(scope="module")
+def typed(built, tmp_path_factory):
+    """The Python of an environment with the wheel, which sees the packages of this one after it."""
+    folder = tmp_path_factory.mktemp("typed") / "venv"
+    run(sys.executable, "-m", "venv", "--without-pip", folder, folder=folder.parent)
+    (site,) = (folder / "lib").glob("python*/site-packages")
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as file:
+        file.extractall(site)
+    (site / "beside.pth").write_text(sysconfig.get_paths()["purelib"])
+    return folder / "bin" / "python"
+
+
+RIGHT = """
+from pathlib import Path
+
+import jax
+import numpy as np
+import torch
+
+import conformance
+import se_jax
+import se_tf
+import se_torch
+import weights
+from pytest_senet import Conformance
+from weights.change import with_classes
+from weights.images import names, prepare
+
+
+def neutral(path: Path) -> str:
+    checkpoint = weights.read(path)
+    spec, params = checkpoint
+    if checkpoint.info.preprocessing is None:
+        raise weights.InputError(f"{path}: unknown preprocessing")
+    x: np.ndarray = prepare(path, checkpoint.info.preprocessing)
+    weights.write("other.safetensors", with_classes(spec, params, 10))
+    counted: int = weights.cost(spec).learnable
+    label: str = names(checkpoint.info.labels)[0]
+    found = conformance.compare(spec, params, x, ["torch"])
+    first: str | None = found.results["torch"].first_divergent
+    taps: dict[str, np.ndarray] = conformance.run("numpy", spec, params, x)
+    return f"{weights.__version__} {label} {counted} {first} {list(taps)} {found.agreed} {conformance.__version__}"
+
+
+def in_torch(x: torch.Tensor) -> torch.Tensor:
+    model = se_torch.from_pretrained("x.safetensors", classes=10)
+    model.eval()
+    maps: tuple[torch.Tensor, ...] = model.features(x)
+    gates: dict[str, torch.Tensor] = se_torch.gates(model, maps[0])
+    se_torch.save(se_torch.se_resnet50(classes=10, se=weights.SE(gate="tanh")), Path("x.pth"))
+    block = se_torch.SEBlock(64, gate="relu")
+    return gates["stage1.0"] + torch.as_tensor(block(x)) + len(se_torch.__version__)
+
+
+def in_jax(x: jax.Array) -> jax.Array:
+    model = se_jax.build("se-resnet-50", dtype="float32", classes=10)
+    gates: dict[str, jax.Array] = se_jax.gates(model, x)
+    se_jax.save(se_jax.se_resnet50(), "x.orbax")
+    return gates["stage1.0"] + len(se_jax.__version__)
+
+
+def in_keras(path: Path) -> None:
+    model = se_tf.from_pretrained(path, dtype="float32")
+    spec: weights.Spec = model.spec
+    se_tf.save(se_tf.build(spec), path)
+    print(se_tf.gates(model, [0.0]), se_tf.se_resnet50().spec.name, se_tf.__version__)
+
+
+def test_port(senet: Conformance) -> None:
+    verdict: conformance.Verdict = senet.assert_agrees("my.adapter", "se-resnet-50", size=(64, 64))
+    print(verdict.worst)
+"""
+"""A user's own code, with the annotations that strict checkers ask for."""
+
+WRONG = """
+import conformance
+import se_jax
+import se_tf
+import se_torch
+import weights
+from pytest_senet import Conformance
+
+se_torch.from_pretrained(5)
+se_jax.from_pretrained("x.pth", classes="10")
+se_tf.save("x.pth", "x.pth")
+se_torch.build(weights.MODELS["se-resnet-50"], dtype=32)
+weights.SE(gate="softmax")
+print(weights.read("x.pth").infos)
+conformance.compare("se-resnet-50", {}, None)
+Conformance().assert_agrees("my.adapter", dtype=32)
+"""
+"""From its ninth line on, a mistake in each."""
+
+
+@pytest.mark.parametrize(
+    "checker",
+    [
+        pytest.param(("mypy", "--strict", "--python-executable"), id="mypy"),
+        pytest.param(("pyright", "--pythonpath"), id="pyright"),
+    ],
+)
+def test_checkers_of_a_project_that_uses_the_wheel_find_its_mistakes_alone(checker, typed, tmp_path):
+    (tmp_path / "right.py").write_text(RIGHT)
+    (tmp_path / "wrong.py").write_text(WRONG)
+    (tmp_path / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict"}')
+    command = [sys.executable, "-m", *checker, str(typed), "right.py", "wrong.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    found = re.findall(r"(\w+\.py):(\d+):(?:\d+ -)? error", done.stdout)
+    lines = {(name, int(line)) for name, line in found}
+    wrong = range(9, len(WRONG.splitlines()) + 1)
+    assert lines == {("wrong.py", line) for line in wrong}, done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")

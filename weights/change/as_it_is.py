@@ -1,6 +1,6 @@
 """What a model of a framework is now, which may be another network than the one that it was built as."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from weights.errors import InputError
@@ -19,11 +19,12 @@ def as_it_is(
     eps: Mapping[str, float],
     dropout: float | None = None,
     layers: Mapping[str, str] | None = None,
-    built: Mapping[str, str] | None = None,
+    built: Callable[[Spec], Mapping[str, str]] | None = None,
 ) -> tuple[Spec, Info]:
-    """The record and the info of a model whose classifier may have been replaced since it was built.
+    """The record and the info of a model whose classifier or first convolution may have been replaced.
 
-    Another number of classes is taken as it is: nothing is then known of the labels and the class names.
+    Another number of classes is taken as it is: nothing is then known of the labels and the class names. So is a first
+    convolution for images of another number of channels: nothing is then known of the preprocessing.
 
     Args:
         spec: that the model was built from.
@@ -34,7 +35,7 @@ def as_it_is(
         dropout: the rate before the classifier; None where there is no such layer.
         layers: what each layer computes in words, by its path, where the framework lets users put another in its place;
             without the classifier, dropout and BatchNorm.
-        built: the same of a network of this record as it is built.
+        built: the same of a network of a record as it is built.
 
     Raises:
         InputError: the model has changed otherwise: its tensors, an eps, the dropout or a layer; the message says what
@@ -42,11 +43,13 @@ def as_it_is(
     """
     classifier = replace(spec, classes=spec.classes or 1).network().classifier
     weight = names.find(shapes, classifier.module, "linear") if classifier else None
-    found = replace(spec, classes=weight[0] if weight else 0)
+    kernel = names.find(shapes, spec.network().first_convolution.module, "conv")
+    channels = kernel[1] if kernel else spec.in_channels
+    found = replace(spec, classes=weight[0] if weight else 0, in_channels=channels)
     if differs := differences({names.key(p): names.shape(p) for p in schema(found)}, shapes):
         raise InputError(
             f"the model is not the {spec.name} any more that it was built as; another classifier must be one fully "
-            f"connected layer with a bias, or none\n  {differs}"
+            f"connected layer with a bias, or none; another first convolution may read other channels\n  {differs}"
         )
     for node in found.network().nodes:
         if isinstance(node.op, BatchNorm) and eps.get(node.module, node.op.eps) != node.op.eps:
@@ -59,7 +62,7 @@ def as_it_is(
             f"the dropout before the classifier is {dropout}, but {spec.name} was built with {spec.dropout}: "
             "build the network with that dropout=, and load the parameters into it"
         )
-    now, then = layers or {}, built or {}
+    now, then = layers or {}, built(found) if built else {}
     for path in (*then, *now):
         if now.get(path) != then.get(path):
             raise InputError(
@@ -67,9 +70,17 @@ def as_it_is(
                 "build the network with a record that says so, and load the parameters into it; what no record can "
                 "say, no file states"
             )
-    if found == spec:
-        return spec, info
-    assumed = tuple(name for name in info.assumed if name != "labels")
-    new = f"one of {found.classes}" if found.classes else "none"
-    done = f"classifier of {spec.classes or 'no'} classes replaced by {new}"
-    return found, replace(info, labels=None, class_names=(), assumed=assumed, history=(*info.history, done))
+    if found.classes != spec.classes:
+        new = f"one of {found.classes}" if found.classes else "none"
+        done = f"classifier of {spec.classes or 'no'} classes replaced by {new}"
+        info = replace(_without(info, "labels", done), labels=None, class_names=())
+    if found.in_channels != spec.in_channels:
+        done = f"first convolution of {spec.in_channels} channels replaced by one of {found.in_channels}"
+        info = replace(_without(info, "preprocessing", done), preprocessing=None)
+    return found, info
+
+
+def _without(info: Info, assumed: str, done: str) -> Info:
+    """What is left of an info when something is no longer assumed, for a reason that the history keeps."""
+    left = tuple(name for name in info.assumed if name != assumed)
+    return replace(info, assumed=left, history=(*info.history, done))

@@ -12,7 +12,9 @@ import numpy as np
 
 from weights.change.given import with_class_names, with_preprocessing
 from weights.errors import InputError, InputWarning
+from weights.files.onnx_options import OnnxOptions
 from weights.files.options import refuse
+from weights.files.programs import PROGRAMS, suffix_of
 from weights.networks.models import MODELS, parse
 from weights.networks.spec import Spec
 from weights.params import Checkpoint, Info, Params, Preprocessing, check_class_names, info_of
@@ -26,6 +28,7 @@ class Format:
     title: str  # for people
     suffixes: tuple[str, ...]
     only_read: tuple[str, ...] = ()  # those of the suffixes that are not written
+    is_read: bool = True
     module: str  # imported when first used; has read(path, **options) and write(path, spec, params, **options)
     reads_with: tuple[str, ...] = ()  # options of read
     writes_with: tuple[str, ...] = ()  # options of write
@@ -65,8 +68,12 @@ FORMATS = (
         writes_with=("dialect",),
     ),
     Format(name="orbax", title="Orbax", suffixes=(".orbax",), module="weights.files.orbax", reads_with=("spec",)),
-    Format(name="onnx", title="ONNX", suffixes=(".onnx",), module="weights.files.onnx"),
+    Format(name="onnx", title="ONNX", suffixes=(".onnx",), module="weights.files.onnx", writes_with=("onnx",)),
+    Format(name="openvino", title="OpenVINO", suffixes=(".xml",), module="weights.files.openvino", is_read=False),
 )
+
+
+_ABOUT_NAMES = "; {} is a network: weights.hub.fetch gets trained weights of some, senet init writes seeded ones"
 
 
 def format_of(path: str | PathLike[str]) -> Format:
@@ -76,6 +83,8 @@ def format_of(path: str | PathLike[str]) -> Format:
         InputError: none does.
     """
     name = Path(path).name.lower()
+    if suffix := suffix_of(path):
+        raise InputError(f"{path}: is a program; {PROGRAMS[suffix].package}.save(model, path) writes it, none is read")
     fits = [(len(s), f) for f in FORMATS for s in f.suffixes if name.endswith(s)]
     if not fits and Path(path).is_dir():
         fits = [(0, f) for f in FORMATS if f.name == "orbax" and _module(f).is_checkpoint(path)]
@@ -83,7 +92,7 @@ def format_of(path: str | PathLike[str]) -> Format:
         written = ", ".join(s for f in FORMATS for s in f.suffixes if s not in f.only_read)
         read = ", ".join(s for f in FORMATS for s in f.only_read)
         network = Path(path).name.lower()
-        hint = f"; {network} is a network, of which senet init writes a file" if network in MODELS else ""
+        hint = _ABOUT_NAMES.format(network) if network in MODELS else ""
         raise InputError(
             f"{path}: the suffix names no known format; known are {written}, and to read also {read}{hint}"
         )
@@ -131,6 +140,8 @@ def read(
     if not isinstance(path, str | PathLike):
         raise InputError(f"read: expected the path of a file, found {path!r:.100}")
     fmt = format_of(path)
+    if not fmt.is_read:
+        raise InputError(f"{path}: {fmt.title} files are written, not read; read what it was made of")
     spec = parse(spec) if isinstance(spec, str) else spec
     if not isinstance(spec, Spec | None):
         raise InputError(f"{path}: spec is {spec!r:.100}, expected a record of weights or its description")
@@ -144,7 +155,9 @@ def read(
 
 
 @overload
-def write(path: str | PathLike[str], checkpoint: Checkpoint, /, *, dialect: str | None = None) -> None: ...
+def write(
+    path: str | PathLike[str], checkpoint: Checkpoint, /, *, dialect: str | None = None, onnx: OnnxOptions | None = None
+) -> None: ...
 
 
 @overload
@@ -155,6 +168,7 @@ def write(
     *,
     info: Info | None = None,
     dialect: str | None = None,
+    onnx: OnnxOptions | None = None,
 ) -> None: ...
 
 
@@ -165,11 +179,13 @@ def write(
     *,
     info: Info | None = None,
     dialect: str | None = None,
+    onnx: OnnxOptions | None = None,
 ) -> None:
     """Writes a checkpoint; what stands at ``path`` is replaced only by a whole file.
 
     Args:
-        path: its suffix chooses the format, as of ``read``; .caffemodel.h5 cannot be written.
+        path: its suffix chooses the format, as of ``read``; .caffemodel.h5 cannot be written. And .xml: OpenVINO IR,
+            with the values in the .bin beside it, which is not read.
         spec: the network; or a ``Checkpoint``, which holds the parameters as well.
         params: the parameters by canonical name: ``Params``, which carry what has to travel with them. A plain mapping
             carries nothing: without ``info`` one ``InputWarning`` says that the file will not state preprocessing,
@@ -178,6 +194,7 @@ def write(
         dialect: PyTorch and safetensors: whose names the tensors get, "torch" (``se_torch``'s), "timm", "cadene",
             "torchvision" or "pytorchcv". Without it a .pth has ``se_torch``'s, a .safetensors is the canonical store.
             Keras' .weights.h5: "keras.applications", for its model of the same network.
+        onnx: ONNX only: how the file is made, "OnnxOptions(precision='float16', size=(224, 224))".
 
     Raises:
         InputError: the parameters do not fit the spec, the format takes no such option or cannot hold such values, or
@@ -192,7 +209,7 @@ def write(
         check_class_names(info or info_of(params), spec.classes)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    options = _taken(path, fmt, "written", fmt.writes_with, {"dialect": dialect})
+    options = _taken(path, fmt, "written", fmt.writes_with, {"dialect": dialect, "onnx": onnx})
     if info is None and not isinstance(params, Params):
         warnings.warn(
             InputWarning(

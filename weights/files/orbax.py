@@ -25,9 +25,7 @@ from weights.networks.spec import Spec
 from weights.params import Checkpoint, Info, info_of
 from weights.storage import json_text
 from weights.storage.contents import contents
-from weights.storage.folders import put
-from weights.storage.parts import part_folder
-from weights.storage.whole import reason
+from weights.storage.whole import replacing_folder
 
 _MARK = "_CHECKPOINT_METADATA"  # a file of Orbax's in every checkpoint
 _TREE = "_METADATA"  # another, beside the arrays
@@ -72,28 +70,19 @@ def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray]) -> None:
         InputError: the parameters do not fit, something else stands at ``path``, or Orbax is not installed.
     """
     check(spec, params, str(path))
-    if (path.exists() or path.is_symlink()) and not is_checkpoint(path):
-        raise InputError(f"{path}: stands already and is no Orbax checkpoint; remove it or choose another name")
-    target = Path(os.path.realpath(path))
-    if not target.parent.is_dir():  # Orbax would make it
-        raise InputError(f"{path}: cannot be written: there is no {target.parent}")
     tree: dict[str, Any] = {}
     for p in schema(spec):
         branch = tree
         for name in FLAX.key(p).split("."):
             branch = branch.setdefault(name, {})
         branch["value"] = np.ascontiguousarray(FLAX.encode(p, params[p.name]))
-    checkpoints = _orbax()
-    try:
-        with _without_words(), part_folder(target) as part:  # Orbax's own temporary folders are in it too
-            with checkpoints.StandardCheckpointer() as checkpointer:
-                checkpointer.save(part / "new", tree, custom_metadata=metadata.encode(spec, info_of(params)))
-            put(part / "new", target, aside=part / target.name)
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        why = reason(error, target.parent) if isinstance(error, OSError) else str(error)
-        raise InputError(f"{path}: cannot be written: {why}") from error
+    with replacing_folder(path, is_checkpoint, "Orbax checkpoint") as new:
+        checkpoints = _orbax()
+        try:
+            with _without_words(), checkpoints.StandardCheckpointer() as checkpointer:
+                checkpointer.save(new, tree, custom_metadata=metadata.encode(spec, info_of(params)))
+        except ValueError as error:
+            raise InputError(f"{path}: cannot be written: {error}") from error
 
 
 @contextmanager

@@ -4,6 +4,7 @@ Canonical names, schema order, the dtypes of the values; Caffe blobs to be kept 
 """
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
@@ -22,7 +23,7 @@ from weights.networks.spec import Spec
 from weights.params import Checkpoint, Params, info_of
 from weights.storage import bfloat16, json_text
 from weights.storage.contents import contents
-from weights.storage.whole import replacing
+from weights.storage.whole import reading, reason, replacing
 
 _DTYPES = {
     "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8",
@@ -31,6 +32,7 @@ _DTYPES = {
 _NAMES = {np.dtype(code): name for name, code in _DTYPES.items() if name != "BF16"}
 _RAW = "caffe/"
 _DIALECT = "senet.dialect"
+_Entry = tuple[tuple[str, tuple[int, ...]], int, int]  # (dtype, shape), where the values begin, where they end
 
 
 def read(
@@ -112,17 +114,46 @@ def tensors_in(data: memoryview, path: Path | str) -> tuple[dict[str, np.ndarray
 
 def _views(data: memoryview, path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """As ``tensors_in``, but for bfloat16."""
-    size = len(data)
+    start = _start(path, data[:8], len(data))
+    entries, strings = _header(path, data[8:start])
+    _check_ends(path, entries, start, len(data))
+    return {name: _tensor(data, start + begin, *kind) for name, (kind, begin, _) in entries.items()}, strings
+
+
+def stated(path: Path) -> dict[str, str]:
+    """The metadata of a safetensors file, of which only the header is read and compared with the file's size.
+
+    Raises:
+        InputError: as of ``load_tensors``.
+    """
+    with reading(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            start = _start(path, memoryview(file.read(8)), size)
+            text = memoryview(file.read(start - 8))
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {reason(error, path)}") from error
+    entries, strings = _header(path, text)
+    _check_ends(path, entries, start, size)
+    return strings
+
+
+def _start(path: Path | str, first: memoryview, size: int) -> int:
+    """Where the values begin in a file of so many bytes, by its first eight."""
     if size < 8:
         raise InputError(f"{path}: is no safetensors file: {size} bytes, at least 8 expected")
-    start = 8 + int.from_bytes(data[:8], "little")
+    start = 8 + int.from_bytes(first, "little")
     if start > size:
         raise InputError(
             f"{path}: is no safetensors file, or cut short: its header ends at byte {start}, the file at byte {size}"
         )
     if start - 8 > limits.TEXT:
         raise InputError(f"{path}: its header has {start - 8:,} bytes, at most {limits.TEXT:,} are read")
-    entries, strings = _header(path, data[8:start])
+    return start
+
+
+def _check_ends(path: Path | str, entries: Mapping[str, _Entry], start: int, size: int) -> None:
+    """Whether the tensors fill the file without gaps."""
     end = 0
     for name, (_, begin, stop) in sorted(entries.items(), key=lambda item: item[1][1:]):
         if begin != end:
@@ -130,7 +161,6 @@ def _views(data: memoryview, path: Path | str) -> tuple[dict[str, np.ndarray], d
         end = stop
     if start + end != size:
         raise InputError(f"{path}: damaged: the tensors end at byte {start + end}, the file at byte {size}")
-    return {name: _tensor(data, start + begin, *kind) for name, (kind, begin, _) in entries.items()}, strings
 
 
 def save_tensors(path: Path, tensors: Mapping[str, np.ndarray], strings: Mapping[str, str]) -> None:
@@ -175,10 +205,8 @@ def write_tensors(
         file.write(array.reshape(-1).view(np.uint8).data)
 
 
-def _header(
-    path: Path | str, text: memoryview
-) -> tuple[dict[str, tuple[tuple[str, tuple[int, ...]], int, int]], dict[str, str]]:
-    """Of every tensor ((dtype, shape), begin, end), and the metadata."""
+def _header(path: Path | str, text: memoryview) -> tuple[dict[str, _Entry], dict[str, str]]:
+    """What the header says of every tensor, and the metadata."""
     try:
         header = json_text.parse(text) if bytes(text[:1]) == b"{" else None
     except InputError as error:
@@ -193,7 +221,7 @@ def _header(
     return {name: _entry(path, name, entry) for name, entry in header.items()}, strings
 
 
-def _entry(path: Path | str, name: str, entry: object) -> tuple[tuple[str, tuple[int, ...]], int, int]:
+def _entry(path: Path | str, name: str, entry: object) -> _Entry:
     match entry:
         case {"dtype": str(code), "shape": [*shape], "data_offsets": [begin, end]} if all(
             type(n) is int and n >= 0 for n in (*shape, begin, end)

@@ -40,6 +40,15 @@ def names(order: Labels | None) -> tuple[str, ...]:
     return tuple(c.names for c in _in(order))
 
 
+def wnids(order: Labels | None) -> tuple[str, ...]:
+    """The WordNet ids, as a classifier of that order counts them.
+
+    Raises:
+        InputError: as of ``names``.
+    """
+    return tuple(c.wnid for c in _in(order))
+
+
 def permutation(source: Labels | None, target: Labels | None) -> np.ndarray:
     """Indices p (1000) such that ``logits_in_target_order = logits_in_source_order[p]``.
 

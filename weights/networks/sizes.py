@@ -28,6 +28,26 @@ def check_size(of: Network | Spec, height: int, width: int) -> None:
         )
 
 
+def smallest_side(of: Network | Spec) -> int | None:
+    """The side of an image from which on every height and width fit; None where only some sizes do."""
+    network = as_network(of)
+    if network.size:
+        return None
+    fit = [side for side in range(1, _TRIED) if _fits(network, side)]
+    return fit[0] if fit and fit == list(range(fit[0], _TRIED)) else None
+
+
+_TRIED = 72  # twice the largest stride, and the smallest image of any family
+
+
+def _fits(network: Network, side: int) -> bool:
+    try:
+        shapes(network, side, side)
+    except InputError:
+        return False
+    return True
+
+
 def shapes(of: Network | Spec, height: int | None = None, width: int | None = None) -> dict[str, Shape]:
     """The shape of every node's output, and of "data", without the batch: (C, H, W) or (C,).
 

@@ -70,15 +70,21 @@ def part_folder(target: Path) -> Generator[Path]:
 
 
 @contextmanager
-def alone_in(folder: Path) -> Generator[None]:
-    """While the block runs, no other process is in such a block of the same folder, where folders can be locked."""
+def alone_in(folder: Path, patience: float = _PATIENCE) -> Generator[bool]:
+    """While the block runs, no other process is in such a block of the same folder, where folders can be locked.
+
+    Args:
+        folder: that is there already.
+        patience: how many seconds to wait for another process; then, too, the block runs.
+
+    Returns:
+        Whether this process is alone.
+    """
     descriptor = None
     with suppress(OSError):  # Windows opens no folders
         descriptor = os.open(folder, os.O_RDONLY)
     try:
-        if descriptor is not None:
-            _lock(descriptor, _PATIENCE)
-        yield
+        yield descriptor is not None and _lock(descriptor, patience)
     finally:
         if descriptor is not None:
             os.close(descriptor)

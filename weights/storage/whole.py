@@ -5,13 +5,14 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from weights.errors import InputError
-from weights.storage.parts import alone_in, part_file
+from weights.storage.folders import put
+from weights.storage.parts import alone_in, part_file, part_folder
 
 
 @contextmanager
@@ -53,6 +54,33 @@ def together(*paths: str | Path) -> Generator[tuple[BinaryIO, ...]]:
             parent = Path(os.path.realpath(paths[0])).parent
             named = " and ".join(map(str, paths))
             raise InputError(f"{named}: cannot be written: {reason(error, parent)}") from error
+
+
+@contextmanager
+def replacing_folder(path: Path, is_one: Callable[[Path], bool], what: str) -> Generator[Path]:
+    """The place of a new folder, which the block makes there, and which comes to ``path`` when the block ends.
+
+    Another one of its kind is replaced in one step where the system has it; when the block raises, it still stands.
+
+    Args:
+        path: where it comes to.
+        is_one: whether a folder is one of the kind.
+        what: the kind, for people.
+
+    Raises:
+        InputError: the place cannot be written, or something else stands there.
+    """
+    if (path.exists() or path.is_symlink()) and not is_one(path):
+        raise InputError(f"{path}: stands already and is no {what}; remove it or choose another name")
+    target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():  # libraries would make it
+        raise InputError(f"{path}: cannot be written: there is no {target.parent}")
+    try:
+        with part_folder(target) as part:  # temporary folders of the library that writes are in it too
+            yield part / "new"
+            put(part / "new", target, aside=part / target.name)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {reason(error, target.parent)}") from error
 
 
 def is_stdout(path: str | Path) -> bool:

@@ -6,6 +6,7 @@ Installing senet registers it. It is imported whenever pytest starts, so nothing
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,10 +23,19 @@ if TYPE_CHECKING:
     from conformance.judge.verdict import Verdict
     from weights.networks.spec import Spec
 
+    __version__: str
+
 SIZES = (69, 61), (64, 96)
 """Heights and widths of the images: quick, not square. The first is odd, and so is the map after a stride of 2."""
 
 SEED = 1  # of the weights; the image has the next one, the gradient on the logits the one after
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        with _our_packages():
+            return import_module("weights").__version__
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -128,7 +138,7 @@ class Conformance:
         return first
 
 
-_HOME = str(Path(__file__).parent)
+_HOME = str(Path(__file__).parents[1])
 _OURS = ("conformance", "weights")
 _set_aside: "dict[str, ModuleType]" = {}  # our modules, between two uses, where the project has packages of those names
 
@@ -159,7 +169,7 @@ def _taken() -> "dict[str, ModuleType]":
 
 
 def _is_ours(name: str) -> bool:
-    """Whether a package of that name is, or would be, the one beside this file."""
+    """Whether a package of that name is, or would be, the one beside this package."""
     try:
         spec = find_spec(name)
     except ValueError:  # a module without a spec, made by hand

@@ -1,0 +1,1 @@
+"""Networks on many photographs: decoded beside computing, counted, and taken up again after a kill."""
