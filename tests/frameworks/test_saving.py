@@ -74,8 +74,14 @@ model.fit(x.transpose(0, 2, 3, 1), y, batch_size=2, epochs=2, verbose=0)
 """,
 }
 SAVED = """
-import sys, warnings
-sys.modules |= dict.fromkeys({blocked!r})  # as if they were not installed
+import sys
+
+class Absent:  # as if they were not installed
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Absent())
 import numpy as np
 import weights
 import se_{name}
