@@ -75,19 +75,19 @@ model.fit(x.transpose(0, 2, 3, 1), y, batch_size=2, epochs=2, verbose=0)
 }
 SAVED = """
 import sys
-
-class Absent:  # as if they were not installed
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {blocked!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-
-sys.meta_path.insert(0, Absent())
 import numpy as np
 import weights
 import se_{name}
 rng = np.random.default_rng(0)
 x, y = rng.standard_normal((2, 3, 32, 32)).astype("float32"), np.array([1, 3])
 {trained}
+class Absent:  # as if they were not installed; from here on, for PyTorch looks for some of them
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+assert not {{*{blocked!r}}} & sys.modules.keys()
+sys.meta_path.insert(0, Absent())
 for suffix in {suffixes!r}:
     try:
         se_{name}.save(model, "x" + suffix, class_names={names!r})
