@@ -54,9 +54,10 @@ Each is an adapter in `conformance/adapters/` that `senet compare --frameworks N
 alone to compare. Errors are the largest of a tap (a gradient), relative to its largest value in the float64 reference.
 A gradient is of a seeded functional of the logits, with respect to the input and every parameter.
 
-LiteRT, OpenVINO and ONNX Runtime compute in float32 only (OpenVINO takes float64 and passes it through float32); in
-float64 `onnx` is evaluated by ONNX's own reference implementation, for networks that are small. `torch.jit.script`
-cannot compile the networks; tracing can. Each Keras backend needs a process of its own, which is the default.
+LiteRT, OpenVINO, ONNX Runtime and the fast paths compute in float32 at most (OpenVINO takes float64 and passes it
+through float32); in float64 `onnx` is evaluated by ONNX's own reference implementation, for networks that are small.
+`torch.jit.script` cannot compile the networks; tracing can. Each Keras backend needs a process of its own, which is the
+default.
 
 LiteRT in 8-bit integers has its scales from the images of the comparison and a bound of its own, 0.1.
 

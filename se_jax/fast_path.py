@@ -30,7 +30,7 @@ from se_jax.network import Network
 from se_jax.params import checkpoint
 from weights import Spec
 from weights.change.fast_path import Precision, Preparation, expect, folded
-from weights.change.fold import Folded
+from weights.change.folding import Folded
 from weights.names.frameworks import FLAX
 from weights.networks import operations as op
 from weights.networks.network import Network as Nodes

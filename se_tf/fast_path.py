@@ -26,7 +26,7 @@ from se_tf.network import Network
 from se_tf.params import checkpoint
 from weights import InputError, Spec
 from weights.change.fast_path import Precision, Preparation, expect, folded
-from weights.change.fold import Folded
+from weights.change.folding import Folded
 from weights.names.frameworks import KERAS
 from weights.networks import operations as op
 from weights.networks.network import Network as Nodes

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -140,7 +141,8 @@ class MaxPool2d(nn.MaxPool2d):
             return super().forward(x)
         pad, stride = int(self.padding), int(self.stride)  # type: ignore[arg-type]  # the same along both axes
         sides = (pad, pad + stride - 1)
-        return nn.functional.max_pool2d(nn.functional.pad(x, sides * 2, value=-math.inf), self.kernel_size, stride)
+        x = nn.functional.pad(x, sides * 2, value=-math.inf)
+        return cast(Tensor, nn.functional.max_pool2d(x, self.kernel_size, stride))  # and no indices
 
 
 def max_pool(stride: int, pad: int, after: int = 0, *, kernel: int = 3, rounds_up: bool = True) -> nn.Module:

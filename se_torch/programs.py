@@ -1,10 +1,11 @@
 """Networks as programs for other runtimes, in PyTorch. Compare se_jax/programs.py and se_tf/programs.py."""
 
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.export import Dim
-from torch.fx.experimental import _config as tracing
 
 from se_torch.network import Network
 from weights import Checkpoint
@@ -32,6 +33,7 @@ def write_program(path: Path, model: Network, found: Checkpoint) -> None:
     images = torch.zeros(2, spec.in_channels, height, width, dtype=next(model.parameters()).dtype)
     free = {0: Dim.DYNAMIC(min=1), **({} if side is None else dict.fromkeys((2, 3), Dim.DYNAMIC(min=side)))}
     # Otherwise PyTorch has one program for maps of one pixel and another one for larger maps.
+    tracing: Any = import_module("torch.fx.experimental._config")  # which has no types
     with tracing.patch(backed_size_oblivious=True):
         program = torch.export.export(model, (images,), dynamic_shapes=(free,))
     with replacing(path) as file:

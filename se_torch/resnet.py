@@ -48,7 +48,7 @@ class Stem(nn.Module):
         for i, (out, kernel) in enumerate(spec.stem, 1):
             self.add_module(f"conv{i}", conv(channels, out, kernel, stride=2 if i == 1 else 1))
             self.add_module(f"bn{i}", BatchNorm(out, spec.eps))
-            self.add_module(f"relu{i}", nn.ReLU(inplace=True))
+            self.add_module(f"relu{i}", nn.ReLU())
             channels = out
         padded = spec.stem_pool == "torchvision"
         self.pool = max_pool(stride=2, pad=1 if padded else 0, rounds_up=not padded)
@@ -73,16 +73,16 @@ class Bottleneck(nn.Module):
         super().__init__()
         self.conv1 = conv(b.in_channels, b.reduce, 1, b.strides[0])
         self.bn1 = BatchNorm(b.reduce, b.eps)
-        self.relu1 = nn.ReLU(inplace=True)
+        self.relu1 = nn.ReLU()
         self.conv2 = conv(b.reduce, b.width, 3, b.strides[1], b.groups)
         self.bn2 = BatchNorm(b.width, b.eps)
-        self.relu2 = nn.ReLU(inplace=True)
+        self.relu2 = nn.ReLU()
         self.conv3 = conv(b.width, b.out_channels, 1)
         self.bn3 = BatchNorm(b.out_channels, b.eps)
         self.se = SEBlock.of(b.se) if b.se else nn.Identity()
         self.position = b.position
         self.shortcut = Shortcut(b, b.shortcut) if b.shortcut else nn.Identity()
-        self.relu3 = nn.ReLU(inplace=True)
+        self.relu3 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.relu1(self.bn1(self.conv1(self.at("pre", x))))
@@ -104,14 +104,14 @@ class Basic(nn.Module):
         super().__init__()
         self.conv1 = conv(b.in_channels, b.width, 3, b.strides[0])
         self.bn1 = BatchNorm(b.width, b.eps)
-        self.relu1 = nn.ReLU(inplace=True)
+        self.relu1 = nn.ReLU()
         self.conv2 = conv(b.width, b.out_channels, 3, b.strides[1])
         self.bn2 = BatchNorm(b.out_channels, b.eps)
-        self.relu2 = nn.ReLU(inplace=True) if b.ends_in_relu else nn.Identity()
+        self.relu2 = nn.ReLU() if b.ends_in_relu else nn.Identity()
         self.se = SEBlock.of(b.se) if b.se else nn.Identity()
         self.position = b.position
         self.shortcut = Shortcut(b, b.shortcut) if b.shortcut else nn.Identity()
-        self.relu3 = nn.ReLU(inplace=True)
+        self.relu3 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.relu1(self.bn1(self.conv1(self.at("pre", x))))

@@ -1,4 +1,4 @@
-"""Keras's fast path, ``se_tf.fast``: logits, in float32 or bfloat16."""
+"""Keras' fast path, ``se_tf.fast``: logits, in float32 or bfloat16."""
 
 from collections.abc import Mapping
 from typing import Any

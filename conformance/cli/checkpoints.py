@@ -212,8 +212,8 @@ def convert(
     said = assumed(spec, params.info)
     if said:
         say(f"assumed, not stated by {shown(src.name)}: {said}", err=err)
-    if made and made.reduced and not err:
-        onnx_options.say_how_far(dst, made, err)
+    if made and made.reduced:
+        onnx_options.say_how_far(dst, made)
 
 
 def _package(dst: Path, suffix: str) -> Any:
@@ -242,8 +242,8 @@ def _convert_bare(src: Path, dst: Path, prototxt: Path | None, changes: Changes,
         onnx.write(dst, network, params, onnx=made)
     said = f"{network.name}, of no known family: computed by any ONNX runtime, and not read here"
     say(f"{shown(src)} -> {shown(dst)}: {said}", err=is_stdout(dst))
-    if made and made.reduced and not is_stdout(dst):
-        onnx_options.say_how_far(dst, made, False)
+    if made and made.reduced:
+        onnx_options.say_how_far(dst, made)
 
 
 @click.command(cls=Command)

@@ -9,6 +9,7 @@ import click
 
 from conformance.cli import options
 from conformance.cli.options import FILE
+from conformance.cli.outputs import is_stdout
 from conformance.cli.printing import say
 
 if TYPE_CHECKING:
@@ -154,14 +155,17 @@ def made(dst: Path, onnx: Onnx, is_onnx: bool) -> "OnnxOptions | None":
         raise InputError(f"{dst}: {error}") from None
 
 
-def say_how_far(dst: Path, made: "OnnxOptions", err: bool) -> None:
+def say_how_far(dst: Path, made: "OnnxOptions") -> None:
     """Prints how far a file of less precision is from the network, and ends with 1 if that is further than its bound.
+
+    What went to a FIFO or to stdout cannot be looked into any more; its metadata say it all the same.
 
     Args:
         dst: the file, as it was written.
         made: how.
-        err: whether to print on stderr.
     """
+    if is_stdout(dst) or not dst.is_file():
+        return
     from conformance.judge.bounds import REDUCED
     from weights.files.onnx_measured import Agreement, kept_wide
     from weights.files.onnx_reading import stated
@@ -169,9 +173,9 @@ def say_how_far(dst: Path, made: "OnnxOptions", err: bool) -> None:
     strings = stated(dst)
     found = Agreement.of(strings)
     bound = REDUCED[made.precision]
-    say(f"{made.precision}: {found}; the bound is {bound:g}", err=err)
+    say(f"{made.precision}: {found}; the bound is {bound:g}")
     if wide := kept_wide(strings):
-        say(f"float32 is kept for {', '.join(f'{name} ({why})' for name, why in wide.items())}", err=err)
+        say(f"float32 is kept for {', '.join(f'{name} ({why})' for name, why in wide.items())}")
     if not found.largest <= bound:
         say(f"senet: {dst.name} is too far from the network: {found.largest:.2g}, the bound is {bound:g}", err=True)
         click.get_current_context().exit(1)

@@ -39,7 +39,7 @@ def tune(path: str, data: Split, epochs: Sequence[int] = EPOCHS, dtype: str = "f
 
 @cache  # two strategies of one process would number what their devices exchange alike
 def strategy() -> tf.distribute.Strategy:
-    """One replica on each device. Each normalises by its own share of a batch, and the statistics are the mean."""
+    """One replica on each device. Each normalises by its own share of a batch; the first one's statistics are kept."""
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     return tf.distribute.MirroredStrategy([device.name for device in devices])
 

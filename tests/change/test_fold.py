@@ -10,7 +10,7 @@ from families.small import SMALL
 from conformance.cases import TINY, image, seeded
 from conformance.reference.forward import run
 from weights import MODELS, SE, InputError, Network, Node, Params, schema
-from weights.change.fold import Precision, fold
+from weights.change.folding import Precision, fold
 from weights.networks.operations import Act, Add, BatchNorm, Conv
 
 NETWORKS = {**SMALL, "3x3-raw": replace(TINY["tiny-se-resnet"], se=SE(reduction=4, position="3x3-raw"))}

@@ -1,6 +1,8 @@
 """ONNX files made for those who run them: legal in every opset, right in every precision, back where they can be."""
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -232,6 +234,23 @@ def test_int8_has_a_scale_for_every_channel_and_keeps_the_names(tmp_path: Path, 
     assert {node.name for node in model.graph.node if node.op_type == "Conv"} >= {"stem.bn1", "stage1.0.se.fc1"}
 
 
+def test_one_scale_for_all_channels_is_beyond_the_bound(photographs: Path, monkeypatch):
+    ir = pytest.importorskip("onnx_ir")
+    quantized = onnx_reduced.quantized
+
+    def with_one_scale(*given: Any) -> Any:
+        proto = ir.to_proto(quantized(*given))
+        for tensor in proto.graph.initializer:
+            scales = onnx.numpy_helper.to_array(tensor)
+            if tensor.name.endswith(".weight_scale"):
+                tensor.CopyFrom(onnx.numpy_helper.from_array(np.full_like(scales, scales.mean()), tensor.name))
+        return ir.from_proto(proto)
+
+    monkeypatch.setattr(onnx_reduced, "quantized", with_one_scale)
+    options = OnnxOptions(precision="int8", images=(photographs,))
+    assert onnx_reduced.reduced(SPEC.network(), params(), options)[1].largest > bounds.REDUCED["int8"]
+
+
 def test_int8_leaves_no_convolution_in_float32_to_onnx_runtime(tmp_path: Path, photographs: Path):
     made(tmp_path / "x.onnx", precision="int8", images=(photographs,))
     settings = runtime.SessionOptions()
@@ -424,6 +443,16 @@ def test_convert_ends_with_1_beyond_the_bound(source: Path, tmp_path: Path, monk
     result = senet("convert", source, tmp_path / "x.onnx", "--precision", "fp16")
     assert result.exit_code == 1
     assert "x.onnx is too far from the network" in result.stderr
+
+
+def test_a_file_of_less_precision_goes_through_a_fifo(source: Path, tmp_path: Path):
+    os.mkfifo(tmp_path / "x.onnx")
+    with ThreadPoolExecutor() as pool:
+        received = pool.submit((tmp_path / "x.onnx").read_bytes)
+        result = senet("convert", source, tmp_path / "x.onnx", "--precision", "fp16")
+        model = onnx.ModelProto.FromString(received.result(timeout=60))
+    assert result.exit_code == 0
+    assert "senet.agreement" in {entry.key for entry in model.metadata_props}
 
 
 def test_inspect_says_how_a_file_that_comes_back_was_made(source: Path, tmp_path: Path):

@@ -207,6 +207,38 @@ def test_a_replaced_head_is_saved_as_what_it_is_now(tmp_path, package, classes):
     assert same(found.params, module.dump(model))
 
 
+@pytest.mark.parametrize("package", ["se_torch", "se_jax"])
+def test_a_first_convolution_for_other_channels_is_saved_as_what_it_is_now(tmp_path, package):
+    module, model = restored(package)
+    if package == "se_torch":
+        model.stem.conv1 = import_module("torch").nn.Conv2d(1, 8, 3, 2, 1, bias=False)
+    else:
+        nnx = import_module("flax.nnx")
+        sides = [(1, 1), (1, 1)]
+        model.stem.conv1 = nnx.Conv(1, 8, (3, 3), (2, 2), padding=sides, use_bias=False, rngs=nnx.Rngs(0))
+    module.save(model, tmp_path / "x.safetensors")
+    found = read(tmp_path / "x.safetensors")
+    assert found.spec == changed(VARIED, in_channels=1)
+    assert (found.info.preprocessing, found.info.class_names) == (None, NAMES)
+    assert found.info.history[-1] == "first convolution of 3 channels replaced by one of 1"
+    assert same(found.params, module.dump(model))
+
+
+def test_what_a_model_does_not_know_is_given_when_it_is_saved(tmp_path):
+    module, model = restored("se_torch")
+    module.save(model, tmp_path / "rgb.pth", convention="rgb01")
+    found = read(tmp_path / "rgb.pth").info.preprocessing
+    assert found is not None
+    assert (found.channels, found.range, model.preprocessing) == ("rgb", 1, CAFFE)
+    _replace_head("se_torch", model, 2)
+    module.save(model, tmp_path / "x.keras", class_names=["cat", "dog"])
+    assert read(tmp_path / "x.keras").info.class_names == ("cat", "dog")
+    for wrong in ({"class_names": ["cat"]}, {"labels": "sorted"}, {"preprocessing": OTHER}, {"dialect": "klingon"}):
+        with pytest.raises(InputError):
+            module.save(model, tmp_path / "y.pth", **wrong)
+    assert not (tmp_path / "y.pth").exists()
+
+
 def test_a_head_that_no_network_here_has_is_refused_with_the_reason():
     nn = pytest.importorskip("torch").nn
     module, model = restored("se_torch")

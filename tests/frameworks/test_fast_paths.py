@@ -94,9 +94,9 @@ def reference(network: str) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def errors(port: Port, fast: Any, network: str) -> list[float]:
-    """Of the outputs, of the largest value of each."""
+    """Of the outputs, of the largest value of each; in bfloat16, which XLA compiles for long, of one image."""
     found = []
-    for x, wanted in reference(network):
+    for x, wanted in reference(network)[: 2 if fast.done.precision == "float32" else 1]:
         y = port.call(fast, x)
         assert (y.dtype, y.shape) == (np.float32, wanted.shape)
         found.append(float(np.abs(y - wanted).max() / np.abs(wanted).max()))
@@ -104,8 +104,9 @@ def errors(port: Port, fast: Any, network: str) -> list[float]:
 
 
 def is_quick(name: str, network: str, precision: Precision) -> bool:
-    """XLA takes a second for each shape of each network, PyTorch nothing, TensorFlow's graph something between."""
-    return name == "torch" or (precision == "float32" and network in (SMALL if name == "tf" else ("resnet",)))
+    """XLA takes a second or two for each shape of each network, PyTorch nothing, TensorFlow's graph some tenths."""
+    some = {"torch": NETWORKS, "tf": SMALL, "jax": ("resnet",)}[name]
+    return network in some if precision == "float32" else (name, network) in (("torch", "resnet"), ("tf", "mobile"))
 
 
 def cases() -> list[Any]:
@@ -167,7 +168,7 @@ def test_what_is_no_model_is_refused(port: Port) -> None:
 @pytest.mark.parametrize("name", ["torch", "jax"])
 def test_a_model_in_training_mode_is_refused(name: str) -> None:
     port = PORTS[name]()
-    for spec in (_RESNET, SMALL["vgg"]):  # with BatchNorms; with dropout
+    for spec in (_RESNET, replace(SMALL["vgg"], batch_norm=False, se=None)):  # with BatchNorms; with dropout
         model = port.package.restore(spec, seeded(spec, 1))
         model.train()
         with pytest.raises(InputError, match=r"fast: the model is in training mode, .* call model\.eval\(\)"):

@@ -24,8 +24,12 @@ PARAMS = Params(
     cases.seeded(SPEC, 1),
     Info(preprocessing=CAFFE, source="small.caffemodel", format="caffemodel", factors={"stem.bn1": 999.982421875}),
 )
-OTHERS = {"torch": ("jax", "jaxlib", "flax", "orbax", "tensorflow", "keras"), "jax": ("torch", "tensorflow", "keras")}
-OTHERS["tf"] = ("torch", "jax", "jaxlib", "flax", "orbax")
+OTHERS: dict[str, tuple[str, ...]] = {
+    "torch": ("jax", "jaxlib", "flax", "orbax", "tensorflow", "keras"),
+    "jax": ("torch", "tensorflow", "keras"),
+    "tf": ("torch", "jax", "jaxlib", "flax", "orbax"),
+}
+"""What is not to be imported where a framework saves."""
 
 CHANGED_AND_TRAINED = {
     "torch": """
@@ -70,14 +74,20 @@ model.fit(x.transpose(0, 2, 3, 1), y, batch_size=2, epochs=2, verbose=0)
 """,
 }
 SAVED = """
-import sys, warnings
-sys.modules |= dict.fromkeys({blocked!r})  # as if they were not installed
+import sys
 import numpy as np
 import weights
 import se_{name}
 rng = np.random.default_rng(0)
 x, y = rng.standard_normal((2, 3, 32, 32)).astype("float32"), np.array([1, 3])
 {trained}
+class Absent:  # as if they were not installed; from here on, for PyTorch looks for some of them
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+assert not {{*{blocked!r}}} & sys.modules.keys()
+sys.meta_path.insert(0, Absent())
 for suffix in {suffixes!r}:
     try:
         se_{name}.save(model, "x" + suffix, class_names={names!r})

@@ -65,7 +65,7 @@ def test_commands_run_and_print_what_the_page_says(folder):
 def test_test_of_the_page_of_commands_passes(folder):
     (plugin,) = blocks(RECIPES / "command-line.md", "python")
     (folder / "test_port.py").write_text(plugin)
-    assert "1 passed" in run([sys.executable, "-m", "pytest", "-q", "-p", "pytest_senet", "test_port.py"], folder)[-1]
+    assert "1 passed" in run([sys.executable, "-m", "pytest", "-q", "test_port.py"], folder)[-1]
 
 
 def test_pages_of_the_frameworks_have_the_same_recipes():

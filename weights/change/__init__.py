@@ -3,7 +3,7 @@
 from weights.change.changes import with_changes
 from weights.change.classifier import with_classes
 from weights.change.first_convolution import rewrite
-from weights.change.fold import Folded, fold
+from weights.change.folding import Folded, fold
 from weights.change.given import with_class_names, with_preprocessing
 from weights.change.label_order import reorder
 

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from weights.change.fold import Folded, fold
+from weights.change.folding import Folded, fold
 from weights.errors import InputError
 from weights.networks.network import Network
 from weights.networks.spec import Spec

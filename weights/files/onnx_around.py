@@ -14,9 +14,6 @@ from weights.params import Preprocessing
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-if TYPE_CHECKING:
-    Attribute = int | str | list[int] | ir.TensorProtocol
-
 IMAGE, PROBABILITIES = "image", "prob"
 """The names of the input and of the output."""
 
@@ -25,9 +22,13 @@ def around(made: "ir.Model", network: Network, preprocessing: Preprocessing | No
     """Puts before a network's model and behind it what the options ask for; its own values keep their names.
 
     Raises:
-        InputError: the preprocessing is not known, or makes what the network does not take; the probabilities of what
-            is no classifier, or under a name that is taken.
+        InputError: the preprocessing is not known, or makes what the network does not take; the probabilities are of
+            what is no classifier; or a name is taken.
     """
+    wanted = {IMAGE: options.preprocessing, PROBABILITIES: options.softmax}
+    taken = [name for name, asked in wanted.items() if asked and name in network.by_name]
+    if taken:
+        raise InputError(f"{network.name} has a node {taken[0]} itself, so nothing around it can have the name")
     if options.preprocessing:
         if preprocessing is None:
             raise InputError(f"how images are prepared for {network.name} is not known; state it (--preprocessing)")
