@@ -46,9 +46,14 @@ def _introduction(evidence: Mapping[str, Any]) -> Iterator[str]:
         f"{machine['cpu']}, {machine['cores']} cores, {machine['memory'] / 1e9:.0f} GB; {evidence['date']}.",
         ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
         *_disturbed(evidence),
-        "",
-        f"![Milliseconds of one image through {SHOWN}, in each framework](speed.svg)",
     )
+    if plotted(evidence["rows"]):
+        yield from ("", f"![Milliseconds of one image through {SHOWN}, in each framework](speed.svg)")
+
+
+def plotted(rows: Rows) -> list[Mapping[str, Any]]:
+    """The rows of the plot."""
+    return [row for row in _of(rows, part="inference", network=SHOWN, batch=1) if "seconds" in row]
 
 
 def _disturbed(evidence: Mapping[str, Any]) -> Iterator[str]:

@@ -4,16 +4,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.speed.page import SHOWN, title
+from benchmarks.speed.page import SHOWN, plotted, title
 
 
 def draw(evidence: Mapping[str, Any], path: Path) -> None:
-    """Draws it as an SVG file, the same bytes for the same numbers."""
+    """Draws it as an SVG file, the same bytes for the same numbers; without any there is no file."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    fields = {"part": "inference", "network": SHOWN, "batch": 1}
-    rows = [row for row in evidence["rows"] if "seconds" in row and fields.items() <= row.items()]
+    rows = plotted(evidence["rows"])
+    if not rows:
+        path.unlink(missing_ok=True)
+        return
     rows.sort(key=lambda row: row["seconds"], reverse=True)
     names = [title(row).replace("`", "") for row in rows]
     middle, low, high = ([1e3 * row[key] for row in rows] for key in ("seconds", "low", "high"))
