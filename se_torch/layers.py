@@ -138,11 +138,11 @@ class MaxPool2d(nn.MaxPool2d):
         # ceil_mode asks of each size whether the last window would begin beyond the edge, which no graph of any size
         # can answer; here none does. Eagerly it is the faster way: nothing is copied.
         if not (self.ceil_mode and torch.compiler.is_compiling()):
-            return super().forward(x)
+            return cast(Tensor, super().forward(x))  # and no indices
         pad, stride = int(self.padding), int(self.stride)  # type: ignore[arg-type]  # the same along both axes
         sides = (pad, pad + stride - 1)
         x = nn.functional.pad(x, sides * 2, value=-math.inf)
-        return cast(Tensor, nn.functional.max_pool2d(x, self.kernel_size, stride))  # and no indices
+        return nn.functional.max_pool2d(x, self.kernel_size, stride)
 
 
 def max_pool(stride: int, pad: int, after: int = 0, *, kernel: int = 3, rounds_up: bool = True) -> nn.Module:
