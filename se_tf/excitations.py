@@ -28,6 +28,6 @@ def gates(model: Network, x: Any, training: bool | None = None) -> dict[str, Any
     if not blocks:
         return {}
     # A gate is inside of its block, and a model of Keras ends at outputs of layers: so up to the blocks, and in there.
-    inputs = keras.Model(model.inputs, [block.input for block in blocks.values()])(x, training=training)
+    inputs = keras.Model(model.input, [block.input for block in blocks.values()])(x, training=training)
     pairs = zip(blocks.items(), inputs if len(blocks) > 1 else [inputs], strict=True)
     return {name: block.gate(block.fc2(block.relu(block.fc1(block.pool(y))))) for (name, block), y in pairs}

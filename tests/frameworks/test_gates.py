@@ -95,3 +95,9 @@ def test_keras_networks_follow_the_global_dtype_policy(policy: Callable[[Any], N
     assert se_tf.restore(RESNET, cases.seeded(RESNET, 1)).dtype_policy.name == "mixed_bfloat16"
     assert isinstance(RESNET, ResNetSpec)
     assert se_tf.ResNet(RESNET).dtype_policy.name == "mixed_bfloat16"
+
+
+def test_gates_in_keras_are_those_of_an_array_too():  # a warning is an error
+    model, x = se_tf.restore(RESNET, cases.seeded(RESNET, 3)), cases.image(4, 2, 33, 35).transpose(0, 2, 3, 1)
+    of_array, of_tensor = (se_tf.gates(model, images)["stage2.1"] for images in (x, tf.constant(x)))
+    assert np.array_equal(of_array, of_tensor)
