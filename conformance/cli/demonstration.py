@@ -1,8 +1,6 @@
 """The command for ``make demo``: a Caffe checkpoint, converted, loaded everywhere, and compared."""
 
 import shlex
-import shutil
-import sys
 from pathlib import Path
 
 import click
@@ -10,7 +8,7 @@ import click
 from conformance.cli import options
 from conformance.cli.options import FILE, FRAMEWORKS
 from conformance.cli.outputs import Command, apart, deliver
-from conformance.cli.printing import say, shown
+from conformance.cli.printing import runnable, say, shown
 from conformance.cli.progress import Bars
 
 PHOTO = Path(__file__).with_name("balloon.jpg")
@@ -68,33 +66,16 @@ def demo(
     options.say_table(HEADER, rows(run), spare=SPARE)
     say("")
     say(f"Report    {shown(report)}: a heat map of every tap, error along the depth, classes, what was run")
-    say(f"Next      {_command('inspect', str(canonical))}")
-    say(f"          {_command('classify', str(photo), '--weights', str(canonical))}")
+    say(f"Next      {runnable('inspect', str(canonical))}")
+    say(f"          {runnable('classify', str(photo), '--weights', str(canonical))}")
     if note:
-        say(f"          {_command('demo')} --caffemodel path/to/SE-ResNet-50.caffemodel, with a real checkpoint")
+        say(f"          {runnable('demo')} --caffemodel path/to/SE-ResNet-50.caffemodel, with a real checkpoint")
     options.exit_by(run, frameworks)
 
 
 def _canonical(folder: Path, caffemodel: Path) -> Path:
     """Where the converted checkpoint goes."""
     return folder / f"{caffemodel.name.split('.')[0]}.safetensors"
-
-
-def _command(*args: str) -> str:
-    """A command that runs as it is printed, also where the environment of this Python is not active."""
-    installed = Path(sys.executable).with_name("senet")
-    if shutil.which("senet") == str(installed):
-        program = ("senet",)
-    elif installed.is_file():
-        program = (_short(installed),)
-    else:
-        program = (_short(Path(sys.executable)), "-m", "conformance")
-    return shlex.join((*program, *args))
-
-
-def _short(path: Path) -> str:
-    """The path, relative to the current folder where it lies in it."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _seeded(folder: Path, bars: Bars) -> Path:

@@ -14,7 +14,7 @@ from conformance.cli import options
 from conformance.cli.options import FILE
 from conformance.cli.outputs import CHECKPOINT, OUTPUT, Command, deliver, is_stdout
 from conformance.cli.photos import classifying
-from conformance.cli.printing import message, say, shown
+from conformance.cli.printing import message, runnable, say, shown
 from conformance.cli.progress import Bars
 
 if TYPE_CHECKING:
@@ -125,7 +125,8 @@ def evaluate(
     counted = _count(evaluation, kept)
     if worker.world > 1:
         done = f"{shown(kept.journal)}: the batches of process {worker.rank} of {worker.world} are counted"
-        say(f"{done}; senet evaluate --merge {shown(kept.journal)} prints the result of all")
+        merging = runnable("evaluate", "--merge", str(kept.journal))
+        say(f"{done}; {merging} prints the result of all")
         return
     _finish(counted, kept.result)
 
@@ -148,7 +149,8 @@ def _worker(kept: Kept) -> "Worker":
         if kept.fresh:
             raise InputError("--fresh: one process would remove what another counts; remove the journal yourself")
         if kept.result:
-            raise InputError(f"--json: the result is known when all have ended: senet evaluate --merge {kept.journal}")
+            merging = runnable("evaluate", "--merge", str(kept.journal))
+            raise InputError(f"--json: the result is known when all have ended: {merging}")
     elif kept.fresh and not kept.journal:
         raise InputError("--fresh: there is no --journal to begin anew")
     return Worker(int(rank), int(world))

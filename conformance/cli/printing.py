@@ -2,8 +2,11 @@
 
 import os
 import re
+import shlex
 import sys
 from contextlib import suppress
+from pathlib import Path
+from shutil import which
 
 import click
 
@@ -73,6 +76,23 @@ def shown(path: object) -> str:
     from weights.errors import in_a_line
 
     return in_a_line(path)
+
+
+def runnable(*args: str) -> str:
+    """A command that runs as it is printed, also where the environment of this Python is not active."""
+    installed = Path(sys.executable).with_name("senet")
+    if which("senet") == str(installed):
+        program = ("senet",)
+    elif installed.is_file():
+        program = (_short(installed),)
+    else:
+        program = (_short(Path(sys.executable)), "-m", "conformance")
+    return shlex.join((*program, *args))
+
+
+def _short(path: Path) -> str:
+    """The path, relative to the current folder where it lies in it."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def open_streams() -> None:

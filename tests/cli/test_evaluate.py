@@ -424,7 +424,7 @@ def test_processes_count_what_one_counts(evaluated, monkeypatch):
         done = senet("evaluate", *args)
         assert done.exit_code == 0, done.output
         said = done.stdout
-    assert f"senet evaluate --merge {folder} prints the result" in said
+    assert f"evaluate --merge {folder} prints the result" in said
     assert sorted(file.name for file in folder.iterdir()) == ["rank-0.jsonl", "rank-1.jsonl", "rank-2.jsonl"]
     merged = result("--merge", folder)
     assert counts(merged) == counts(whole)
