@@ -44,17 +44,16 @@ def fetch(name: str | None, file: Path | None, mirror: str | None, offline: bool
         else:
             source, path = hub.find(name or ""), hub.fetch(name or "", mirror=mirror, offline=offline)
     if as_json:
-        say(json.dumps({**_to_dict(source), "cached": str(path)}, indent=1))
+        say_as_it_is(json.dumps({**_to_dict(source), "cached": str(path)}, indent=1) + "\n")
     else:
         say_as_it_is(f"{path}\n")
 
 
 def _list(as_json: bool) -> None:
-    from conformance.report.table import aligned
     from weights import hub
 
     if as_json:
-        say(json.dumps([_to_dict(source) for source in hub.sources()], indent=1))
+        say_as_it_is(json.dumps([_to_dict(source) for source in hub.sources()], indent=1) + "\n")
         return
     header = ("name", "file", "MB", "licence", "from", "proven", "cached")
     lines = [
@@ -69,7 +68,7 @@ def _list(as_json: bool) -> None:
         )
         for source in hub.sources()
     ]
-    say(aligned(header, lines, options.terminal_width()))
+    options.say_table(header, lines, spare=("file", "from", "licence", "MB"))
     say(f"\ncache: {shown(hub.home())}")
 
 

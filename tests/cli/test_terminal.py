@@ -56,17 +56,19 @@ def on_terminal(*args: str, columns: int, **environment: str) -> str:
 
 
 @pytest.mark.parametrize("columns", [80, 120])
-@pytest.mark.parametrize("command", ["compare", "models", "paper", "inspect", "diff"])
+@pytest.mark.parametrize("command", ["compare", "models", "paper", "inspect", "diff", "fetch"])
 def test_every_line_fits_the_terminal_and_no_word_is_broken(
     command: str, columns: int, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(checkpoint.parent)
+    monkeypatch.setitem(ENVIRONMENT, "SENET_HOME", "cache")
     arguments = {
         "compare": ["compare", "tiny.safetensors", "--framework", "numpy", "--size", "32x32"],
         "models": ["models", "*resnet*"],
         "paper": ["models", "--paper"],
         "inspect": ["inspect", "tiny.safetensors"],
         "diff": ["diff", "tiny.safetensors", "other.safetensors"],
+        "fetch": ["fetch"],
     }[command]
     if command == "diff":
         assert piped("init", "tiny-se-resnet", "other.safetensors", "--seed", "1").returncode == 0

@@ -178,6 +178,19 @@ def test_openvino_reads_what_is_written_for_it(tmp_path):
         weights.read(tmp_path / "x.xml")
 
 
+def test_openvino_replaces_no_file_that_is_not_its_own(tmp_path):
+    weights.write(tmp_path / "net.safetensors", SPEC, PARAMS)
+    weights.write(tmp_path / "source.bin.pth", SPEC, PARAMS)
+    source = (tmp_path / "source.bin.pth").rename(tmp_path / "source.bin")
+    before = source.read_bytes()
+    refused = CliRunner().invoke(cli.main, ["convert", str(source), str(tmp_path / "source.xml")])
+    assert (refused.exit_code, "source.bin" in refused.stderr) == (2, True)
+    with pytest.raises(InputError, match="belongs to no"):
+        weights.write(tmp_path / "source.xml", SPEC, PARAMS)
+    assert source.read_bytes() == before
+    assert not (tmp_path / "source.xml").exists()
+
+
 @pytest.mark.parametrize(
     ("suffix", "package"), [(".tflite", "se_tf"), (".savedmodel", "se_tf"), (".stablehlo", "se_jax")]
 )

@@ -1,5 +1,6 @@
 """OpenVINO IR of networks, a ``.xml`` with its ``.bin``: made of the model that ONNX files hold; not read."""
 
+import os
 import shutil
 import sys
 from collections.abc import Mapping
@@ -32,10 +33,15 @@ def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray]) -> None:
         InputError: the parameters do not fit, OpenVINO or ONNX is not installed, or the place cannot be written.
     """
     check(spec, params, str(path))
+    values_at = path.with_suffix(".bin")
+    if os.path.lexists(values_at) and not os.path.lexists(path):
+        raise InputError(
+            f"{values_at}: stands where the values of {path.name} go, and belongs to no .xml; choose another name"
+        )
     openvino, ir = _openvino(), onnx_ir_module()
     model = openvino.Core().read_model(ir.to_proto(build(spec, params)).SerializeToString())
     model.set_rt_info(statement(Checkpoint(spec, Params(params, info_of(params)))), [STATEMENT])
-    with TemporaryDirectory() as folder, together(path.with_suffix(".bin"), path) as (values, layers):
+    with TemporaryDirectory() as folder, together(values_at, path) as (values, layers):
         made = Path(folder) / "made.xml"
         openvino.save_model(model, made, compress_to_fp16=False)
         for source, target in ((made.with_suffix(".bin"), values), (made, layers)):
