@@ -12,7 +12,7 @@ import click
 
 from conformance.cli import options
 from conformance.cli.options import FILE
-from conformance.cli.outputs import CHECKPOINT, OUTPUT, Command, deliver, is_stdout
+from conformance.cli.outputs import CHECKPOINT, FOLDER, OUTPUT, Command, deliver, is_stdout, outside
 from conformance.cli.photos import classifying
 from conformance.cli.printing import message, runnable, say, shown
 from conformance.cli.progress import Bars
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from conformance.evaluate.counting import Counted
     from conformance.evaluate.evaluation import Counting, Worker
     from conformance.evaluate.journal import Shard
+    from conformance.evaluate.listed import ListLabels
     from conformance.judge.compare import Conditions
     from weights.params import Checkpoint, Labels
 
@@ -31,7 +32,7 @@ class Images:
 
     folder: Path | None
     listed: Path | None
-    list_labels: "Labels | None"
+    list_labels: "ListLabels | None"
     max_pixels: int | None
     batch: int
 
@@ -60,7 +61,9 @@ class Weights:
 @click.option("--weights", "file", type=CHECKPOINT, help="The checkpoint, of any format, or a name as of senet fetch.")
 @click.option("--list", "listed", type=FILE, metavar="FILE", help="Photographs and classes: a path and a class a line.")
 @click.option(
-    "--list-labels", type=click.Choice(["sorted", "devkit"]), help="Order of ImageNet's classes in a list of numbers."
+    "--list-labels",
+    type=click.Choice(["sorted", "devkit", "names", "indices"]),
+    help="What the numbers of a list are: ImageNet's classes in one of their orders, or names or places of your own.",
 )
 @options.given
 @options.dialect
@@ -72,7 +75,7 @@ class Weights:
 @options.device
 @click.option("--batch", type=click.IntRange(1, 4096), default=32, show_default=True, help="Photographs at a time.")
 @click.option(
-    "--journal", type=OUTPUT, metavar="FOLDER", help="Keep what is counted there, and go on from what was kept."
+    "--journal", type=FOLDER, metavar="FOLDER", help="Keep what is counted there, and go on from what was kept."
 )
 @click.option("--fresh", is_flag=True, help="Begin a journal anew.")
 @click.option("--merge", type=FILE, metavar="JOURNAL", help="Print the result of what several processes have counted.")
@@ -100,6 +103,8 @@ def evaluate(
     from conformance.judge.compare import Conditions
     from weights import InputError
 
+    for folder, option in ((kept.journal, "--journal"), (kept.merge, "--merge")):
+        outside(kept.result, folder, f"the journal of {option}")
     if kept.merge:
         if images.folder or weights.file or images.listed or kept.journal or kept.fresh:
             raise InputError("--merge: takes a journal and no images, weights or other journal; leave these out")
@@ -158,16 +163,20 @@ def _worker(kept: Kept) -> "Worker":
 
 def _counting(file: Path, found: "Checkpoint", folder: Path, images: Images) -> "Counting":
     from conformance.evaluate.evaluation import Counting
-    from conformance.evaluate.labelled import Classes, in_folders, in_list
+    from conformance.evaluate.labelled import Classes, in_folders
+    from conformance.evaluate.listed import in_list
     from weights import InputError
 
     preprocessing = classifying(file, found)
     classes = Classes.of(found)
     if images.list_labels and not images.listed:
         raise InputError("--list-labels: is for the numbers of a --list; folders are named by their classes")
-    members = (
-        in_list(images.listed, folder, classes, images.list_labels) if images.listed else in_folders(folder, classes)
-    )
+    with options.warnings_in_a_line():
+        members = (
+            in_list(images.listed, folder, classes, images.list_labels)
+            if images.listed
+            else in_folders(folder, classes)
+        )
     return Counting(
         images=members,
         size=images.batch,

@@ -374,13 +374,10 @@ def _lines(file: Path) -> list[str]:
 
 
 def _text(file: Path) -> str:
-    from weights import InputError, limits
-    from weights.storage.contents import contents
+    from weights import limits
+    from weights.storage.contents import text_of
 
-    try:
-        return str(contents(file, limits.TEXT), "utf-8")
-    except UnicodeDecodeError:
-        raise InputError(f"{file}: is not text in UTF-8") from None
+    return text_of(file, limits.TEXT)
 
 
 @contextmanager

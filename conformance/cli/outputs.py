@@ -12,11 +12,18 @@ from conformance.cli.printing import say_as_it_is, volume_options
 
 
 class _Output(click.Path):
-    """A file that a command writes."""
+    """A file that a command writes, or a checkpoint that may be a folder."""
+
+
+class _Folder(_Output):
+    """A folder that a command writes."""
 
 
 OUTPUT = _Output(path_type=Path)
-"""The type of a parameter that names a file, or a folder, to write; as an option also ``-``, for stdout."""
+"""The type of a parameter that names a file, or a checkpoint, to write; as an option also ``-``, for stdout."""
+
+FOLDER = _Folder(path_type=Path)
+"""The same of a folder, which is made where there is none."""
 
 
 class _Checkpoint(click.Path):
@@ -25,6 +32,9 @@ class _Checkpoint(click.Path):
 
 CHECKPOINT = _Checkpoint(path_type=Path)
 """The type of a parameter that names a checkpoint: a file, or a network whose trained weights are fetched."""
+
+_FOLDERS = (".orbax", ".savedmodel")
+"""Suffixes of the checkpoints and programs that are folders; one that stands there is replaced."""
 
 _FILES_IN_WORDS = ("network", "source", "spec", "preprocessing")
 """Parameters that may name a file to read among other things: before a comma."""
@@ -41,11 +51,15 @@ class Command(click.Command):
         """Runs it.
 
         Raises:
-            InputError: an output is also an input, or another output; or trained weights that are named are not had.
+            InputError: an output is also an input, or another output, or cannot be written; or trained weights that are
+                named are not had.
             click.UsageError: a checkpoint or a golden file is to be printed.
         """
         inputs: list[tuple[Path, str]] = []
         outputs: list[tuple[Path, str]] = []
+        for param in self.params:
+            if isinstance(param.type, _Output):
+                _check_place(param, ctx.params.get(param.name or ""))
         for param in self.params:
             if isinstance(param.type, _Checkpoint):
                 ctx.params[param.name or ""] = _located(ctx.params[param.name or ""])
@@ -63,6 +77,24 @@ class Command(click.Command):
                     inputs.append((Path(named), f"what {param.opts[0]} reads" if option else "the source itself"))
         apart(outputs, inputs)
         return super().invoke(ctx)
+
+
+def _check_place(param: click.Parameter, path: Path | None) -> None:
+    """Whether an output can be written, before there is work for it.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if path is None or str(path) == "-":
+        return
+    from weights.storage.whole import check_folder, check_place
+
+    if isinstance(param.type, _Folder):
+        check_folder(path)
+    elif path.suffix.lower() in _FOLDERS and path.is_dir():
+        check_folder(Path(os.path.realpath(path)).parent)
+    else:
+        check_place(path)
 
 
 def _located(path: Path | None) -> Path | None:
@@ -118,6 +150,23 @@ def apart(outputs: Iterable[tuple[Path, str]], inputs: Iterable[tuple[Path, str]
         for path, role in inputs:
             if output.is_dir() and _within(path, output):
                 raise InputError(f"{output}: holds {path}, {role}; name another folder")
+
+
+def outside(output: Path | None, folder: Path | None, what: str) -> None:
+    """Whether an output is not in a folder whose files only the command itself writes.
+
+    Args:
+        output: a file, or ``-``; None: there is none.
+        folder: the folder; None: there is none.
+        what: what the folder is, in words.
+
+    Raises:
+        InputError: it is.
+    """
+    from weights import InputError
+
+    if output and folder and not is_stdout(output) and _within(output, folder):
+        raise InputError(f"{output}: is in {folder}, {what}; name another file")
 
 
 def deliver(path: Path, text: str) -> None:

@@ -1,6 +1,7 @@
 """The photographs that a command names: files, folders, patterns, standard input."""
 
 import glob
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ class Photo:
 
 
 def photographs(named: Iterable[Path]) -> tuple[Photo, ...]:
-    """The photographs in the order in which they are named, each once.
+    """The photographs in the order in which they are named, each once, by whatever names and links.
 
     Args:
         named: files; folders, of which those photographs are taken that stand in them and not in folders further down;
@@ -34,13 +35,13 @@ def photographs(named: Iterable[Path]) -> tuple[Photo, ...]:
     Raises:
         InputError: a folder without photographs, a pattern that nothing matches, or too much on standard input.
     """
-    found: dict[Path | str, Photo] = {}
+    found: dict[str, Photo] = {}
     for path in named:
         if str(path) == "-":
             found.setdefault("-", Photo("standard input", _standard_input()))
         else:
             for file in _files(path):
-                found.setdefault(file, Photo(str(file), file))
+                found.setdefault(os.path.realpath(file), Photo(str(file), file))
     return tuple(found.values())
 
 

@@ -1,16 +1,17 @@
-"""Photographs and the classes that they show: a folder for each class, or a list."""
+"""Photographs and the classes that they show: a folder for each class."""
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from weights.errors import InputError
+from weights.errors import InputError, InputWarning, in_a_line
 from weights.images import wnids
 from weights.images.decode import SUFFIXES
 from weights.params import Checkpoint, Labels
-from weights.storage.contents import contents
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,13 @@ class Classes:
 def in_folders(folder: Path, classes: Classes) -> tuple[Labelled, ...]:
     """The photographs in a folder that has one for each class, named by its WordNet id or as the network calls it.
 
-    Not every class has to be there. Names that begin with a dot, and files that are no photographs by their suffix, are
-    passed over.
+    Not every class has to be there. Names that begin with a dot are passed over, and so are files that are no
+    photographs by their suffix: one ``InputWarning`` says how many of which. A link to nowhere counts as a photograph,
+    as a damaged one does.
 
     Raises:
-        InputError: a folder of no class or without photographs, photographs beside the folders, or folders in them.
+        InputError: a folder of no class or without photographs, photographs beside the folders, or folders in them; or
+            a folder or a photograph that stands there under two names.
     """
     place = {name: index for index, name in enumerate(classes.names)}
     if not place:
@@ -63,29 +66,77 @@ def in_folders(folder: Path, classes: Classes) -> tuple[Labelled, ...]:
             "with their numbers"
         )
     found: list[Labelled] = []
+    others: list[str] = []
+    files: dict[str, str] = {}
     for entry in _entries(folder):
-        if entry.is_dir():
+        if _is_folder(entry):
             if entry.name not in place:
                 what = "a WordNet id of ImageNet's 1000 classes" if classes.labels else "a class of the checkpoint"
                 raise InputError(f"{entry.path}: is no folder of {what}, as {classes.names[0]} is; move it elsewhere")
-            found += _members(Path(entry.path), place[entry.name])
+            _check_once(entry.path, files)
+            found += _members(Path(entry.path), place[entry.name], others)
+        elif entry.name in place:
+            raise InputError(f"{entry.path}: is no folder, and has the name of a class; move it elsewhere")
         elif _is_photograph(entry.name):
             raise InputError(f"{entry.path}: is in no folder of a class; move it into one, or name a --list")
+        else:
+            others.append(entry.name)
     if not found:
         raise InputError(f"{folder}: has no folders of classes, as {classes.names[0]} would be")
+    for image in found:
+        _check_once(str(image.file), files)
+    if others:
+        said = f"{folder}: passed over, as no photographs by their suffix: {_counts(others)}"
+        warnings.warn(InputWarning(said), stacklevel=2)
     return tuple(found)
 
 
-def _members(folder: Path, label: int) -> Iterator[Labelled]:
+def _members(folder: Path, label: int, others: list[str]) -> Iterator[Labelled]:
     count = 0
     for entry in _entries(folder):
-        if entry.is_dir():
+        if _is_folder(entry):
             raise InputError(f"{entry.path}: is a folder in the folder of a class; move it elsewhere")
         if _is_photograph(entry.name):
             count += 1
-            yield Labelled(f"{folder.name}/{entry.name}", Path(entry.path), entry.stat().st_size, label)
+            yield Labelled(f"{folder.name}/{entry.name}", Path(entry.path), size_of(Path(entry.path)), label)
+        else:
+            others.append(entry.name)
     if not count:
         raise InputError(f"{folder}: has no photographs ({', '.join(SUFFIXES)})")
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # links in a circle
+        return False
+
+
+def _check_once(path: str, seen: dict[str, str]) -> None:
+    """Whether a file or a folder is another one than those before, by whatever links."""
+    first = seen.setdefault(os.path.realpath(path), path)
+    if first != path:
+        raise InputError(f"{path}: is {first} under another name, and would count twice; remove one of them")
+
+
+def _counts(names: Iterable[str]) -> str:
+    """How many there are of each suffix: "2 of .txt, 1 of .avif"."""
+    suffixes = Counter(Path(name).suffix.lower() or "no suffix" for name in names)
+    shown = [f"{count} of {in_a_line(suffix[:20])}" for suffix, count in suffixes.most_common(10)]
+    more = len(suffixes) - len(shown)
+    return ", ".join(shown) + (f", and {more} more suffixes" if more else "")
+
+
+def size_of(photo: Path) -> int:
+    """Bytes of a photograph; those of a link that leads nowhere, which is found out when it is read.
+
+    Raises:
+        OSError: there is none.
+    """
+    try:
+        return photo.stat().st_size
+    except OSError:
+        return photo.lstat().st_size
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -98,78 +149,6 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 def _is_photograph(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
-
-
-def in_list(file: Path, folder: Path, classes: Classes, order: Labels | None) -> tuple[Labelled, ...]:
-    """The photographs in a list, a line for each: its path within the folder, and its class after the last space.
-
-    Args:
-        file: the list, in UTF-8. A class is its number from 0, or its name as of ``in_folders``; all are names where
-            all can be.
-        folder: what the paths begin in.
-        classes: what the network counts.
-        order: that of the numbers, for ImageNet's classes. Numbers of other classes are those of the network.
-
-    Raises:
-        InputError: a line that is none, a photograph that is not there or stands there twice, a class that the network
-            has not; or the order of the numbers is not known, or stated where there are none.
-    """
-    try:
-        lines = str(contents(file), "utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise InputError(f"{file}: is not text in UTF-8") from None
-    pairs: list[tuple[int, str, str]] = []
-    seen: dict[str, int] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        name, _, label = line.strip().rpartition(" ")
-        name = name.strip()
-        if not name:
-            raise InputError(f"{file}: line {number} is {line[:100]!r}, expected a path and a class")
-        if name in seen:
-            raise InputError(f"{file}: {name} stands in line {seen[name]} and in line {number}")
-        seen[name] = number
-        pairs.append((number, name, label))
-    if not pairs:
-        raise InputError(f"{file}: has no lines")
-    indices = _indices(file, [(number, label) for number, _, label in pairs], classes, order)
-    return tuple(
-        Labelled(name, folder / name, _size(file, number, folder / name), index)
-        for (number, name, _), index in zip(pairs, indices, strict=True)
-    )
-
-
-def _indices(file: Path, labels: Sequence[tuple[int, str]], classes: Classes, order: Labels | None) -> list[int]:
-    place = {name: index for index, name in enumerate(classes.names)}
-    if all(label in place for _, label in labels):
-        if order:
-            raise InputError(f"{file}: names its classes; leave out --list-labels")
-        return [place[label] for _, label in labels]
-    stray = next(((number, label) for number, label in labels if not label.isascii() or not label.isdecimal()), None)
-    if stray:
-        number, label = stray
-        raise InputError(f"{file}: line {number}: {label[:100]!r} is no class of the checkpoint, by name or by number")
-    if classes.labels and not order:
-        raise InputError(
-            f"{file}: says its classes by numbers: state --list-labels, sorted (as in Caffe's val.txt) or devkit (ids "
-            "of ILSVRC less 1)"
-        )
-    if order and not classes.labels:
-        raise InputError(f"{file}: the checkpoint has classes of its own; leave out --list-labels")
-    numbers = [int(label) if len(label) < 10 else classes.count for _, label in labels]
-    for (line, label), number in zip(labels, numbers, strict=True):
-        if number >= classes.count:
-            hint = "; numbers begin with 0" if number == classes.count and 0 not in numbers else ""
-            raise InputError(f"{file}: line {line}: class {label[:20]}, expected 0 to {classes.count - 1}{hint}")
-    return [place[name] for name in map(wnids(order).__getitem__, numbers)] if classes.labels else numbers
-
-
-def _size(file: Path, line: int, photo: Path) -> int:
-    try:
-        return photo.stat().st_size
-    except (OSError, ValueError):
-        raise InputError(f"{file}: line {line}: there is no {photo}") from None
 
 
 def digest(images: Iterable[Labelled]) -> str:

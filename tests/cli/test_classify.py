@@ -51,6 +51,20 @@ def test_photographs_are_named_by_files_folders_patterns_and_once_each(folder, m
     assert named == ["more/c.webp", "a.png", "b.jpg", "bad.jpg"]
 
 
+def test_photograph_under_several_names_is_one(folder, monkeypatch, tmp_path):
+    monkeypatch.chdir(folder)
+    (tmp_path / "link.png").symlink_to(folder / "a.png")
+    named = [Path("a.png"), folder / "a.png", Path("more/../a.png"), tmp_path / "link.png", tmp_path]
+    assert [photo.name for photo in photographs(named)] == ["a.png"]
+
+
+def test_tables_that_cannot_be_written_are_told_first(folder, tmp_path):
+    place = tmp_path / "none" / "x.csv"
+    done = senet("classify", folder, "--weights", "no weights", "--csv", place)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"{place}: cannot be written: there is no {place.parent}\n" in done.stderr
+
+
 def test_file_of_a_name_that_looks_like_a_pattern_is_that_file(tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "[a].png")
     assert [photo.source for photo in photographs([tmp_path / "[a].png"])] == [tmp_path / "[a].png"]

@@ -2,9 +2,10 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,12 @@ from conformance.cli import main
 from conformance.evaluate import journal
 from conformance.evaluate.counting import Counted, Tally, places
 from conformance.evaluate.evaluation import Evaluated, Worker
+from conformance.evaluate.labelled import Classes
+from conformance.evaluate.listed import in_list
 from conformance.judge import stream
 from weights import CAFFE, Info, InputError, Params, Spec
 from weights.images import prepare, wnids
+from weights.networks.models import parse, to_dict
 
 SIZE = 32
 PREPROCESSING = replace(CAFFE, resize=36, crop=SIZE)
@@ -78,7 +82,6 @@ def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("photos")
     for i in range(IMAGES):
         photo(folder / NAMES[i % 3] / f"{i:02}.png", i)
-    (folder / "cat" / "notes.txt").write_text("no photograph")
     return folder
 
 
@@ -180,6 +183,17 @@ def _touch(*names: str) -> Callable[[Path], None]:
     return make
 
 
+def _link(name: str, to: str) -> Callable[[Path], None]:
+    """A photograph of an ant, and a link."""
+
+    def make(folder: Path) -> None:
+        _touch("ant/1.png")(folder)
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).symlink_to(to)
+
+    return make
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -187,6 +201,9 @@ def _touch(*names: str) -> Callable[[Path], None]:
         (_touch("ant/1.png", "2.jpg"), "2.jpg: is in no folder of a class"),
         (_touch("ant/1.png", "bee/notes.txt"), "bee: has no photographs"),
         (_touch("ant/more/1.png"), "more: is a folder in the folder of a class"),
+        (_link("bee", "ant"), "ant under another name, and would count twice"),
+        (_link("bee/1.png", "../ant/1.png"), "ant/1.png under another name"),
+        (_link("bee", "nowhere"), "bee: is no folder, and has the name of a class"),
         (_touch("notes.txt", ".hidden/1.png"), "has no folders of classes, as ant would be"),
     ],
 )
@@ -199,10 +216,12 @@ def test_folder_that_does_not_fit_is_one_line(make, message, checkpoint, tmp_pat
     ("lines", "message"),
     [
         ("ant/00.png 0\nant/99.png 0", "line 2: there is no "),
-        ("ant/00.png 0\nant/00.png 1", "ant/00.png stands in line 1 and in line 2"),
+        ("ant/00.png 0\nant/00.png 1", "ant/00.png stands in line 1 and in line 2, with another class"),
+        ("ant/00.png 0\nbee/../ant/00.png 0", "in line 1 and in line 2 as bee/../ant/00.png, with the same class"),
+        ("bee/01.png\tox", "line 1: 'ox' is no class"),
         ("ant/00.png\n", "line 1 is 'ant/00.png', expected a path and a class"),
         ("ant/00.png 3", "line 1: class 3, expected 0 to 2; numbers begin with 0"),
-        ("ant/00.png 0\nbee/01.png bee", "line 2: 'bee' is no class of the checkpoint, by name or by number"),
+        ("ant/00.png 0\nbee/01.png bee", "line 1: '0' is the name of no class; all are names, or all numbers"),
         ("ant/00.png -1", "line 1: '-1' is no class"),
         ("\n\n", "has no lines"),
         (b"\xff\xfe", "is not text in UTF-8"),
@@ -212,6 +231,97 @@ def test_list_that_does_not_fit_is_one_line(lines, message, checkpoint, folder, 
     path = tmp_path / "list.txt"
     path.write_bytes(lines if isinstance(lines, bytes) else lines.encode())
     assert message in refused(folder, "--weights", checkpoint, "--list", path)
+
+
+def test_what_is_passed_over_is_said_and_a_link_to_nowhere_is_skipped(checkpoint, tmp_path):
+    photo(tmp_path / "ant" / "1.png", 1)
+    for name in ("a.avif", "b.AVIF", "notes.txt", "README"):
+        (tmp_path / "ant" / name).touch()
+    Image.new("RGB", (40, 36)).save(tmp_path / "ant" / "2.jfif", "JPEG")
+    (tmp_path / "ant" / "3.png").symlink_to("nowhere")
+    (tmp_path / "ant" / "4.png").symlink_to("4.png")
+    done = senet("evaluate", tmp_path, "--weights", checkpoint, "--json", "-")
+    assert done.exit_code == 1, done.output
+    assert (
+        done.stderr.count("passed over, as no photographs by their suffix: 2 of .avif, 1 of no suffix, 1 of .txt") == 1
+    )
+    found = json.loads(done.stdout)
+    assert (found["images"], [one["image"] for one in found["skipped"]]) == (2, ["ant/3.png", "ant/4.png"])
+    (tmp_path / "list").write_text("ant/1.png 0\nant/3.png 0\n")
+    assert senet("evaluate", tmp_path, "--weights", checkpoint, "--list", tmp_path / "list").exit_code == 1
+
+
+def test_byte_order_marks_are_no_part_of_a_text(checkpoint, folder, tmp_path):
+    texts = {"names": "ox\nbee\ncat\n", "list": "ant/00.png ox\n", "how.json": json.dumps(asdict(PREPROCESSING))}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text, "utf-8-sig")
+    spec, params = weights.read(checkpoint)
+    weights.write(tmp_path / "x.safetensors", spec, Params(params, Info()))
+    given = ("--class-names", tmp_path / "names", "--preprocessing", tmp_path / "how.json")
+    args = (folder, "--weights", tmp_path / "x.safetensors", *given, "--list", tmp_path / "list")
+    assert result(*args)["images"] == 1
+    (tmp_path / "spec.json").write_text(json.dumps(to_dict(spec)), "utf-8-sig")
+    assert parse(str(tmp_path / "spec.json")) == spec
+    weights.write(tmp_path / "x.caffemodel", spec, params)
+    plain, definition = weights.read(tmp_path / "x.caffemodel"), tmp_path / "x.prototxt"
+    definition.write_text(definition.read_text(), "utf-8-sig")
+    assert weights.read(tmp_path / "x.caffemodel").info == plain.info
+
+
+# Names that are numbers, and names of several words.
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory) -> tuple[Path, Path]:
+    """A network with such names, and photographs."""
+    folder = tmp_path_factory.mktemp("odd")
+    spec = replace(TINY["tiny-se-resnet"], classes=5)
+    names = ("1", "2", "hot dog", "dog", "route 66")
+    weights.write(
+        folder / "x.safetensors", spec, Params(seeded(spec, 1), Info(preprocessing=PREPROCESSING, class_names=names))
+    )
+    for i, name in enumerate(("a.png", "b.png", "c.png", "c.png hot")):
+        photo(folder / "photos" / "x.png", i)
+        (folder / "photos" / "x.png").rename(folder / "photos" / name)
+    return folder / "x.safetensors", folder / "photos"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "expected"),
+    [
+        ("a.png 1", None, "its classes are numbers, and so are names of the checkpoint's classes (1): state --list-"),
+        ("a.png 1\nb.png 0", None, "state --list-labels, names or indices"),
+        ("a.png 1", "names", [0]),
+        ("a.png 1\nb.png 0", "indices", [1, 0]),
+        ("a.png 1\nb.png 0", "names", "line 2: '0' is the name of no class"),
+        ("a.png 1\nb.png hot dog", None, [0, 2]),
+        ("a.png dog\nb.png 0", None, "line 2: '0' is the name of no class"),
+        ("a.png dog", "indices", "names its classes; leave out --list-labels"),
+        ("a.png hot dog\nb.png dog", None, [2, 3]),
+        ("a.png route 66\nb.png\tdog", None, [4, 3]),
+        ("c.png hot dog", None, "line 1: its class is 'hot dog' or 'dog'; put a tab before the class"),
+        ("c.png hot\tdog\nc.png\thot dog", None, [3, 2]),
+        ("a.png cold dog", None, "line 1: there is no "),
+        ("hot dog", "names", "there is no "),
+    ],
+)
+def test_classes_in_a_list_are_told_apart_or_asked_for(text, kind, expected, odd, tmp_path):
+    file, folder = odd
+    (tmp_path / "list").write_text(text)
+    classes = Classes.of(weights.read(file))
+    if isinstance(expected, str):
+        with pytest.raises(InputError, match=re.escape(expected)):
+            in_list(tmp_path / "list", folder, classes, kind)
+    else:
+        assert [one.label for one in in_list(tmp_path / "list", folder, classes, kind)] == expected
+
+
+def test_what_numbers_are_is_an_option(odd, tmp_path):
+    file, folder = odd
+    (tmp_path / "list").write_text("a.png 1")
+    args = (folder, "--weights", file, "--list", tmp_path / "list")
+    assert "state --list-labels" in refused(*args)
+    assert result(*args, "--list-labels", "indices")["origin"]["list_labels"] == "indices"
 
 
 def test_order_of_classes_of_ones_own_is_not_stated(checkpoint, folder, tmp_path):
@@ -395,6 +505,33 @@ def test_journal_that_another_process_writes_is_refused(evaluated):
         with pytest.raises(InputError, match="another process is writing it"), journal.appending(folder, 0, run, {}):
             pass
         assert "another process is writing it" in refused(*args, "--fresh")
+
+
+def test_result_is_not_written_into_a_journal(evaluated):
+    args, folder = evaluated
+    result(*args)
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    for where in (folder / "rank-0.jsonl", folder / "x.json"):
+        assert "is in " in refused(*args, "--json", where)
+        assert str(folder) in refused("--merge", folder, "--json", where)
+    assert "it is a folder" in refused(*args, "--json", folder)
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("option", "place", "said"),
+    [
+        ("--json", "none/x.json", "none/x.json: cannot be written: there is no "),
+        ("--json", "folder", "folder: cannot be written: it is a folder"),
+        ("--json", "file/x.json", "not a directory"),
+        ("--journal", "file", "file is no folder"),
+        ("--journal", "file/journal", "file is no folder"),
+    ],
+)
+def test_places_are_looked_at_before_anything_is_computed(option, place, said, folder, tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    assert said in refused(folder, "--weights", "no weights", option, tmp_path / place)
 
 
 # Several processes.

@@ -9,7 +9,7 @@ from weights.errors import InputError
 from weights.files import metadata
 from weights.networks.spec import Spec
 from weights.params import Info
-from weights.storage.contents import contents
+from weights.storage.contents import text_of
 
 _WEIGHTS = "senet.weights"
 """The note that says to which weights file, by its sha256, a definition with its notes belongs."""
@@ -47,7 +47,7 @@ def said(path: Path) -> dict[str, str]:
     """The comments of a definition, which need not exist, by their keys."""
     if not path.is_file():
         return {}
-    lines = str(contents(path, limits.TEXT), "utf-8", "surrogateescape").splitlines()
+    lines = text_of(path, limits.TEXT, errors="surrogateescape").splitlines()
     return dict(line[2:].split(": ", 1) for line in lines if line.startswith("# senet.") and ": " in line)
 
 

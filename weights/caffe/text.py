@@ -14,7 +14,7 @@ from weights.caffe.net import Layer, Net
 from weights.caffe.schema import ENUMS, MESSAGES, Field
 from weights.errors import InputError
 from weights.protobuf import Budget
-from weights.storage.contents import contents
+from weights.storage.contents import text_of
 
 _TOKEN = re.compile(
     r"""(?P<space>(?:\s|\#[^\n]*+)++)
@@ -42,7 +42,7 @@ def read(path: str | Path) -> Net:
     Raises:
         InputError: there is no such file, or its text is not a network definition; with the number of the line.
     """
-    text = str(contents(path, limits.TEXT), "utf-8", "surrogateescape")
+    text = text_of(path, limits.TEXT, errors="surrogateescape")
     return upgraded(parse(text, str(path)), str(path))
 
 

@@ -21,7 +21,7 @@ from weights.networks.shufflenet import ShuffleNetSpec
 from weights.networks.spec import Spec, field_names
 from weights.networks.vgg import VGGSpec
 from weights.storage import json_text
-from weights.storage.contents import contents
+from weights.storage.contents import text_of
 
 _ROWS: tuple[tuple[type[Spec], tuple[Spec, ...]], ...] = (
     (ResNetSpec, resnet.PUBLISHED),
@@ -128,7 +128,7 @@ def _split(text: str) -> list[str]:
 
 
 def _from_file(path: Path) -> Spec:
-    content = contents(path, limits.TEXT)
+    content = text_of(path, limits.TEXT)
     try:
         data = json_text.parse(content)
     except InputError as error:

@@ -47,6 +47,22 @@ def contents(path: str | Path, most: int | None = None) -> memoryview:
     return data.toreadonly()
 
 
+def text_of(path: str | Path, most: int | None = None, *, errors: str = "strict") -> str:
+    """The text of a file in UTF-8, without the byte order mark that editors put before it.
+
+    Args:
+        path, most: as of ``contents``.
+        errors: what becomes of bytes that are no UTF-8, as of ``bytes.decode``.
+
+    Raises:
+        InputError: as of ``contents``; or the bytes are no UTF-8.
+    """
+    try:
+        return str(contents(path, most), "utf-8-sig", errors)
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not text in UTF-8") from None
+
+
 def sha256(data: bytes | memoryview) -> str:
     """The checksum by which a file is known, in hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and the errors of opening them in plain words."""
 
+import errno
 import os
 import shutil
 import stat
@@ -88,6 +89,43 @@ def is_stdout(path: str | Path) -> bool:
     return _descriptor(path) == 1
 
 
+def check_place(path: str | Path) -> None:
+    """Whether ``replacing`` could write to a path, as far as that can be told before anything is made.
+
+    Raises:
+        InputError: it could not.
+    """
+    if _descriptor(path) is not None:
+        return
+    parent = Path(os.path.realpath(path)).parent
+    try:
+        standing = _standing(Path(path))
+        _check_writable(Path(path) if standing and _is_stream(standing) else parent)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {reason(error, parent)}") from error
+
+
+def check_folder(path: Path) -> None:
+    """The same of a folder in which files are made, itself and its parents too where there are none.
+
+    Raises:
+        InputError: none could be made.
+    """
+    needed = next(place for place in (path, *path.parents) if os.path.lexists(place))
+    try:
+        if not stat.S_ISDIR(needed.stat().st_mode):
+            raise InputError(f"{path}: cannot be written: {needed} is no folder; name a folder")
+        _check_writable(needed)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {reason(error, needed)}") from error
+
+
+def _check_writable(place: Path) -> None:
+    is_folder = stat.S_ISDIR(place.stat().st_mode)
+    if not os.access(place, os.W_OK | os.X_OK if is_folder else os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
 class _Replacement:
     """A part beside the target, renamed to it."""
 
@@ -141,23 +179,42 @@ def _output(path: str | Path) -> _Replacement | _Stream:
     if descriptor is not None:
         return _Stream(path, descriptor)
     target = Path(path)
-    try:
-        standing = target.stat()
-    except FileNotFoundError:
-        if target.is_symlink():
-            nowhere = f"it is a link to {target.readlink()}, which is not there"
-            raise InputError(f"{path}: cannot be written: {nowhere}") from None
+    standing = _standing(target)
+    if standing is None:
         return _Replacement(target, None)
-    kind = stat.S_IFMT(standing.st_mode)
-    if kind in (stat.S_IFIFO, stat.S_IFCHR):
+    if _is_stream(standing):
         return _Stream(path, None)
+    return _Replacement(Path(os.path.realpath(path)), standing)
+
+
+def _standing(path: Path) -> os.stat_result | None:
+    """What stands where a file is to be written; None: nothing.
+
+    Raises:
+        InputError: something that is not replaced by a file, nor written through.
+        OSError: it cannot be told.
+    """
+    try:
+        standing = path.stat()
+    except FileNotFoundError:
+        if path.is_symlink():
+            nowhere = f"it is a link to {path.readlink()}, which is not there"
+            raise InputError(f"{path}: cannot be written: {nowhere}") from None
+        return None
+    if _is_stream(standing):
+        return standing
+    kind = stat.S_IFMT(standing.st_mode)
     if kind != stat.S_IFREG:
         others = {stat.S_IFDIR: "a folder", stat.S_IFBLK: "a block device", stat.S_IFSOCK: "a socket"}
         raise InputError(f"{path}: cannot be written: it is {others.get(kind, 'no file')}; name a file")
     with suppress(OSError):  # stdout may be closed
         if os.path.samestat(standing, os.fstat(1)):
             raise InputError(f"{path}: cannot be written: standard output goes there already; name another file")
-    return _Replacement(Path(os.path.realpath(path)), standing)
+    return standing
+
+
+def _is_stream(standing: os.stat_result) -> bool:
+    return stat.S_IFMT(standing.st_mode) in (stat.S_IFIFO, stat.S_IFCHR)
 
 
 def _descriptor(path: str | Path) -> int | None:
