@@ -485,7 +485,7 @@ def test_a_place_that_cannot_be_written_leaves_nothing_behind(tmp_path):
 def test_hdf5_is_read_only(tmp_path):
     with pytest.raises(InputError, match=r"cannot hold names with '/'; use .caffemodel"):
         weights.write(tmp_path / "x.caffemodel.h5", golden_spec(NAME), golden_params(NAME))
-    with pytest.raises(InputError, match=r"known are .caffemodel, .*, .onnx, and to read also .caffemodel.h5$"):
+    with pytest.raises(InputError, match=r"known are .caffemodel, .*, .onnx, .xml, and to read also .caffemodel.h5$"):
         weights.write(tmp_path / "x.unknown", golden_spec(NAME), golden_params(NAME))
 
 

@@ -282,6 +282,7 @@ def test_progress_shows_names_as_they_are(monkeypatch: pytest.MonkeyPatch):
     from rich.console import Console
 
     from conformance.cli import progress
+    from weights.hub import bar
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
@@ -289,7 +290,7 @@ def test_progress_shows_names_as_they_are(monkeypatch: pytest.MonkeyPatch):
 
     terminal = Terminal()
     monkeypatch.setattr(progress.sys, "stderr", terminal)
-    monkeypatch.setattr(progress, "_DELAY", 0.0)
+    monkeypatch.setattr(bar, "_DELAY", 0.0)
     monkeypatch.setattr("rich.console.Console", lambda **_: Console(file=terminal, force_terminal=True, width=80))
     bars = progress.Bars()
     with bars.busy("Reading [/b]\x1b]0;x\x07\n.pth", 1), bars.step("[red]step\x07"):
