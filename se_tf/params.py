@@ -96,6 +96,7 @@ def load(model: Network, params: Mapping[str, np.ndarray]) -> None:
     Raises:
         InputError: lists every missing, unexpected and mis-shaped array; the model is then as before.
     """
+    expect_model(model, Network, "se_tf")
     info = info_of(params)
     check(model.spec, params, info.source or "parameters")
     variables = _variables(model)

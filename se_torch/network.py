@@ -132,7 +132,7 @@ def refuse_hooks(model: nn.Module, why: str) -> None:
         InputError: a module has one; it is named.
     """
     for path, layer in model.named_modules():
-        if layer._forward_hooks or layer._forward_pre_hooks:
+        if any(vars(layer)[hooks] for hooks in ("_forward_hooks", "_forward_pre_hooks")):
             raise InputError(
                 f"{why}, which computes without the hook that {path or 'the model'} has: "
                 "call remove() of what registered it, if it changes nothing"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 import numpy as np
 import torch
@@ -90,13 +90,14 @@ def restore(spec: Spec, params: Mapping[str, np.ndarray], dtype: str = "float32"
     return model.eval()
 
 
-def load(model: Network, params: Mapping[str, np.ndarray]) -> None:
+def load(model: nn.Module, params: Mapping[str, np.ndarray]) -> None:
     """Copies canonical parameters into a model, cast to its dtype, and sets its info to theirs.
 
     Raises:
         InputError: lists every missing, unexpected and mis-shaped array; the model is then as before. Or the model is
             on the device "meta", which holds no values.
     """
+    model = _unwrapped(model)
     info = info_of(params)
     check(model.spec, params, info.source or "parameters")
     variables = model.state_dict()
@@ -190,13 +191,15 @@ def _unwrapped(model: nn.Module) -> Network:
     Raises:
         InputError: there is no model of ``se_torch`` in it.
     """
+    wrappers = nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel
     inside: Any = model
-    while not isinstance(inside, Network):
-        if isinstance(inside, nn.DataParallel | nn.parallel.DistributedDataParallel | AveragedModel):
-            inside = inside.module
-        elif isinstance(inside, nn.Module) and "_orig_mod" in dict(inside.named_children()):  # of torch.compile
-            inside = inside.get_submodule("_orig_mod")
+    while isinstance(inside, nn.Module):
+        held = dict(inside.named_children())
+        if "_orig_mod" in held:  # of torch.compile, whose class takes long to import
+            inside = held["_orig_mod"]
+        elif isinstance(inside, wrappers):
+            inside = held["module"]
         else:
             break
     expect_model(inside, Network, "se_torch")
-    return inside
+    return cast(Network, inside)

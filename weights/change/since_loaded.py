@@ -52,4 +52,4 @@ def _differs(params: Params, name: str, checksum: int) -> bool:
 
 def _checksum(array: np.ndarray) -> int:
     with np.errstate(over="ignore"):
-        return zlib.crc32(np.ascontiguousarray(array, np.float32))
+        return zlib.crc32(np.ascontiguousarray(array, np.float32).data)
