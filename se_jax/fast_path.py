@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
+from jax.core import Tracer
 
 from se_jax.layers import (
     ACTIVATIONS,
@@ -62,7 +63,7 @@ class Fast:
 
     def __call__(self, x: Array) -> Array:
         made_here = jax.lax.full((), 0.0)  # traced inside of jax.jit, of constants too, where options cannot be given
-        traced = any(isinstance(a, jax.core.Tracer) for a in (x, next(iter(self._arrays.values())), made_here))
+        traced = any(isinstance(a, Tracer) for a in (x, next(iter(self._arrays.values())), made_here))
         return (self._part if traced else self._forward)(self._arrays, x)
 
     def tree_flatten(self) -> tuple[tuple[dict[str, Array]], tuple[object, ...]]:
