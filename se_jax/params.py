@@ -99,7 +99,8 @@ def restore(
     Args:
         spec: the network.
         params: its parameters.
-        dtype, param_dtype: as of ``build``.
+        dtype: as of ``build``.
+        param_dtype: as of ``build``.
         rngs: what dropout and the shares of Shake-Shake are drawn from in training; by default ``nnx.Rngs(0)``.
 
     Raises:
