@@ -5,13 +5,14 @@ It runs the nodes of the network, not the modules, as one function that XLA comp
 
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
-from typing import assert_never
+from typing import Any, Self, assert_never
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
+from jax.core import Tracer
 
 from se_jax.layers import (
     ACTIVATIONS,
@@ -38,10 +39,13 @@ from weights.networks.network import Node
 from weights.networks.parameters import schema
 
 
+@jax.tree_util.register_pytree_node_class
 class Fast:
     """A network for inference, called as the model that it was made of: images (N, H, W, 3) to logits (N, classes).
 
-    Any number and size of images, compiled once for each; the output has the dtype that the model had.
+    Any number and size of images, compiled once for each; the output has the dtype that the model had. Inside of
+    another ``jax.jit`` it is compiled as a part of that, with that one's options. It is a pytree whose leaves are the
+    parameters, so that it can be an argument of ``jax.jit`` and ``nnx.jit``, or be closed over.
 
     Attributes:
         spec: the record of the network.
@@ -55,9 +59,24 @@ class Fast:
         self._arrays = {p.name: jnp.array(FLAX.encode(p, found.params[p.name]), to) for p in schema(found.network)}
         forward = partial(_forward, found.network, to=to, back=dtype)
         self._forward = jax.jit(forward, compiler_options=dict(_options()))
+        self._part = jax.jit(forward)  # of what is traced, whose options are those of the outermost
 
     def __call__(self, x: Array) -> Array:
-        return self._forward(self._arrays, x)
+        made_here = jax.lax.full((), 0.0)  # traced inside of jax.jit, of constants too, where options cannot be given
+        traced = any(isinstance(a, Tracer) for a in (x, next(iter(self._arrays.values())), made_here))
+        return (self._part if traced else self._forward)(self._arrays, x)
+
+    def tree_flatten(self) -> tuple[tuple[dict[str, Array]], tuple[object, ...]]:
+        """The parameters, and all else, which is compared by hash."""
+        return (self._arrays,), (self.spec, self.info, self.done, self._forward, self._part)
+
+    @classmethod
+    def tree_unflatten(cls, rest: tuple[Any, ...], arrays: tuple[dict[str, Array]]) -> Self:
+        """The inverse."""
+        made = object.__new__(cls)
+        (made._arrays,) = arrays
+        made.spec, made.info, made.done, made._forward, made._part = rest
+        return made
 
     def __repr__(self) -> str:
         return f"Fast({self.done})"

@@ -5,6 +5,7 @@ from functools import lru_cache
 from flax import nnx
 from jax import Array
 
+from se_jax.layers import BatchNorm
 from weights import Info, Preprocessing, Spec
 from weights.change.as_it_is import as_it_is
 from weights.names.frameworks import FLAX
@@ -62,15 +63,22 @@ def _layers(model: nnx.Module) -> dict[str, str]:
     """What the layers compute, by path, as ``as_it_is`` compares them."""
     found = {".".join(map(str, path)): node for path, node in nnx.iter_graph(model) if isinstance(node, nnx.Module)}
 
-    def described(layer: nnx.Module) -> str:
+    def described(path: str, layer: nnx.Module) -> str:
+        kind = type(layer)
+        if not path:
+            return f"computed by {kind.__call__.__module__}.{kind.__call__.__qualname__}"
+        if kind in (BatchNorm, nnx.BatchNorm):  # whose eps is compared, and shapes
+            return "BatchNorm"
+        if kind is nnx.Dropout:
+            return "Dropout"
+        if path == "fc" and kind is nnx.Linear:
+            return "Linear"
         settings = (f"{key}={vars(layer)[key]}" for key in _SETTINGS if key in vars(layer))
-        return f"{type(layer).__name__}({', '.join(settings)})"
+        ours = kind.__module__.partition(".")[0] in ("flax", "se_jax")
+        name = kind.__name__ if ours else f"{kind.__module__}.{kind.__qualname__}"
+        return f"{name}({', '.join(settings)})"
 
-    return {
-        path: described(layer)
-        for path, layer in found.items()
-        if path and path.partition(".")[0] != "fc" and not isinstance(layer, nnx.BatchNorm | nnx.Dropout)
-    }
+    return {path or "the model": described(path, layer) for path, layer in found.items()}
 
 
 _SETTINGS = ("kernel_size", "strides", "padding", "feature_group_count", "stride", "pad", "after", "position", "factor")

@@ -18,7 +18,9 @@ from se_jax.network import Network
 from se_jax.programs import write_program
 from weights import Checkpoint, Params, Preprocessing, Spec, schema
 from weights.change import with_changes, with_class_names, with_classes
+from weights.change.as_it_is import expect_model
 from weights.change.first_convolution import Convention
+from weights.change.since_loaded import loaded, since_loaded
 from weights.files.options import WriteOptions, refuse
 from weights.files.programs import suffix_of
 from weights.hub import located
@@ -97,7 +99,8 @@ def restore(
     Args:
         spec: the network.
         params: its parameters.
-        dtype, param_dtype: as of ``build``.
+        dtype: as of ``build``.
+        param_dtype: as of ``build``.
         rngs: what dropout and the shares of Shake-Shake are drawn from in training; by default ``nnx.Rngs(0)``.
 
     Raises:
@@ -120,31 +123,35 @@ def load(model: Network, params: Mapping[str, np.ndarray]) -> None:
     Raises:
         InputError: lists every missing, unexpected and mis-shaped array; the model is then as before.
     """
+    expect_model(model, Network, "se_jax")
     info = info_of(params)
     check(model.spec, params, info.source or "parameters")
     variables = _variables(model)
     for p in schema(model.spec):
         variable = variables[FLAX.key(p)]
         variable.set_value(jnp.array(FLAX.encode(p, params[p.name]), variable.dtype))
-    model.info = info
+    model.info = loaded(params, info)
 
 
 def checkpoint(model: Network) -> Checkpoint:
     """What the model is now, with copies of its parameters; ``weights.write`` saves it.
 
     The record is ``model.spec``, but for the classes where the classifier was replaced; then nothing is known of labels
-    and class names. Parameters have canonical names (OIHW, OI, C) and are at least in float32.
+    and class names. Parameters have canonical names (OIHW, OI, C) and are at least in float32. The history says whether
+    they are still the values that were loaded.
 
     Raises:
-        InputError: the model has changed otherwise since it was built; the message says what to do.
+        InputError: it is no model of ``se_jax``, or has changed otherwise since it was built; the message says
+            what to do.
     """
+    expect_model(model, Network, "se_jax")
     spec, info = model.as_it_is()
     variables = _variables(model)
     params = Params(info=info)
     for p in schema(spec):
         array = np.asarray(variables[FLAX.key(p)].get_value())
         params[p.name] = np.array(FLAX.decode(p, array), np.promote_types(array.dtype, np.float32), order="C")
-    return Checkpoint(spec, params)
+    return Checkpoint(spec, since_loaded(params))
 
 
 def dump(model: Network) -> Params:

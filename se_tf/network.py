@@ -61,7 +61,8 @@ class Network(keras.Model):
             InputError: it has changed otherwise since it was built; the message says what to do.
         """
         keys = by_flat(KERAS.key(p) for p in schema(self.spec))
-        shapes = {keys[flat(v.path)]: tuple(v.shape) for v in self.variables if flat(v.path) in keys}
+        # What else has weights, as keras' LoRA has, changes what is computed.
+        shapes = {keys.get(flat(v.path), str(v.path)): tuple(v.shape) for v in self.weights}
         modules = by_flat(node.module for node in graph(self.spec))
         norms = (layer for layer in self.layers if isinstance(layer, keras.layers.BatchNormalization))
         eps = {modules[flat(layer.name)]: layer.epsilon for layer in norms}

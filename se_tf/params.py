@@ -14,7 +14,9 @@ from se_tf.network import Network
 from se_tf.programs import write_program
 from weights import Checkpoint, Params, Preprocessing, Spec, schema
 from weights.change import with_changes, with_class_names, with_classes
+from weights.change.as_it_is import expect_model
 from weights.change.first_convolution import Convention
+from weights.change.since_loaded import loaded, since_loaded
 from weights.files.options import WriteOptions, refuse
 from weights.files.programs import suffix_of
 from weights.hub import located
@@ -94,6 +96,7 @@ def load(model: Network, params: Mapping[str, np.ndarray]) -> None:
     Raises:
         InputError: lists every missing, unexpected and mis-shaped array; the model is then as before.
     """
+    expect_model(model, Network, "se_tf")
     info = info_of(params)
     check(model.spec, params, info.source or "parameters")
     variables = _variables(model)
@@ -101,25 +104,28 @@ def load(model: Network, params: Mapping[str, np.ndarray]) -> None:
         array = KERAS.encode(p, params[p.name])
         # Of a dtype that every backend knows.
         variables[KERAS.key(p)].assign(array.astype(np.promote_types(array.dtype, np.float32)))
-    model.info = info
+    model.info = loaded(params, info)
 
 
 def checkpoint(model: Network) -> Checkpoint:
     """What the model is now, with copies of its parameters; ``weights.write`` saves it.
 
     The record is ``model.spec``, but for the classes where the classifier was replaced; then nothing is known of labels
-    and class names. Parameters have canonical names (OIHW, OI, C) and are at least in float32.
+    and class names. Parameters have canonical names (OIHW, OI, C) and are at least in float32. The history says whether
+    they are still the values that were loaded.
 
     Raises:
-        InputError: the model has changed otherwise since it was built; the message says what to do.
+        InputError: it is no model of ``se_tf``, or has changed otherwise since it was built; the message says
+            what to do.
     """
+    expect_model(model, Network, "se_tf")
     spec, info = model.as_it_is()
     variables = _variables(model)
     params = Params(info=info)
     for p in schema(spec):
         array = np.asarray(keras.ops.convert_to_numpy(variables[KERAS.key(p)]))
         params[p.name] = np.array(KERAS.decode(p, array), np.promote_types(array.dtype, np.float32), order="C")
-    return Checkpoint(spec, params)
+    return Checkpoint(spec, since_loaded(params))
 
 
 def dump(model: Network) -> Params:

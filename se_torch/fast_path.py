@@ -25,7 +25,7 @@ from se_torch.layers import (
     avg_pool,
     max_pool,
 )
-from se_torch.network import Network
+from se_torch.network import Network, refuse_hooks
 from se_torch.params import checkpoint
 from weights import Info, Spec
 from weights.change.fast_path import Precision, Preparation, expect, folded
@@ -85,12 +85,13 @@ def fast(model: Network, precision: Precision = "float32") -> Fast:
         precision: of parameters and computation, "float32" or "bfloat16".
 
     Raises:
-        InputError: it is no model of ``se_torch``, is in training mode, or has changed since it was built; or there is
-            no such precision.
+        InputError: it is no model of ``se_torch``, is in training mode, has changed since it was built, or has hooks of
+            forward passes; or there is no such precision.
     """
     matters = (BatchNorm, nn.BatchNorm2d, nn.SyncBatchNorm, nn.Dropout, Mix)
     modules = model.modules() if isinstance(model, nn.Module) else ()
     expect(model, Network, "se_torch", training=any(m.training for m in modules if isinstance(m, matters)))
+    refuse_hooks(model, "fast: makes a fast path")
     spec, params = checkpoint(model)
     found = folded(spec, params, precision)
     weight = next(model.parameters())

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from se_torch.layers import BatchNorm, Linear
 from weights import Info, InputError, Preprocessing, Spec
 from weights.change.as_it_is import as_it_is
 from weights.files import metadata
@@ -101,12 +102,41 @@ class Network(nn.Module):
 
 def _layers(model: nn.Module) -> dict[str, str]:
     """What the layers compute, by path, as ``as_it_is`` compares them."""
-    left_out = nn.BatchNorm2d, nn.SyncBatchNorm, nn.Dropout
     return {
-        path: f"{type(layer).__name__}({layer.extra_repr().replace('inplace=True', '')})"
+        path or "the model": _described(path, layer)
         for path, layer in model.named_modules()
-        if path and path.partition(".")[0] != "fc" and not isinstance(layer, left_out)
+        if path != "fc" or type(layer) is not nn.Identity
     }
+
+
+def _described(path: str, layer: nn.Module) -> str:
+    kind = type(layer)
+    own = " with a forward of its own" if "forward" in vars(layer) else ""
+    if not path:
+        return f"computed by {kind.forward.__module__}.{kind.forward.__qualname__}{own}"
+    if kind in (BatchNorm, nn.BatchNorm2d, nn.SyncBatchNorm):  # whose eps is compared, and shapes
+        return f"BatchNorm{own}"
+    if kind is nn.Dropout:
+        return f"Dropout{own}"
+    if path == "fc" and kind in (Linear, nn.Linear):
+        return f"Linear{own}"
+    ours = kind.__module__.partition(".")[0] in ("torch", "se_torch")
+    name = kind.__name__ if ours else f"{kind.__module__}.{kind.__qualname__}"
+    return f"{name}({layer.extra_repr().replace('inplace=True', '')}){own}"
+
+
+def refuse_hooks(model: nn.Module, why: str) -> None:
+    """Refuses hooks of forward passes, where what is made of the model computes without them.
+
+    Raises:
+        InputError: a module has one; it is named.
+    """
+    for path, layer in model.named_modules():
+        if any(vars(layer)[hooks] for hooks in ("_forward_hooks", "_forward_pre_hooks")):
+            raise InputError(
+                f"{why}, which computes without the hook that {path or 'the model'} has: "
+                "call remove() of what registered it, if it changes nothing"
+            )
 
 
 class _NothingDrawn(TorchFunctionMode):

@@ -3,18 +3,23 @@
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack, cast
 
 import numpy as np
 import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 import weights
 from se_torch.models import build
-from se_torch.network import Network
+from se_torch.network import Network, refuse_hooks
 from se_torch.programs import write_program
 from weights import Checkpoint, InputError, Params, Preprocessing, Spec, schema
 from weights.change import with_changes, with_class_names, with_classes
+from weights.change.as_it_is import expect_model
 from weights.change.first_convolution import Convention
+from weights.change.since_loaded import loaded, since_loaded
+from weights.files import format_of
 from weights.files.options import WriteOptions, refuse
 from weights.files.programs import suffix_of
 from weights.hub import located
@@ -85,13 +90,14 @@ def restore(spec: Spec, params: Mapping[str, np.ndarray], dtype: str = "float32"
     return model.eval()
 
 
-def load(model: Network, params: Mapping[str, np.ndarray]) -> None:
+def load(model: nn.Module, params: Mapping[str, np.ndarray]) -> None:
     """Copies canonical parameters into a model, cast to its dtype, and sets its info to theirs.
 
     Raises:
         InputError: lists every missing, unexpected and mis-shaped array; the model is then as before. Or the model is
             on the device "meta", which holds no values.
     """
+    model = _unwrapped(model)
     info = info_of(params)
     check(model.spec, params, info.source or "parameters")
     variables = model.state_dict()
@@ -105,28 +111,31 @@ def load(model: Network, params: Mapping[str, np.ndarray]) -> None:
         # A copy, because PyTorch takes no read-only arrays; of a dtype that it knows.
         array = np.array(array, np.promote_types(array.dtype, np.float32))
         variables[p.name].copy_(torch.from_numpy(array))
-    model.info = info
+    model.info = loaded(params, info)
 
 
-def checkpoint(model: Network) -> Checkpoint:
-    """What the model is now, with copies of its parameters; ``weights.write`` saves it.
+def checkpoint(model: nn.Module) -> Checkpoint:
+    """What the model is now, also inside of ``torch.compile`` or a parallel wrapper, with copies of its parameters.
 
     The record is ``model.spec``, but for the classes where the classifier was replaced; then nothing is known of labels
-    and class names. Parameters have canonical names (OIHW, OI, C) and are at least in float32.
+    and class names. Parameters have canonical names (OIHW, OI, C) and are at least in float32. The history says whether
+    they are still the values that were loaded.
 
     Raises:
-        InputError: the model has changed otherwise since it was built; the message says what to do.
+        InputError: it is no model of ``se_torch``, or has changed otherwise since it was built; the message says
+            what to do.
     """
+    model = _unwrapped(model)
     spec, info = model.as_it_is()
     variables = model.state_dict()
     params = Params(info=info)
     for p in schema(spec):
         tensor = variables[p.name].cpu()
         params[p.name] = tensor.to(torch.promote_types(tensor.dtype, torch.float32), copy=True).numpy()
-    return Checkpoint(spec, params)
+    return Checkpoint(spec, since_loaded(params))
 
 
-def dump(model: Network) -> Params:
+def dump(model: nn.Module) -> Params:
     """The parameters of ``checkpoint``.
 
     Raises:
@@ -136,7 +145,7 @@ def dump(model: Network) -> Params:
 
 
 def save(
-    model: Network,
+    model: nn.Module,
     path: str | PathLike[str],
     *,
     preprocessing: Preprocessing | None = None,
@@ -148,7 +157,8 @@ def save(
     """Saves a model with all that travels: network, preprocessing, labels, class names, history.
 
     Args:
-        model: its classifier may have been replaced by one fully connected layer of other classes.
+        model: its classifier may have been replaced by one fully connected layer of other classes. Of what
+            ``torch.compile``, a parallel wrapper or ``AveragedModel`` made of a model, the one inside is saved.
         path: the suffix chooses the format, as of ``weights.write``: .safetensors, .pth, .keras, .onnx, ...; or the
             program: .pt2 is a program of ``torch.export``, in the model's dtype.
         preprocessing: how images are prepared, where ``model.preprocessing`` is not known.
@@ -164,9 +174,32 @@ def save(
     found = with_changes(
         checkpoint(model), preprocessing=preprocessing, class_names=class_names, labels=labels, convention=convention
     )
-    if suffix_of(path) is None:
+    suffix = suffix_of(path)
+    if suffix or format_of(path).name in ("onnx", "openvino"):
+        refuse_hooks(model, f"{path}: is a program")
+    if suffix is None:
         weights.write(path, found, **options)
         return
     refuse(path, "a program is written without such options", **options)
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     write_program(Path(path), restore(*found, dtype), found)
+
+
+def _unwrapped(model: nn.Module) -> Network:
+    """The model inside of what ``torch.compile``, a parallel wrapper or an average of weights made of it.
+
+    Raises:
+        InputError: there is no model of ``se_torch`` in it.
+    """
+    wrappers = nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel
+    inside: Any = model
+    while isinstance(inside, nn.Module):
+        held = dict(inside.named_children())
+        if "_orig_mod" in held:  # of torch.compile, whose class takes long to import
+            inside = held["_orig_mod"]
+        elif isinstance(inside, wrappers):
+            inside = held["module"]
+        else:
+            break
+    expect_model(inside, Network, "se_torch")
+    return cast(Network, inside)

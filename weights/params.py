@@ -131,6 +131,8 @@ class Info:
     factors: Mapping[str, float] = field(default_factory=dict, hash=False)
     blobs: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)  # raw Caffe blobs, where needed
     history: tuple[str, ...] = ()  # what was done to the values since, one line each
+    # Of a model: checksums of the values that were loaded, by canonical name (``change.since_loaded``).
+    values: Mapping[str, int] = field(default_factory=dict, compare=False)
     input_size: tuple[int, int] | None = None  # of the Caffe definition, where preprocessing is not known
     last_pooling: LastPooling | None = None  # of the Caffe definition, where it is not ``caffe.layers.usual_pooling``
 

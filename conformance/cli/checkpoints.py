@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -169,6 +169,7 @@ def convert(
     from weights.files import format_of
     from weights.files.programs import PROGRAMS, suffix_of
     from weights.names.dialect import APPLICATIONS_DIALECT
+    from weights.storage.whole import replacing
 
     if suffix := suffix_of(dst):
         onnx_options.made(dst, onnx, False)
@@ -202,10 +203,11 @@ def convert(
         _convert_bare(src, dst, given.prototxt, changes, made)
         return
     spec, params = with_changes(found, labels=changes.labels, convention=changes.convention)
-    with bars.busy(f"Writing {dst.name}"), options.warnings_in_a_line():
-        weights.write(dst, spec, params, dialect=dialect if written else None, onnx=made)
-    if readme:
-        deliver(readme, model_card(dst, weights.Checkpoint(spec, params)))
+    with replacing(readme) if readme else nullcontext() as beside:  # before DST, which a bad place would leave alone
+        with bars.busy(f"Writing {dst.name}"), options.warnings_in_a_line():
+            weights.write(dst, spec, params, dialect=dialect if written else None, onnx=made)
+        if beside:
+            beside.write(model_card(dst, weights.Checkpoint(spec, params), made).encode("utf-8", "backslashreplace"))
     learnable = sum(p.size for p in weights.schema(spec) if p.learnable)
     err = is_stdout(dst)
     say(f"{shown(src)} -> {shown(dst)}: {spec.name}, {learnable:,} parameters, {spec.classes} classes", err=err)

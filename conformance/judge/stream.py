@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from conformance.adapters import AbsentError, adapter
+from conformance.adapters.devices import DeviceError
 from conformance.judge.answer import Answer, Built, UnableError, built, output, said
 from conformance.judge.compare import Conditions
 from conformance.judge.guard import Ended, Guard, Limits
@@ -169,7 +170,7 @@ def _started(name: str, given: Given, stack: ExitStack) -> tuple[dict[str, Any],
         stack.enter_context(placed(port, given.device, given.dtype))
         by = built(port, given)
         return {"version": port.version(), "dtype": by.dtype}, by
-    except (AbsentError, UnableError) as error:
+    except (AbsentError, DeviceError, UnableError) as error:
         return {"message": str(error), "absent": True}, None
     except BaseException as error:
         return {"message": _in_a_line(said(error))}, None

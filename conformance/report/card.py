@@ -8,7 +8,10 @@ from pathlib import Path
 from conformance.report.table import markdown
 from conformance.report.wording import assumed
 from weights import hub
+from weights.change.since_loaded import as_in_source
 from weights.errors import in_a_line
+from weights.files import format_of
+from weights.files.onnx_options import OnnxOptions
 from weights.networks.cost import cost
 from weights.networks.sizes import usual_size
 from weights.params import Checkpoint, Info
@@ -25,16 +28,18 @@ _PAPER = (
 )
 
 
-def card(file: Path, checkpoint: Checkpoint) -> str:
+def card(file: Path, checkpoint: Checkpoint, onnx: OnnxOptions | None = None) -> str:
     """The card of a file, in Markdown behind metadata in YAML. It says of the weights what is known, and no more.
 
     Args:
         file: only its name is told.
-        checkpoint: what the file holds.
+        checkpoint: what the file holds, or was made of.
+        onnx: how an ONNX file was made; None: as usual.
     """
+    made = onnx or OnnxOptions()
     source = _published(checkpoint.info)
-    head = dict(_metadata(checkpoint, source))
-    body = "\n".join(_body(file.name, checkpoint, source))
+    head = dict(_metadata(checkpoint, source if as_in_source(checkpoint.info) else None))
+    body = "\n".join(_body(file, checkpoint, source, made))
     return f"---\n{_yaml(head)}---\n\n{body}\n\n{MARK}\n"
 
 
@@ -53,7 +58,7 @@ def _metadata(checkpoint: Checkpoint, source: hub.Source | None) -> Iterator[tup
     task = "image-classification" if spec.classes else "image-feature-extraction"
     yield "pipeline_tag", task
     yield "tags", [task, *(["squeeze-and-excitation"] if spec.se else []), spec.family]
-    if info.labels:
+    if source and info.labels:
         yield "datasets", ["imagenet-1k"]
         yield "metrics", ["accuracy"]
 
@@ -69,8 +74,9 @@ def _yaml(data: dict[str, str | list[str]]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _body(name: str, checkpoint: Checkpoint, source: hub.Source | None) -> Iterator[str]:
-    spec = checkpoint.spec
+def _body(file: Path, checkpoint: Checkpoint, source: hub.Source | None, made: OnnxOptions) -> Iterator[str]:
+    spec, name = checkpoint.spec, file.name
+    read_back = format_of(file).is_read and made.exact
     yield f"# {_code(spec.name)}"
     yield ""
     costs, size = cost(spec), usual_size(spec)
@@ -84,13 +90,19 @@ def _body(name: str, checkpoint: Checkpoint, source: hub.Source | None) -> Itera
     yield markdown(("", ""), list(_origin(checkpoint, source)))
     yield from ("", "## What it expects, and what its outputs mean", "")
     yield markdown(("", ""), list(_expected(checkpoint)))
-    yield from ("", "## How to use it", "", *_use(name, checkpoint))
-    yield from ("", "## How it is verified", "", *_verified(name))
+    use = _use if read_back else _use_by_runtime
+    yield from ("", "## How to use it", "", *use(name, checkpoint, made))
+    yield from ("", "## How it is verified", "", *(_verified(name) if read_back else _verified_otherwise(name, made)))
 
 
 def _origin(checkpoint: Checkpoint, source: hub.Source | None) -> Iterator[tuple[str, str]]:
     info = checkpoint.info
-    if source:
+    if source and not as_in_source(info):
+        published = f"{_code(source.file)}, {source.address or source.page}, published by {source.origin}"
+        yield "made from", f"{published}; known {source.known_by}"
+        yield "licence of that file", source.licence
+        yield "licence", "not known: it was changed since, as told below"
+    elif source:
         yield "published by", f"{source.origin}: {_code(source.file)}, {source.address or source.page}"
         yield "known", source.known_by
         yield "licence", source.licence
@@ -119,7 +131,7 @@ def _expected(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
         yield "assumed, because the source did not state it", said
 
 
-def _use(name: str, checkpoint: Checkpoint) -> Iterator[str]:
+def _use(name: str, checkpoint: Checkpoint, made: OnnxOptions) -> Iterator[str]:
     info, channels = checkpoint.info, checkpoint.spec.in_channels
     text = json.dumps(name, ensure_ascii=False)
     image = 'prepare("photo.jpg", model.preprocessing)' if info.preprocessing else "..."
@@ -155,9 +167,64 @@ def _use(name: str, checkpoint: Checkpoint) -> Iterator[str]:
         yield "\n".join(["```python", *imports, *prepare, *code, "```"])
         yield ""
     if name.endswith(".onnx"):
-        yield f"Any ONNX runtime computes the file as well; it takes images (N, {channels}, H, W)."
+        yield f"Any ONNX runtime computes the file as well; it takes {_taken(channels, made)}."
         yield ""
     yield "The packages are senet's: `pip install 'senet[torch]'`, `'senet[jax]'` or `'senet[tf]'`."
+
+
+def _taken(channels: int, made: OnnxOptions) -> str:
+    """The images that an ONNX file takes."""
+    many = made.batch or "N"
+    if made.preprocessing:
+        return f"photographs ({many}, H, W, 3), uint8 RGB" + (", of any size" if made.preprocessing == "resize" else "")
+    height, width = made.size or ("H", "W")
+    return f"images ({many}, {channels}, {height}, {width})"
+
+
+def _use_by_runtime(name: str, checkpoint: Checkpoint, made: OnnxOptions) -> Iterator[str]:
+    """Of files that are computed, and not read."""
+    info, text = checkpoint.info, json.dumps(name, ensure_ascii=False)
+    imports, prepare, image = ["import numpy as np"], list[str](), "..."
+    if made.preprocessing:
+        imports.append("from PIL import Image")
+        image = 'np.asarray(Image.open("photo.jpg").convert("RGB"))[None]'
+    elif info.preprocessing:
+        imports.append("from weights import Preprocessing")
+        imports.append("from weights.images import prepare")
+        prepare = [f"preprocessing = {info.preprocessing!r}"]
+        image = 'prepare("photo.jpg", preprocessing).astype(np.float32)'
+    if name.lower().endswith(".onnx"):
+        title, module = "ONNX Runtime", "import onnxruntime"
+        run = [
+            f"session = onnxruntime.InferenceSession({text})",
+            f"x = {image}  # {_taken(checkpoint.spec.in_channels, made)}",
+            "logits = session.run(None, {session.get_inputs()[0].name: x})[0]",
+        ]
+    else:
+        title, module = "OpenVINO", "import openvino"
+        run = [
+            f"network = openvino.compile_model({text})",
+            f"x = {image}  # {_taken(checkpoint.spec.in_channels, made)}",
+            "logits = network(x)[0]",
+        ]
+    yield f"The parameters do not come back from this file; {title} computes it:"
+    yield ""
+    yield "\n".join(["```python", *sorted([*imports[:1], module]), *imports[1:], "", *prepare, *run, "```"])
+
+
+def _verified_otherwise(name: str, made: OnnxOptions) -> Iterator[str]:
+    if made.reduced:
+        yield (
+            "When it was written, its outputs were compared with those in float32; what was found stands in the file, "
+            "and this shows it:"
+        )
+        yield ""
+        yield f"    senet inspect {in_a_line(name)}"
+        return
+    yield (
+        "Nothing was measured on this file. `senet compare` runs what it was made of in every framework and holds each "
+        "layer against a reference in NumPy, in float64."
+    )
 
 
 def _verified(name: str) -> Iterator[str]:

@@ -225,7 +225,7 @@ def test_an_unknown_framework_is_bad_input(name):
     [
         ((1, 64, 64, 3), "float64", r"the input has shape \(1, 64, 64, 3\), expected \(N, 3, H, W\)"),
         ((1, 3, 2, 2), "float64", "tiny-se-resnet cannot take 2x2"),
-        ((1, 3, 64, 64), "int8", "unknown dtype 'int8': expected one of float64, float32, float16, bfloat16"),
+        ((1, 3, 64, 64), "int8", "unknown dtype 'int8': expected one of float64, float32, tf32, float16, bfloat16"),
     ],
 )
 def test_bad_input_is_refused_before_anything_runs(shape, dtype, message):

@@ -16,6 +16,7 @@ from conformance.judge.bounds import bound_of
 from conformance.reference.forward import run
 from weights import SE, InputError, Spec
 from weights.change.fast_path import Precision
+from weights.networks.models import changed
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -236,3 +237,25 @@ def test_a_version_of_xla_without_the_option_is_left_to_itself(monkeypatch: pyte
     assert fast_path._options.__wrapped__() == fast_path.EIGEN
     monkeypatch.setattr(fast_path, "EIGEN", {"xla_no_such_option": ""})
     assert fast_path._options.__wrapped__() == {}
+
+
+def test_it_is_a_part_of_other_transformations_of_jax() -> None:
+    import jax
+    import jax.numpy as jnp
+    from flax import nnx
+
+    import se_jax
+
+    spec = changed(_RESNET, depths=(1,), reduce=(4,), width=(4,), out_channels=(16,))
+    model = se_jax.restore(spec, seeded(spec, 1))
+    fast, x = se_jax.fast(model), jnp.asarray(image(2, 1, 32, 32).transpose(0, 2, 3, 1))
+    wanted = fast(x)
+    traced = (
+        *jax.jit(lambda z: (fast(z), fast(x) + z.sum() * 0))(x),  # also of images that are constants there
+        *nnx.jit(lambda net, z: (net(z),))(fast, x),
+    )
+    for found in traced:
+        assert jnp.abs(found - wanted).max() < 1e-5 * jnp.abs(wanted).max()
+    gradient = jax.grad(lambda z: fast(z).sum())(x)
+    of_model = jax.jit(jax.grad(lambda z: model(z).sum()))(x)
+    assert jnp.abs(gradient - of_model).max() < 1e-4 * jnp.abs(of_model).max()

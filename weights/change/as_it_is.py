@@ -5,10 +5,29 @@ from dataclasses import replace
 
 from weights.errors import InputError
 from weights.names.dialect import Dialect
+from weights.networks.network import Node
 from weights.networks.operations import BatchNorm, Shape
 from weights.networks.parameters import differences, schema
 from weights.networks.spec import Spec
 from weights.params import Info
+
+
+def expect_model(model: object, kind: type, package: str) -> None:
+    """Whether something is a model of a package.
+
+    Args:
+        model: what a user gives.
+        kind: of the models of the package.
+        package: its name.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not isinstance(model, kind):
+        raise InputError(
+            f"expected a model of {package}, as {package}.build and {package}.from_pretrained make it, "
+            f"found {type(model).__module__}.{type(model).__qualname__}"
+        )
 
 
 def as_it_is(
@@ -34,7 +53,7 @@ def as_it_is(
         eps: of its BatchNorm layers, by module; those that are left out are not compared.
         dropout: the rate before the classifier; None where there is no such layer.
         layers: what each layer computes in words, by its path, where the framework lets users put another in its place;
-            without the classifier, dropout and BatchNorm.
+            the classifier, dropout and BatchNorm by their class alone.
         built: the same of a network of a record as it is built.
 
     Raises:
@@ -73,14 +92,16 @@ def as_it_is(
     if found.classes != spec.classes:
         new = f"one of {found.classes}" if found.classes else "none"
         done = f"classifier of {spec.classes or 'no'} classes replaced by {new}"
-        info = replace(_without(info, "labels", done), labels=None, class_names=())
+        info = replace(_without(info, "labels", done, classifier), labels=None, class_names=())
     if found.in_channels != spec.in_channels:
         done = f"first convolution of {spec.in_channels} channels replaced by one of {found.in_channels}"
-        info = replace(_without(info, "preprocessing", done), preprocessing=None)
+        info = replace(_without(info, "preprocessing", done, spec.network().first_convolution), preprocessing=None)
     return found, info
 
 
-def _without(info: Info, assumed: str, done: str) -> Info:
-    """What is left of an info when something is no longer assumed, for a reason that the history keeps."""
+def _without(info: Info, assumed: str, done: str, replaced: Node | None) -> Info:
+    """What is left of an info when a layer was replaced: what the history says, and what is no longer assumed."""
     left = tuple(name for name in info.assumed if name != assumed)
-    return replace(info, assumed=left, history=(*info.history, done))
+    gone = f"{replaced.module}." if replaced else None
+    values = {name: value for name, value in info.values.items() if not (gone and name.startswith(gone))}
+    return replace(info, assumed=left, history=(*info.history, done), values=values)

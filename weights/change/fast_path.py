@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from weights.change.as_it_is import expect_model
 from weights.change.folding import Folded, fold
 from weights.errors import InputError
 from weights.networks.network import Network
@@ -62,10 +63,9 @@ def expect(model: object, kind: type, package: str, *, training: bool) -> None:
     Raises:
         InputError: it is no model of the package, or it is in training mode.
     """
-    if not isinstance(model, kind):
-        raise InputError(
-            f"fast: expected a model of {package}, as {package}.build and {package}.from_pretrained make it, "
-            f"found {type(model).__module__}.{type(model).__qualname__}"
-        )
+    try:
+        expect_model(model, kind, package)
+    except InputError as error:
+        raise InputError(f"fast: {error}") from None
     if training:
         raise InputError("fast: the model is in training mode, and the fast path is for inference: call model.eval()")

@@ -210,6 +210,8 @@ def write(
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     options = _taken(path, fmt, "written", fmt.writes_with, {"dialect": dialect, "onnx": onnx})
+    if not isinstance(onnx, OnnxOptions | None):
+        raise InputError(f"{path}: onnx is {onnx!r:.100}, expected weights.OnnxOptions(...)")
     if info is None and not isinstance(params, Params):
         warnings.warn(
             InputWarning(

@@ -297,13 +297,14 @@ def more(info: Info) -> dict[str, Any]:
         "provenance": provenance if any(provenance.values()) else None,
         "factors": dict(info.factors),
         "history": info.history,
+        "values": dict(info.values),
     }
     return {key: value for key, value in data.items() if value}
 
 
 def noted(config: Mapping[str, Any]) -> dict[str, str]:
     """A model's configuration as metadata."""
-    keys = ("spec", "preprocessing", "assumed", "class_names", "provenance", "factors", "history")
+    keys = ("spec", "preprocessing", "assumed", "class_names", "provenance", "factors", "history", "values")
     strings = {f"senet.{key}": json.dumps(config[key]) for key in keys if config.get(key)}
     labels = {"senet.labels": str(config["labels"])} if config.get("labels") else {}
     return {metadata.MARK: metadata.VERSION, **strings, **labels}

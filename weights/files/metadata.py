@@ -38,6 +38,7 @@ def encode(spec: Spec | None, info: Info) -> dict[str, str]:
         "provenance": {"source": info.source, "format": info.format, "sha256": info.sha256},
         "factors": dict(info.factors),
         "history": info.history,
+        "values": dict(info.values),
         "input_size": info.input_size,
         "last_pooling": info.last_pooling,
     }
@@ -78,6 +79,7 @@ def decode(
             assumed=tuple(map(str, values.get("assumed", ()))),
             factors={str(key): float(value) for key, value in values.get("factors", {}).items()},
             history=tuple(map(str, values.get("history", ()))),
+            values={str(key): int(value) for key, value in values.get("values", {}).items()},
             input_size=tuple(values["input_size"]) if "input_size" in values else None,
             last_pooling=values.get("last_pooling"),
             source=str(provenance.get("source", "")),
@@ -112,7 +114,7 @@ def as_saved(info: Info, name: str, kind: str, sha256: str) -> Info:
         sha256: of the file.
     """
     before = (f"saved as {name}, from {info.source}",) if info.source else ()
-    return replace(info, source=name, format=kind, sha256=sha256, history=(*info.history, *before))
+    return replace(info, source=name, format=kind, sha256=sha256, history=(*info.history, *before), values={})
 
 
 def _open(stated: Spec, given: Spec, info: Info) -> bool:
