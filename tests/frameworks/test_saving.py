@@ -81,12 +81,17 @@ import se_{name}
 rng = np.random.default_rng(0)
 x, y = rng.standard_normal((2, 3, 32, 32)).astype("float32"), np.array([1, 3])
 {trained}
-class Absent:  # as if they were not installed; from here on, for PyTorch looks for some of them
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {blocked!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+class Without:  # as if they were not installed; from here on, for PyTorch looks for some of them
+    def __init__(self, finder):
+        self.finder = finder
 
-sys.meta_path.insert(0, Absent())
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+    def find_spec(self, name, path=None, target=None):
+        return None if name.partition(".")[0] in {blocked!r} else self.finder.find_spec(name, path, target)
+
+sys.meta_path[:] = map(Without, sys.meta_path)
 for suffix in {suffixes!r}:
     try:
         se_{name}.save(model, "x" + suffix, class_names={names!r})

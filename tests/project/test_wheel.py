@@ -74,10 +74,10 @@ def test_wheel_holds_the_packages_and_nothing_else(built):
     data = {f"{package}/py.typed" for package in PACKAGES} | {
         p.relative_to(ROOT).as_posix()
         for package in PACKAGES
-        for suffix in ("csv", "html", "jpg", "txt")
+        for suffix in ("css", "csv", "html", "jpg", "txt")
         for p in (ROOT / package).rglob(f"*.{suffix}")
     }
-    assert {Path(name).suffix for name in data} == {".typed", ".csv", ".html", ".jpg", ".txt"}
+    assert {Path(name).suffix for name in data} == {".typed", ".css", ".csv", ".html", ".jpg", ".txt"}
     assert {name for name in names if name.partition("/")[0] in PACKAGES} == sources | data
 
 
