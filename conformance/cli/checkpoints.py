@@ -1,6 +1,5 @@
 """The commands about files: init, inspect, convert, diff."""
 
-import json
 import warnings
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ import click
 from conformance.cli import onnx as onnx_options
 from conformance.cli import options
 from conformance.cli.outputs import CHECKPOINT, OUTPUT, Command, deliver, is_stdout
-from conformance.cli.printing import say, say_as_it_is, shown
+from conformance.cli.printing import say, say_json, shown
 from conformance.cli.progress import Bars
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ def inspect(
         stages = list(architecture.stages(network, size))
         deliver(page, architecture.to_html(network.name, facts(file, found), stages, size))
     if as_json:
-        say_as_it_is(json.dumps(to_dict(file, found), indent=1) + "\n")
+        say_json(to_dict(file, found))
     elif not is_stdout(page):
         say(describe(file, found, options.terminal_width()))
 
@@ -267,7 +266,7 @@ def diff(a: Path, b: Path, spec: str | None, rounding: bool, all_rows: bool, as_
     with options.warnings_in_a_line():
         found = difference(a, b, None if spec is None else options.described(spec))
     if as_json:
-        say_as_it_is(json.dumps(found.to_dict(), indent=1) + "\n")
+        say_json(found.to_dict())
     else:
         coloured = options.colours()
         say(text(found, rounding, options.terminal_width(), all_rows, coloured), coloured=coloured)

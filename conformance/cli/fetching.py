@@ -1,6 +1,5 @@
 """The command that gets trained weights: fetch."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ import click
 from conformance.cli import options
 from conformance.cli.options import FILE
 from conformance.cli.outputs import Command
-from conformance.cli.printing import say, say_as_it_is, shown
+from conformance.cli.printing import say, say_as_it_is, say_json, shown
 
 if TYPE_CHECKING:
     from weights.hub import Source
@@ -44,7 +43,7 @@ def fetch(name: str | None, file: Path | None, mirror: str | None, offline: bool
         else:
             source, path = hub.find(name or ""), hub.fetch(name or "", mirror=mirror, offline=offline)
     if as_json:
-        say_as_it_is(json.dumps({**_to_dict(source), "cached": str(path)}, indent=1) + "\n")
+        say_json({**_to_dict(source), "cached": str(path)})
     else:
         say_as_it_is(f"{path}\n")
 
@@ -53,7 +52,7 @@ def _list(as_json: bool) -> None:
     from weights import hub
 
     if as_json:
-        say_as_it_is(json.dumps([_to_dict(source) for source in hub.sources()], indent=1) + "\n")
+        say_json([_to_dict(source) for source in hub.sources()])
         return
     header = ("name", "file", "MB", "licence", "from", "proven", "cached")
     lines = [

@@ -1,6 +1,5 @@
 """The command about networks: models, and the tables of the paper."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from difflib import get_close_matches
@@ -12,7 +11,7 @@ import click
 from conformance.cli import options
 from conformance.cli.options import FRAMEWORKS
 from conformance.cli.outputs import Command
-from conformance.cli.printing import say, say_as_it_is
+from conformance.cli.printing import say, say_json
 
 if TYPE_CHECKING:
     from conformance.report.describe import Model
@@ -52,7 +51,7 @@ def _print_models(patterns: Sequence[str], as_json: bool, as_markdown: bool) -> 
     names = _chosen(list(families), patterns, "network", families)
     found = [network for network in every if network.name in names]
     if as_json:
-        say_as_it_is(json.dumps([asdict(network) for network in found], indent=1) + "\n")
+        say_json([asdict(network) for network in found])
         return
     header = ("name", "parameters", "GMACs", "at", "SE r", "Caffe MB")
     lines: list[tuple[str, ...]] = []
@@ -88,7 +87,7 @@ def _print_paper(patterns: Sequence[str], as_json: bool, as_markdown: bool) -> N
     names = _chosen(list(dict.fromkeys(row.table for row in rows)), patterns, "table")
     rows = [row for row in rows if row.table in names]
     if as_json:
-        say_as_it_is(json.dumps(paper_tables.to_dict(rows), indent=1) + "\n")
+        say_json(paper_tables.to_dict(rows))
     elif as_markdown:
         say(paper_tables.to_markdown(rows))
     else:

@@ -201,14 +201,15 @@ def _with_parts(path: Path, what: str) -> Iterator[tuple[Path, str]]:
 
 def _with_companion(path: Path, what: str) -> Iterator[tuple[Path, str]]:
     from weights.caffe.notes import prototxt_of
+    from weights.files.beside import bin_of, data_of
 
     yield path, what
     if ".caffemodel" in path.name:
         yield prototxt_of(path), f"the .prototxt that belongs to {path.name}"
     elif path.suffix.lower() == ".xml":
-        yield path.with_suffix(".bin"), f"the .bin that belongs to {path.name}"
+        yield bin_of(path), f"the .bin that belongs to {path.name}"
     elif path.suffix.lower() == ".onnx":
-        yield path.with_name(f"{path.name}.data"), f"the .data that belongs to {path.name}"
+        yield data_of(path), f"the .data that belongs to {path.name}"
 
 
 def _keys(path: Path) -> Iterator[object]:

@@ -1,5 +1,6 @@
 """What commands print: text that every terminal takes, on streams that may be closed, full, or read no longer."""
 
+import json
 import os
 import re
 import shlex
@@ -59,6 +60,11 @@ def volume_options() -> list[click.Option]:
 def say_as_it_is(text: str) -> None:
     """Prints what is a file elsewhere, in UTF-8; otherwise as ``say``."""
     _echo(text.encode())
+
+
+def say_json(data: object) -> None:
+    """Prints data as JSON, also where a command is quiet; otherwise as ``say``."""
+    say_as_it_is(f"{json.dumps(data, indent=1)}\n")
 
 
 def message(text: str) -> str:

@@ -117,13 +117,14 @@ def aligned(
         for right, (title, *cells) in zip(numeric, columns, strict=True)
     ]
     kept = _kept(header, least, width, spare)
-    most = [least[i] if numeric[i] else max(map(len, column)) for i, column in enumerate(columns)]
+    whole = [max(map(len, column)) for column in columns]
     room = width and width - sum(least[i] for i in kept) - 2 * (len(kept) - 1)
-    if room is None or room < 0 or sum(max(map(len, columns[i])) - least[i] for i in kept) <= room:
+    if room is None or room < 0 or sum(whole[i] - least[i] for i in kept) <= room:
         width = room = None  # it fits; or words would be broken, which is harder to read than lines the terminal breaks
     rule = Box("    \n    \n -  \n    \n    \n    \n    \n    \n", ascii=True)
     table = Table(box=rule, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="")
-    widths = [max(map(len, column)) for column in columns] if room is None else _widths(least, most, kept, room)
+    most = [small if right else large for right, small, large in zip(numeric, least, whole, strict=True)]
+    widths = whole if room is None else _widths(least, most, kept, room)
     for i in kept:
         shown = header[i].replace(" ", "\n") if numeric[i] and width else header[i]
         justify = "right" if numeric[i] else "left"

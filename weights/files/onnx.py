@@ -13,6 +13,7 @@ import numpy as np
 from weights.change import fold
 from weights.errors import InputError, InputWarning
 from weights.files import onnx_options
+from weights.files.beside import data_of
 from weights.files.onnx_measured import WIDE
 from weights.files.onnx_model import build, finished, inferred, model, onnx_ir_module
 from weights.files.onnx_options import OnnxOptions
@@ -121,7 +122,7 @@ def _store(path: Path, made: "ir.Model") -> None:
         with replacing(path) as file:
             _write_model(file, proto, body, [(_head(t), t.nbytes, _bytes(t)) for t in initializers.values()])
         return
-    beside = path.with_name(f"{path.name}.data")
+    beside = data_of(path)
     if is_stdout(path) or (path.exists() and not path.is_file()):
         raise InputError(f"{path}: {size:,} bytes need a second file beside the model; name a file")
     with together(beside, path) as (values, file):

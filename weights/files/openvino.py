@@ -11,6 +11,7 @@ from types import ModuleType
 import numpy as np
 
 from weights.errors import InputError
+from weights.files.beside import bin_of
 from weights.files.onnx_model import build, onnx_ir_module
 from weights.files.programs import STATEMENT, statement
 from weights.networks.parameters import check
@@ -33,7 +34,7 @@ def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray]) -> None:
         InputError: the parameters do not fit, OpenVINO or ONNX is not installed, or the place cannot be written.
     """
     check(spec, params, str(path))
-    values_at = path.with_suffix(".bin")
+    values_at = bin_of(path)
     if os.path.lexists(values_at) and not os.path.lexists(path):
         raise InputError(
             f"{values_at}: stands where the values of {path.name} go, and belongs to no .xml; choose another name"
@@ -44,7 +45,7 @@ def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray]) -> None:
     with TemporaryDirectory() as folder, together(values_at, path) as (values, layers):
         made = Path(folder) / "made.xml"
         openvino.save_model(model, made, compress_to_fp16=False)
-        for source, target in ((made.with_suffix(".bin"), values), (made, layers)):
+        for source, target in ((bin_of(made), values), (made, layers)):
             with source.open("rb") as file:
                 shutil.copyfileobj(file, target)
 
