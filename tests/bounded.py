@@ -23,7 +23,7 @@ ROOM = 1 << 30  # bytes of address space above what there is, the file's size an
 class Cost:
     """Of reading one file."""
 
-    name: str
+    path: str
     outcome: str  # "read", "refused" or what was raised instead
     message: str
     seconds: float  # of the processor, which other programs do not slow down
@@ -85,7 +85,7 @@ def cost(reader: str, path: Path) -> Cost:
         outcome, message = type(error).__name__, str(error)
     seconds = time.process_time() - start
     resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    return Cost(path.name, outcome, message[:2000], seconds, plain, _status("VmHWM") - before, size)
+    return Cost(str(path), outcome, message[:2000], seconds, plain, _status("VmHWM") - before, size)
 
 
 def main(*files: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import bounded
+import corpus
 import numpy as np
 import pytest
 from crafted import CRAFTED, READERS, SPEC
@@ -33,35 +34,66 @@ QUICK = {
 """What the quick test tries: the kinds that hurt most where a limit is missing."""
 
 
-def _costs(folder: Path, names: Mapping[str, Iterable[str]]) -> list[bounded.Cost]:
-    """What crafted files cost, by reader; the first of each reader is a sound one."""
-    files: list[str] = []
-    for reader, some in names.items():
-        makers = {"sound": READERS[reader].sound} | {name: CRAFTED[reader][name] for name in some}
-        for name, make in makers.items():
-            path = folder / f"{name}{READERS[reader].suffix}"
-            make(path)
-            files.append(f"{reader}={path}")
+def _costs(folder: Path, files: Mapping[str, Iterable[Path]]) -> list[bounded.Cost]:
+    """What files cost, by reader, in a process of its own; a sound file of each reader comes first."""
+    asked: list[str] = []
+    for reader, some in files.items():
+        sound = folder / reader / f"sound{READERS[reader].suffix}"
+        sound.parent.mkdir(exist_ok=True)
+        READERS[reader].sound(sound)
+        asked += [f"{reader}={path}" for path in (sound, *some)]
     done = subprocess.run(
-        [sys.executable, str(TESTS / "bounded.py"), *files], capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, str(TESTS / "bounded.py"), *asked], capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
     costs = [bounded.Cost(**json.loads(line)) for line in done.stdout.splitlines()]
-    assert len(costs) == len(files)
+    assert len(costs) == len(asked)
     return costs
 
 
+def _crafted(folder: Path, reader: str, names: Iterable[str]) -> list[Path]:
+    """Files made to hurt a reader."""
+    (folder / reader).mkdir()
+    paths = [folder / reader / f"{name}{READERS[reader].suffix}" for name in names]
+    for name, path in zip(names, paths, strict=True):
+        CRAFTED[reader][name](path)
+    return paths
+
+
+def _beyond(costs: list[bounded.Cost]) -> list[bounded.Cost]:
+    """Those that break what is promised: what is sound is read, too."""
+    return [cost for cost in costs if not cost.within or (Path(cost.path).stem == "sound" and cost.message)]
+
+
 def test_what_hurts_most_is_read_or_refused_within_the_bounds(tmp_path: Path) -> None:
-    costs = _costs(tmp_path, QUICK)
-    assert [cost for cost in costs if not cost.within or (cost.name.startswith("sound.") and cost.message)] == []
+    files = {reader: _crafted(tmp_path, reader, names) for reader, names in QUICK.items()}
+    assert _beyond(_costs(tmp_path, files)) == []
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::weights.errors.InputWarning")
 @pytest.mark.parametrize("reader", READERS)
 def test_every_crafted_file_is_read_or_refused_within_the_bounds(tmp_path: Path, reader: str) -> None:
-    costs = _costs(tmp_path, {reader: CRAFTED[reader]})
-    assert [cost for cost in costs if not cost.within or (cost.name.startswith("sound.") and cost.message)] == []
+    assert _beyond(_costs(tmp_path, {reader: _crafted(tmp_path, reader, CRAFTED[reader])})) == []
+
+
+@pytest.mark.filterwarnings("ignore::weights.errors.InputWarning")
+def test_files_of_the_corpus_are_read_or_refused_within_the_bounds(tmp_path: Path) -> None:
+    found: dict[str, list[Path]] = {}
+    for reader in READERS:
+        for file in corpus.files(reader):
+            folder = tmp_path / reader / file.name
+            folder.mkdir(parents=True)
+            found.setdefault(reader, []).append(corpus.placed(reader, file.read_bytes(), folder))
+    costs = _costs(tmp_path, found)
+    assert _beyond(costs) == []
+    assert [cost for cost in costs if cost.message and not cost.message.startswith(cost.path)] == []
+
+
+def test_corpus_is_small() -> None:
+    sizes = [file.stat().st_size for file in corpus.CORPUS.rglob("*") if file.is_file()]
+    assert sum(sizes) < 300_000
+    assert max(sizes) < corpus.LARGEST
 
 
 # What is no file.
