@@ -14,7 +14,7 @@ from jax import Array
 import weights
 from se_jax.layers import Mix
 from se_jax.models import build
-from se_jax.network import Network
+from se_jax.network import Network, without_values
 from se_jax.programs import write_program
 from weights import Checkpoint, Params, Preprocessing, Spec, schema
 from weights.change import with_changes, with_class_names, with_classes
@@ -107,7 +107,7 @@ def restore(
         InputError: the parameters do not fit the spec.
     """
     # Only shapes at first: compiling the initialisation, to overwrite it, would take longer than anything else.
-    model = nnx.eval_shape(lambda: build(spec, dtype, param_dtype=param_dtype))
+    model = without_values(lambda rngs: build(spec, dtype, param_dtype=param_dtype, rngs=rngs))
     streams = (rngs or nnx.Rngs(0))["dropout"]
     for _, layer in list(nnx.iter_graph(model)):
         if isinstance(layer, nnx.Dropout | Mix):

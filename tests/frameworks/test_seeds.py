@@ -78,3 +78,11 @@ def test_restored_network_of_flax_draws_its_shares_by_its_generators():
     assert len({a, b, *other}) == 4
     states = jax.tree.leaves(nnx.state(se_jax.restore(SHAKE, params), nnx.RngState))
     assert all(isinstance(value, jax.Array) for value in states)
+
+
+def test_restoring_draws_nothing_but_a_stream_for_each_layer_that_draws(monkeypatch):
+    counted = []
+    draw = nnx.RngStream.__call__
+    monkeypatch.setattr(nnx.RngStream, "__call__", lambda stream: counted.append(stream) or draw(stream))
+    se_jax.restore(SPEC, cases.seeded(SPEC, 1))
+    assert len(counted) == 1  # of the dropout
