@@ -46,6 +46,10 @@ def volume_options() -> list[click.Option]:
     def keep(ctx: click.Context, param: click.Parameter, value: bool) -> None:
         if value:
             ctx.meta[f"{__name__}.volume"] = -1 if param.name == "quiet" else 1
+        if value and param.name == "quiet":
+            from weights.hub.bar import silent
+
+            ctx.with_resource(silent())
 
     told = (
         ("quiet", "Print nothing but errors, warnings and what is sent to '-'."),

@@ -91,3 +91,20 @@ def test_terminal_shows_how_much_of_a_file_has_come():
 @pytest.mark.parametrize(("seconds", "terminal"), [(0.1, True), (0.7, False)])
 def test_short_work_and_pipe_show_nothing(seconds: float, terminal: bool, work: str):
     assert shown(seconds, terminal, work) == ""
+
+
+QUIET = """
+import time, click
+from conformance.cli.printing import volume_options
+from weights.hub.bar import bytes_coming
+@click.command(params=volume_options())
+def work():
+    with bytes_coming("Fetching se-resnet-50") as told:
+        told(56_000_000, 112_000_000)
+        time.sleep({seconds})
+work(["-q"], standalone_mode=False)
+"""
+
+
+def test_quiet_command_shows_no_bytes():
+    assert shown(1.4, terminal=True, work=QUIET) == ""

@@ -81,7 +81,7 @@ def senet(*args: object) -> Result:
     return CliRunner().invoke(cli.main, list(map(str, args)))
 
 
-KEPT = [f"{NAME}/Tiny-SE-ResNet.caffemodel", f"{NAME}/{NAME}.safetensors"]
+KEPT = [f"{NAME}/{name}" for name in ("Tiny-SE-ResNet.caffemodel", f"{NAME}.safetensors", f"{NAME}.safetensors.sha256")]
 
 
 def test_fetched_weights_are_those_that_were_published_with_their_origin(site, home):
@@ -114,6 +114,8 @@ def test_without_the_converted_file_the_original_is_converted_again(site):
             lambda: path.unlink(),
             lambda: path.write_bytes(path.read_bytes()[:-1]),
             lambda: path.write_bytes(b""),
+            lambda: path.write_bytes(path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1])),
+            lambda: path.with_name(f"{NAME}.safetensors.sha256").unlink(),
         ):
             damage()
             again = weights.read(hub.fetch(NAME, offline=True)).params

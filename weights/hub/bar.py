@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from threading import Timer
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,19 @@ _DELAY = 1.0  # seconds
 
 Told = Callable[[int, int | None], None]
 """What a download tells, again and again: bytes that have come, and bytes that there are, if that is known."""
+
+
+_SILENT = ContextVar("_SILENT", default=False)
+
+
+@contextmanager
+def silent() -> Generator[None]:
+    """No bar is shown while the block runs."""
+    before = _SILENT.set(True)
+    try:
+        yield
+    finally:
+        _SILENT.reset(before)
 
 
 @contextmanager
@@ -40,7 +54,7 @@ def bytes_coming(text: str) -> Generator[Told]:
     Returns:
         What the bar is told by.
     """
-    if not sys.stderr.isatty():
+    if _SILENT.get() or not sys.stderr.isatty():
         yield lambda _done, _total: None
         return
     from rich.console import Console

@@ -4,9 +4,11 @@ Each name has a folder of its own, so that deleting it is all it takes to forget
 
     se-resnet-50/SE-ResNet-50.caffemodel      as it was published
     se-resnet-50/se-resnet-50.safetensors     the same in our format, which is what is read
+    se-resnet-50/se-resnet-50.safetensors.sha256    its checksum, as sha256sum writes it
     se-resnet-50/partial/                     what has come so far, while it is coming
 """
 
+import hashlib
 import os
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -16,7 +18,7 @@ from weights.errors import InputError
 from weights.files import metadata
 from weights.files.safetensors import stated
 from weights.hub.table import Source
-from weights.storage.whole import reason
+from weights.storage.whole import reason, replacing
 
 
 def home() -> Path:
@@ -55,8 +57,13 @@ def canonical(source: Source) -> Path:
     return folder(source) / f"{source.name}.safetensors"
 
 
+def checksum(source: Source) -> Path:
+    """Where the checksum of that file is."""
+    return folder(source) / f"{source.name}.safetensors.sha256"
+
+
 def cached(source: Source, sha256: str = "") -> Path | None:
-    """The file in our format, if it is there, whole and of this source.
+    """The file in our format, if it is there and of this source.
 
     Only its header is read: a file that was cut, one of another version of this program, or one that was made of
     another file than is known now, counts as none.
@@ -71,6 +78,34 @@ def cached(source: Source, sha256: str = "") -> Path | None:
     except InputError:
         return None
     return path if spec.name == source.network and info.sha256.startswith(sha256 or source.sha256) else None
+
+
+def intact(source: Source, sha256: str = "") -> Path | None:
+    """The file in our format as ``cached``, if it has the checksum that it was written with.
+
+    Args:
+        source, sha256: as of ``cached``.
+    """
+    path = cached(source, sha256)
+    try:
+        return path if path and checksum(source).read_text("ascii") == _checked(path) else None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def keep_checksum(source: Source) -> None:
+    """Writes the checksum of the file in our format beside it.
+
+    Raises:
+        InputError: the place cannot be written.
+    """
+    with replacing(checksum(source)) as file:
+        file.write(_checked(canonical(source)).encode())
+
+
+def _checked(path: Path) -> str:
+    with path.open("rb") as file:
+        return f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.name}\n"
 
 
 @contextmanager

@@ -62,11 +62,11 @@ def fetch(name: str, *, mirror: str | None = None, offline: bool = False, patien
             cannot be written.
     """
     source = find(name)
-    if found := cache.cached(source):
+    if found := cache.intact(source):
         return found
     address = _address(source, mirror or cache.mirror())
     with written_to(), bytes_coming(f"Fetching {source.name}") as told, _alone(source) as partial:
-        if found := cache.cached(source):  # another process was faster
+        if found := cache.intact(source):  # another process was faster
             return found
         original = cache.original(source)
         if _is_that(original, source):
@@ -95,7 +95,7 @@ def take(file: str | PathLike[str], name: str | None = None) -> tuple[Source, Pa
     digest = sha256(data)
     source = _known(file, digest, find(name) if name else None)
     with written_to(), _alone(source) as partial:
-        if found := cache.cached(source, digest):
+        if found := cache.intact(source, digest):
             return source, found
         with replacing(partial / source.file) as copy:
             copy.write(data)
@@ -221,6 +221,7 @@ def _convert(source: Source, found: Checkpoint, how: str) -> Path:
         history=(*found.info.history, f"{how}; known {source.known_by}"),
     )
     write(target, replace(found.spec, name=source.network), Params(found.params, info))
+    cache.keep_checksum(source)
     if source.proven != "yes":
         warnings.warn(InputWarning(f"{source.name}: is known {source.known_by}"), stacklevel=4)
     return target
