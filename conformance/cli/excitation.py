@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from conformance.cli.progress import Bars
 if TYPE_CHECKING:
     import numpy as np
 
-    from conformance.judge.compare import Conditions
+    from conformance.judge.stream import Predictor
     from weights import Checkpoint
 
 _BATCH = 8  # photographs at a time: the outputs of all nodes are in memory
@@ -72,6 +73,7 @@ def excite(
     import numpy as np
 
     from conformance.judge.compare import Conditions
+    from conformance.judge.stream import predicting
     from conformance.report.excitation import HEADER, excited, rows, to_dict
     from weights import InputError
     from weights.images import prepare, takes_photographs
@@ -93,12 +95,16 @@ def excite(
         raise InputError(f"{file}: does not say how images are prepared; state --preprocessing (caffe, imagenet, ...)")
     options.say_what_is_assumed(file, found)
     takes_photographs(found.spec, photos[0])
-    gates = {}
-    for kind, members in classes.items():
-        x = np.concatenate([prepare(p, found.info.preprocessing, max_pixels=max_pixels) for p in members])
-        with bars.busy(f"Looking at {kind}"):
-            batches = (x[i : i + _BATCH] for i in range(0, len(x), _BATCH))
-            gates[kind] = [_gates(framework, found, batch, conditions) for batch in batches]
+    gates, predictor = {}, None
+    with ExitStack() as stack:
+        for kind, members in classes.items():
+            x = np.concatenate([prepare(p, found.info.preprocessing, max_pixels=max_pixels) for p in members])
+            with bars.busy(f"Looking at {kind}"):
+                predictor = predictor or stack.enter_context(
+                    predicting(framework, found.spec, found.params, x.shape[1:], conditions)
+                )
+                batches = (x[i : i + _BATCH] for i in range(0, len(x), _BATCH))
+                gates[kind] = [_gates(predictor, found, batch) for batch in batches]
     excitations = excited(gates)
     err = is_stdout(result) or is_stdout(plot)
     options.say_table(HEADER, rows(excitations), spare=("least excited", "channels' means", "photos"), err=err)
@@ -111,20 +117,16 @@ def excite(
         say(f"\nPlot      {shown(plot)}", err=err)
 
 
-def _gates(framework: str, found: "Checkpoint", x: "np.ndarray", conditions: "Conditions") -> "dict[str, np.ndarray]":
+def _gates(predictor: "Predictor", found: "Checkpoint", x: "np.ndarray") -> "dict[str, np.ndarray]":
     """The gates of images (N, 3, H, W) by block.
 
     Raises:
-        InputError: the framework failed, or has none.
+        InputError: the framework failed, or does not show them.
     """
-    from conformance.judge.compare import outputs
-    from weights import InputError
+    from weights.networks.network import graph
 
-    taps = outputs(framework, found.spec, found.params, x, conditions)
-    gates = {name.removesuffix(_GATE): taps[name] for name in taps if name.endswith(_GATE)}
-    if not gates:
-        raise InputError(f"{framework}: does not show the gates of its SE blocks")
-    return gates
+    names = [node.name for node in graph(found.spec) if node.name.endswith(_GATE)]
+    return {name.removesuffix(_GATE): gate for name, gate in predictor.outputs(x, names).items()}
 
 
 def _classes(paths: Sequence[Path]) -> dict[str, list[Path]]:

@@ -131,19 +131,20 @@ def built(port: Adapter, given: Given) -> Built:
     return Built(able, able.build(of, given.params, "float32" if dtype == TF32 else dtype), dtype)
 
 
-def output(by: Built, network: Network, x: np.ndarray) -> np.ndarray | None:
-    """The output of the last node alone, (N, classes), None where a port does not give it; its errors propagate.
+def outputs(by: Built, network: Network, x: np.ndarray, nodes: Sequence[str]) -> dict[str, np.ndarray]:
+    """The outputs of those of some nodes that a port shows; its errors propagate.
 
     Args:
         by: the port, and its model.
         network: what the model is of.
         x: images (N, C, H, W).
+        nodes: their names.
     """
-    last = network.output.name
     x = np.ascontiguousarray(x, carried(by.dtype))
-    if isinstance(by.port, Brief):
-        return _tensors({last: by.port.logits(by.model, x)}, "logits")[last]
-    return _tensors(by.port.taps(by.model, x), "taps").get(last)
+    if isinstance(by.port, Brief) and tuple(nodes) == (network.output.name,):
+        return _tensors({network.output.name: by.port.logits(by.model, x)}, "logits")
+    found = _tensors(by.port.taps(by.model, x), "taps")
+    return {name: found[name] for name in nodes if name in found}
 
 
 def carried(dtype: str) -> str:

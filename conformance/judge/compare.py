@@ -20,7 +20,6 @@ from conformance.judge.verdict import Comparison, Verdict
 from conformance.reference.training import Batch, Recipe
 from weights.errors import InputError
 from weights.networks.network import Network, as_network
-from weights.networks.sizes import shapes
 from weights.networks.spec import Spec
 
 
@@ -130,25 +129,6 @@ def train(
         ImportError: as of ``run``.
     """
     return dict(ask(adapter(name), Given(as_network(of), params, dtype, Training(tuple(batches), recipe))).tensors)
-
-
-def outputs(
-    name: str, of: Network | Spec, params: Mapping[str, np.ndarray], x: np.ndarray, conditions: Conditions = USUAL
-) -> Mapping[str, np.ndarray]:
-    """The outputs of all nodes by one adapter in float32, in a process of its own, whose chatter is not ours.
-
-    Raises:
-        InputError: what the adapter needs is not installed, it failed, or what it gave is not what the network gives.
-    """
-    given = Given(as_network(of), params, "float32", Forward(x))
-    found = answered(name, given, conditions)
-    expected = {node: (len(x), *shape) for node, shape in shapes(given.network, *x.shape[2:]).items()}
-    for node, array in found.items():
-        if node in expected and (array.shape != expected[node] or not np.isfinite(array).all()):
-            raise InputError(
-                f"{name}: {node} has shape {array.shape} or is not finite, expected finite numbers of {expected[node]}"
-            )
-    return found
 
 
 def answered(name: str, given: Given, conditions: Conditions) -> Mapping[str, np.ndarray]:

@@ -1,7 +1,7 @@
-"""One adapter that computes the logits of batch after batch, in a process of its own.
+"""One adapter that computes the logits, or the outputs of other nodes, of batch after batch, in a process of its own.
 
 The process is handed the network and its parameters as its standard input, as for any question. Its standard output is
-a socket, by which batches come and logits go: each message a header in JSON and the bytes of an array.
+a socket, by which batches come and outputs go: each message a header in JSON and the bytes of an array.
 """
 
 import json
@@ -20,7 +20,7 @@ import numpy as np
 
 from conformance.adapters import AbsentError, adapter
 from conformance.adapters.devices import DeviceError
-from conformance.judge.answer import Answer, Built, UnableError, built, output, said
+from conformance.judge.answer import Answer, Built, UnableError, built, outputs, said
 from conformance.judge.compare import Conditions
 from conformance.judge.guard import Ended, Guard, Limits
 from conformance.judge.placed import placed
@@ -28,6 +28,7 @@ from conformance.judge.process import handed, last_words, nameless, no_process, 
 from conformance.judge.question import Forward, Given
 from weights.errors import InputError
 from weights.networks.network import Network, as_network
+from weights.networks.sizes import shapes
 from weights.networks.spec import Spec
 
 _SIZES = struct.Struct("<IQ")  # bytes of a header and of an array
@@ -36,19 +37,39 @@ _NO_ANSWER = "its answer does not say what it is"
 _LAST_WORDS = 10.0  # seconds to wait for those of a process that has closed its socket
 
 Array = np.ndarray
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 class Predictor:
-    """Logits of images, by one adapter in float32.
+    """Logits of images, or the outputs of other nodes, by one adapter in float32.
 
     Attributes:
         version: of what computes.
         dtype: the precision that it computes in.
     """
 
-    def __init__(self, name: str, channel: socket.socket, ended: "Future[Ended]", conditions: Conditions, classes: int):
+    def __init__(
+        self,
+        name: str,
+        channel: socket.socket,
+        ended: "Future[Ended]",
+        conditions: Conditions,
+        network: Network,
+    ):
+        """Waits until the adapter is ready.
+
+        Args:
+            name: of the adapter.
+            channel: how its process is reached.
+            ended: how that ended.
+            conditions: of which the timeout counts.
+            network: what it computes.
+
+        Raises:
+            InputError: it cannot be made ready.
+        """
         self._name, self._channel, self._ended = name, channel, ended
-        self._timeout, self._classes = conditions.timeout, classes
+        self._timeout, self._network = conditions.timeout, network
         hello, _ = self._received(0)
         self.version, self.dtype = str(hello.get("version")), str(hello.get("dtype"))
 
@@ -58,22 +79,37 @@ class Predictor:
         Raises:
             InputError: the adapter failed, or what it gave is not what the network gives.
         """
-        expected = (len(x), self._classes)
+        last = self._network.output.name
+        return self.outputs(x, (last,))[last]
+
+    def outputs(self, x: Array, nodes: Sequence[str]) -> dict[str, Array]:
+        """The outputs of those of some nodes that the adapter shows, by name; of one at least.
+
+        Args:
+            x: images (N, C, H, W).
+            nodes: their names.
+
+        Raises:
+            InputError: as of calling it.
+        """
         try:
             self._channel.settimeout(self._timeout)
-            _send(self._channel, {"shape": x.shape}, np.ascontiguousarray(x, np.float32))
+            _send(self._channel, {"shape": x.shape, "nodes": list(nodes)}, np.ascontiguousarray(x, np.float32))
         except OSError as error:
             raise self._failed(error) from None
-        header, data = self._received(8 * prod(expected))
+        expected = _expected(self._network, x, nodes)
+        header, data = self._received(8 * sum(map(prod, expected.values())))
         try:
-            shape, dtype = tuple(header["shape"]), np.dtype(header["dtype"])
-            found = np.frombuffer(data, dtype).reshape(expected) if shape == expected else np.array(np.nan)
-        except (KeyError, TypeError, ValueError):
+            given = {name: tuple(shape) for name, shape in header["shapes"].items()}
+            found = _taken_apart(given, expected, np.frombuffer(data, header["dtype"]))
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise InputError(f"{self._name}: {_NO_ANSWER}") from None
-        if not np.isfinite(found).all():
-            raise InputError(
-                f"{self._name}: logits has shape {shape} or is not finite, expected finite numbers of {expected}"
-            )
+        for name, shape in given.items():
+            if name not in found or not np.isfinite(found[name]).all():
+                raise InputError(
+                    f"{self._name}: {name} has shape {shape} or is not finite, "
+                    f"expected finite numbers of {expected[name]}"
+                )
         return found
 
     def _received(self, most: int) -> tuple[dict[str, Any], bytearray]:
@@ -103,6 +139,23 @@ class Predictor:
         return InputError(f"{self._name}: {ended.beyond or last_words(ended)}")
 
 
+def _expected(network: Network, x: Array, nodes: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """The shapes of some nodes' outputs."""
+    found = shapes(network, *x.shape[2:])
+    return {name: (len(x), *found[name]) for name in nodes}
+
+
+def _taken_apart(given: Shapes, expected: Shapes, values: Array) -> dict[str, Array]:
+    """Outputs by node, of their values one after the other; nothing where a shape is not the expected one."""
+    if any(expected[name] != shape for name, shape in given.items()):
+        return {}
+    ends = np.cumsum([prod(shape) for shape in given.values()])
+    if not given or len(values) != ends[-1]:
+        raise ValueError(_NO_ANSWER)
+    parts = np.split(values, ends[:-1])
+    return {name: part.reshape(shape) for (name, shape), part in zip(given.items(), parts, strict=True)}
+
+
 @contextmanager
 def predicting(
     name: str, spec: Spec, params: Mapping[str, Array], image: Sequence[int], conditions: Conditions
@@ -111,7 +164,7 @@ def predicting(
 
     Args:
         name: of the adapter.
-        spec: the network, which has a classifier.
+        spec: the network.
         params: by canonical name.
         image: the shape of one image, (C, H, W).
         conditions: the timeout is for each batch, and for the start.
@@ -136,7 +189,7 @@ def predicting(
             with theirs, theirs.makefile("wb", buffering=0) as answer:
                 return run(guard, __name__, name, limits, question, cast(BinaryIO, answer))
 
-        yield Predictor(name, ours, pool.submit(answers), conditions, spec.classes)
+        yield Predictor(name, ours, pool.submit(answers), conditions, network)
 
 
 def main(name: str, started: str) -> None:
@@ -160,7 +213,7 @@ def _answer(name: str, given: Given, channel: socket.socket) -> None:
         while by:
             header, data = _receive(channel, sys.maxsize, None)
             images = np.frombuffer(data, np.float32).reshape(header["shape"])
-            _send(channel, *_logits(by, given.network, images))
+            _send(channel, *_outputs(by, given.network, images, header["nodes"]))
 
 
 def _started(name: str, given: Given, stack: ExitStack) -> tuple[dict[str, Any], Built | None]:
@@ -181,16 +234,19 @@ def _in_a_line(message: str) -> str:
     return Answer(message=message).message
 
 
-def _logits(by: Built, network: Network, images: Array) -> tuple[dict[str, Any], Array | None]:
-    """What is said to a batch, and its logits."""
+def _outputs(by: Built, network: Network, images: Array, nodes: Sequence[str]) -> tuple[dict[str, Any], Array | None]:
+    """What is said to a batch, and the values of the outputs, node by node."""
     try:
-        found = output(by, network, images)
+        found = outputs(by, network, images, nodes)
     except BaseException as error:
         return {"message": _in_a_line(said(error))}, None
-    if found is None:
-        return {"message": f"gave no {network.output.name}"}, None
-    header = {"shape": found.shape, "dtype": found.dtype.str}
-    return header, np.ascontiguousarray(found) if found.shape == (len(images), network.classes) else None
+    if not found:
+        return {"message": f"gave no {nodes[-1]}"}, None
+    dtype = np.result_type(*found.values())
+    header = {"shapes": {name: array.shape for name, array in found.items()}, "dtype": dtype.str}
+    if any(found[name].shape != shape for name, shape in _expected(network, images, tuple(found)).items()):
+        return header, None
+    return header, np.concatenate([array.astype(dtype, copy=False).ravel() for array in found.values()])
 
 
 def _send(channel: socket.socket, header: Mapping[str, Any], array: Array | None = None) -> None:

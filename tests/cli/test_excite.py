@@ -11,7 +11,8 @@ from PIL import Image
 import conformance
 import weights
 from conformance.cases import TINY, seeded
-from conformance.cli import main
+from conformance.cli import excitation, main
+from conformance.judge import process, stream
 from weights import CAFFE, Info, Params
 from weights.images import prepare
 
@@ -87,3 +88,12 @@ def test_what_cannot_be_shown_exits_2_with_one_line(folder):
         done = senet("excite", *args)
         assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1), done.output
         assert part in done.stderr
+
+
+def test_one_process_answers_for_all_batches_and_classes(folder, monkeypatch):
+    started = []
+    monkeypatch.setattr(excitation, "_BATCH", 2)
+    monkeypatch.setattr(stream, "run", lambda *args: started.append(args[2]) or process.run(*args))
+    done = senet("excite", folder / "bright", folder / "dark", "--weights", folder / "tiny.safetensors")
+    assert done.exit_code == 0, done.stderr
+    assert started == ["numpy"]
