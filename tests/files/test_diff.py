@@ -262,3 +262,14 @@ def test_what_is_left_out_is_told_in_a_line(write, monkeypatch):
     done = CliRunner().invoke(main, ["diff", str(path), str(path)])
     assert done.exit_code == 0
     assert done.stderr.splitlines() == [f"senet: warning: {path}: a layer is left out"] * 2
+
+
+def test_what_differs_in_the_last_numbers_of_a_large_tensor_is_found():
+    a = np.random.default_rng(0).standard_normal(100_001).astype(np.float32)
+    b = a.copy()
+    b[-1] = np.nextafter(a[-1], np.float32(9))
+    gap = abs(float(b[-1]) - float(a[-1]))
+    assert difference(a, b) == {"count": 1, "max_abs": gap, "relative": gap / float(np.abs(a).max()), "ulp": 1}
+    b[-1] = np.nan
+    assert difference(a, b) == {"count": 1, "max_abs": np.inf, "relative": np.inf, "ulp": None}
+    assert difference(a, a) == {"count": 0, "max_abs": 0.0, "relative": 0.0, "ulp": 0}

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -147,16 +147,30 @@ def _tensor(name: str, first: _Side, second: _Side) -> Tensor:
     numbers = difference(a, b)
     verdict: Verdict = "different"
     if not numbers["count"]:
-        verdict = "identical" if stored[0] == stored[1] and _bits(a) == _bits(b) else "equal"
+        verdict = "identical" if stored[0] == stored[1] and _same_bits(a, b) else "equal"
     elif any(_is_rounded(*pair, to) for pair in ((a, b), (b, a)) for to in ROUNDINGS):
         verdict = "rounded"
     return Tensor(name=name, verdict=verdict, stored=stored, size=a.size, **numbers)
 
 
+_PIECE = 1 << 14
+"""Numbers looked at together: few enough that what is computed of them stays near the processor."""
+
+
+def _pieces(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Two arrays of one shape, piece by piece."""
+    a, b = np.ascontiguousarray(a).reshape(-1), np.ascontiguousarray(b).reshape(-1)
+    return ((a[i : i + _PIECE], b[i : i + _PIECE]) for i in range(0, a.size, _PIECE))
+
+
 def _is_rounded(wide: np.ndarray, narrow: np.ndarray, to: Callable[[np.ndarray], np.ndarray]) -> bool:
     """Whether rounding is all that happened; a number that became infinite was not rounded."""
-    found = to(wide)
-    return np.array_equal(found, narrow, equal_nan=True) and np.array_equal(np.isinf(found), np.isinf(wide))
+
+    def rounded(wide: np.ndarray, narrow: np.ndarray) -> bool:
+        found = to(wide)
+        return np.array_equal(found, narrow, equal_nan=True) and np.array_equal(np.isinf(found), np.isinf(wide))
+
+    return all(rounded(*pair) for pair in _pieces(wide, narrow))
 
 
 def _cast(dtype: type[np.floating]) -> Callable[[np.ndarray], np.ndarray]:
@@ -176,32 +190,73 @@ def difference(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
 
     Values are widened to float64, which is exact; NaN equals NaN.
     """
-    unequal = (a != b) & ~(np.isnan(a) & np.isnan(b))
-    count = int(np.count_nonzero(unequal))
+    apart = [_apart(x, y) for x, y in _pieces(a, b) if not _same_bits(x, y)]
+    count = sum(one.unequal for one in apart)
     if not count:
         return {"count": 0, "max_abs": 0.0, "relative": 0.0, "ulp": 0}
-    x, y = (np.asarray(side[unequal], np.float64) for side in (a, b))
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        return {"count": count, "max_abs": np.inf, "relative": np.inf, "ulp": None}
-    largest = max(float(np.abs(side[np.isfinite(side)]).max(initial=0)) for side in (a, b))
-    off = float(np.abs(x - y).max())
-    return {"count": count, "max_abs": off, "relative": off / largest, "ulp": _steps(x, y)}
+    off = max(one.off for one in apart)
+    steps = [one.steps for one in apart]
+    return {
+        "count": count,
+        "max_abs": off,
+        "relative": off / max(map(_largest, (a, b))) if np.isfinite(off) else np.inf,
+        "ulp": None if None in steps else max(step for step in steps if step is not None),
+    }
 
 
-def _steps(x: np.ndarray, y: np.ndarray) -> int | None:
+class _Apart(NamedTuple):
+    """How far two pieces are apart; of ``difference``."""
+
+    unequal: int  # values
+    off: float
+    steps: int | None
+
+
+def _apart(a: np.ndarray, b: np.ndarray) -> _Apart:
+    unequal = a != b
+    if not all(np.isfinite(side.min()) and np.isfinite(side.max()) for side in (a, b)):
+        unequal &= ~(np.isnan(a) & np.isnan(b))
+        a, b = a[unequal], b[unequal]
+        if not (np.isfinite(a).all() and np.isfinite(b).all()):
+            return _Apart(len(a), np.inf, None)
+    count = int(np.count_nonzero(unequal))
+    if not count:
+        return _Apart(0, 0.0, 0)
+    gap = np.subtract(a, b, dtype=np.float64)
+    return _Apart(count, float(max(gap.max(), -gap.min())), _steps(a, b))
+
+
+def _largest(array: np.ndarray) -> float:
+    """The largest absolute value that is finite."""
+    low, high = float(array.min()), float(array.max())
+    if np.isfinite(low) and np.isfinite(high):
+        return max(-low, high)
+    return float(np.abs(array[np.isfinite(array)]).max(initial=0))
+
+
+def _steps(a: np.ndarray, b: np.ndarray) -> int | None:
     """Most float32 numbers between two: neighbours are 1 apart, also across 0."""
     with np.errstate(over="ignore"):
-        places = [side.astype(np.float32) for side in (x, y)]
-    if not all(np.isfinite(side).all() for side in places):
-        return None
-    # The bits of floats of one sign are in the order of the numbers.
-    bits = [side.view(np.int32).astype(np.int64) for side in places]
-    i, j = (np.where(b < 0, -(b & 0x7FFFFFFF), b) for b in bits)
-    return int(np.abs(i - j).max())
+        places = [side.astype(np.float32, copy=False) for side in (a, b)]
+    for single, side in zip(places, (a, b), strict=True):
+        if side.dtype.itemsize > single.dtype.itemsize and not np.isfinite(single[a != b]).all():
+            return None
+    gap = np.subtract(*map(_place, places), dtype=np.int64)
+    return int(max(gap.max(), -gap.min()))
 
 
-def _bits(array: np.ndarray) -> bytes:
-    return np.ascontiguousarray(array).tobytes()
+def _place(single: np.ndarray) -> np.ndarray:
+    """The places of float32 numbers in their order, 0 of both zeros: the bits of those of one sign are in order."""
+    bits = single.view(np.int32)
+    sign = bits >> 31  # -1 of negative ones
+    return (bits ^ (sign & 0x7FFFFFFF)) - sign
+
+
+def _same_bits(a: np.ndarray, b: np.ndarray) -> bool:
+    if a.dtype != b.dtype:
+        return False
+    kind = np.dtype(f"u{a.dtype.itemsize}")
+    return all(np.array_equal(x.view(kind), y.view(kind)) for x, y in _pieces(a, b))
 
 
 def _expects(info: Info) -> dict[str, Any]:
