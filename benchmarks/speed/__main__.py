@@ -77,7 +77,7 @@ def main(
     EVIDENCE.write_text(json.dumps(evidence, indent=1) + "\n")
     write(evidence)
     if any(not row["kept"] for row in found if row["part"] == "conversion"):
-        raise click.ClickException("a conversion took longer, or more memory, than it may")
+        raise click.ClickException("a conversion or a diff took longer, or more memory, than it may")
 
 
 def measured(

@@ -132,21 +132,22 @@ def _conversion(rows: Rows) -> Iterator[str]:
         "## Conversion",
         "",
         "`senet convert X.caffemodel out.safetensors` as a whole process, beside one that reads and writes the same",
-        f"bytes. Bounds: {TIMES:g} times as long, and the file's size and {MEMORY / 1e6:.0f} MB.",
+        "bytes; and `senet diff` of two checkpoints that differ in every number, beside a process that reads both.",
+        f"Bounds: {TIMES:g} times as long, and the files' size and {MEMORY / 1e6:.0f} MB.",
         "",
     )
     cells = [
         (
-            row["network"],
+            f"{row['network']}, {row['what']}",
             f"{row['size'] / 1e6:.0f}",
             f"{row['seconds']:.2f} ({row['low']:.2f} to {row['high']:.2f})",
-            times(row["to_copy"]),
+            times(row["to_plain"]),
             f"{row['peak'] / 1e6:.0f}",
             "kept" if row["kept"] else "not kept",
         )
         for row in _of(rows, part="conversion")
     ]
-    header = ("network", "file, MB", "s", "of the copy", "peak, MB", "bounds")
+    header = ("", "files, MB", "s", "of the plain one", "peak, MB", "bounds")
     yield markdown(header, cells).rstrip() if cells else "Not measured."
 
 

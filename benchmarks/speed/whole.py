@@ -33,8 +33,12 @@ REPEATED = 2
 """Runs of a contestant whose memory is measured: the second one may need more than the first."""
 
 
-def run(folder: str, *arguments: str) -> tuple[float, int]:
-    """Runs Python to its end, its compiled modules in ``folder``: seconds, and the most bytes that it had resident."""
+def run(folder: str, *arguments: str, code: int = 0) -> tuple[float, int]:
+    """Runs Python to its end, its compiled modules in ``folder``: seconds, and the most bytes that it had resident.
+
+    Raises:
+        ClickException: it ended with another exit code.
+    """
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": folder, "PYTHONDONTWRITEBYTECODE": ""}
     begin = time.perf_counter()
     process = subprocess.Popen(
@@ -43,7 +47,7 @@ def run(folder: str, *arguments: str) -> tuple[float, int]:
     _, status, usage = os.wait4(process.pid, 0)  # this process stays small: its own size would count at the start
     seconds = time.perf_counter() - begin
     process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
+    if process.returncode != code:
         raise click.ClickException(f"{' '.join(arguments)[:80]} ended with {process.returncode}")
     return seconds, usage.ru_maxrss * 1024
 

@@ -109,12 +109,12 @@ class Card:
         Raises:
             InputError: something else stands there, or the converted file goes nowhere that a card can be beside.
         """
+        if not (self.card or self.replace_card):
+            return None
         from conformance.report.card import MARK
         from weights import InputError
         from weights.storage.contents import contents
 
-        if not (self.card or self.replace_card):
-            return None
         if is_stdout(dst):
             raise InputError(f"--card: {dst} has no folder that a README.md can stand in; name a file")
         path = dst.parent / "README.md"
@@ -162,7 +162,6 @@ def convert(
     further from the network than the bound for it.
     """
     import weights
-    from conformance.report.card import card as model_card
     from conformance.report.wording import assumed
     from weights.change import with_changes
     from weights.files import format_of
@@ -206,6 +205,8 @@ def convert(
         with bars.busy(f"Writing {dst.name}"), options.warnings_in_a_line():
             weights.write(dst, spec, params, dialect=dialect if written else None, onnx=made)
         if beside:
+            from conformance.report.card import card as model_card
+
             beside.write(model_card(dst, weights.Checkpoint(spec, params), made).encode("utf-8", "backslashreplace"))
     learnable = sum(p.size for p in weights.schema(spec) if p.learnable)
     err = is_stdout(dst)
