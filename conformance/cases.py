@@ -248,6 +248,18 @@ def oblong(of: Network | Spec, usual: tuple[int, int] | None = None) -> tuple[in
     return next((size for size in candidates if takes(network, *size)), full)
 
 
+def wide(of: Network | Spec) -> tuple[int, int]:
+    """Height and width of small images, wider than high, whose maps are even where those of ``oblong`` are odd.
+
+    Where a network does not take such images, they are those of ``oblong``.
+    """
+    side = min(usual_size(as_network(of)))
+    short, long = 3 * side // 8, 5 * side // 8
+    of_32, of_4 = (-(-short // 32) * 32, long // 32 * 32), (short // 4 * 4, long // 4 * 4)
+    candidates = (size for size in (of_32, of_4) if 0 < size[0] < size[1])
+    return next((size for size in candidates if takes(of, *size)), oblong(of))
+
+
 def takes(of: Network | Spec, height: int, width: int) -> bool:
     """Whether a network takes images of that size."""
     try:
@@ -267,10 +279,10 @@ def batches(
         seed: of the classes and of the first batch of images.
         steps: batches.
         n: images in each.
-        size: height and width; None for a small one.
+        size: height and width; None for a small one that is wider than high.
     """
     network = as_network(of)
-    rng, at = _random(seed), size or oblong(network)
+    rng, at = _random(seed), size or wide(network)
     return tuple(
         (image(seed + 1 + i, n, *at, network.in_channels), rng.integers(0, network.classes, n)) for i in range(steps)
     )

@@ -82,13 +82,18 @@ def _answer(port: Adapter, given: Given) -> Answer:
         case Forward():
             answers = (able.taps(model, np.ascontiguousarray(x, carried(dtype))) for x in question.inputs)
             tensors, *others = (_in_order(network, _tensors(found, "taps")) for found in answers)
-        case Backward(x, cotangent, training):
+        case Backward(training=training):
             # Said only in training, so that ports which do not train need no such argument.
             if training and not _takes(able.gradients, "training"):
                 raise UnableError(f"{port.NAME} has no {question.what}")
             options = {"training": True} if training else {}
-            x = np.ascontiguousarray(x, carried(dtype))
-            tensors = _tensors(able.gradients(model, x, np.asarray(cotangent, carried(dtype)), **options), "gradients")
+            answers = (
+                able.gradients(
+                    model, np.ascontiguousarray(x, carried(dtype)), np.asarray(cotangent, carried(dtype)), **options
+                )
+                for x, cotangent in question.inputs
+            )
+            tensors, *others = (_tensors(found, "gradients") for found in answers)
         case Training(batches, recipe, _):
             cast_to = [(np.ascontiguousarray(x, carried(dtype)), np.asarray(y, np.int64)) for x, y in batches]
             tensors = _tensors(able.train(model, cast_to, recipe), "train")
