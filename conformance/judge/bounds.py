@@ -7,9 +7,9 @@ and network, stands beside these bounds in docs/precision.md; ``python -m benchm
 from collections.abc import Mapping
 from typing import Literal
 
-What = Literal["taps", "gradients", "training gradients", "statistics", "training"]
+What = Literal["taps", "gradients", "training gradients", "statistics", "momentum", "training"]
 """What is compared: outputs of nodes; gradients; gradients through the statistics of a batch; running statistics and
-parameters after one step of training; the same after more steps."""
+parameters after one step of training; the same after two, and after more steps."""
 
 ROUNDING: Mapping[str, float] = {
     "float64": 2.0**-53,
@@ -129,7 +129,7 @@ GRADIENTS: Mapping[str, float] = {
 
 STATISTICS: Mapping[str, float] = {
     # Means and variances of outputs: 3e-15 and 7e-7, in SE-ResNet-50 2e-6. The parameters have moved by then, in
-    # float32 by gradients whose ReLUs decided for themselves: see MOVED.
+    # float32 by gradients whose ReLUs decided for themselves: see MOVED and ``measure``.
     "float64": 1e-13,
     "float32": 2e-5,
 }
@@ -152,6 +152,18 @@ MOVED = 500.0
 """How much of a parameter's movement in one step is added to its size, for its relative error: 1e-2 of the movement
 agrees in float32."""
 
+MOMENTUM: Mapping[str, float] = {
+    # 2e-13.
+    "float64": 1e-10,
+    # The middle one of all tensors of a kind makes 1e-4, and up to 2e-2 where rounding swaps something; without
+    # momentum it makes 0.3, without weight decay or with statistics moved twice more.
+    "float32": 1e-1,
+}
+"""Of parameters and running statistics after two steps, the error as a share of how far they have moved."""
+
+RESTED = 1e-4
+"""How much of a tensor's size is added to its movement, for that: some hundred roundings, for one that hardly moves."""
+
 TRAINING: Mapping[str, float] = {
     # Ten steps, each of which multiplies the error of the step before: 1e-14 to 5e-13. In float32 no bound would mean
     # anything: a few such swaps move some parameters elsewhere, by 1e-6 in one network and by 0.1 in another, from
@@ -169,6 +181,7 @@ BOUNDS: Mapping[What, Mapping[str, float]] = {
     "gradients": GRADIENTS,
     "training gradients": GRADIENTS,
     "statistics": STATISTICS,
+    "momentum": MOMENTUM,
     "training": TRAINING,
 }
 

@@ -116,7 +116,7 @@ class Training:
     Attributes:
         batches: images (N, 3, H, W) and their classes (N,), all of one shape.
         recipe: how the parameters are moved.
-        what: "training"; or "statistics", after one step.
+        what: "training"; or "statistics", after one step, and "momentum", after two.
     """
 
     function: ClassVar[str] = "train"
@@ -124,7 +124,7 @@ class Training:
     training: ClassVar[bool] = True
     batches: tuple[Batch, ...]
     recipe: Recipe
-    what: Literal["training", "statistics"] = "training"
+    what: Literal["training", "momentum", "statistics"] = "training"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -159,7 +159,7 @@ Question = Forward | Backward | Training
 
 
 GRADIENTS: tuple[What, ...] = ("gradients",)
-TRAINING: tuple[What, ...] = ("training gradients", "statistics", "training")
+TRAINING: tuple[What, ...] = ("training gradients", "statistics", "momentum", "training")
 """What is asked where gradients, and where training, are to be compared."""
 
 
@@ -194,7 +194,8 @@ def every(
     yield Backward(last, cotangent(last), others=((single, cotangent(single)),) if single.shape != last.shape else ())
     yield Backward(several, cotangent(several), training=True)
     if batches:
-        yield Training(tuple(batches[:1]), cases.RECIPE, "statistics")
+        yield Training(tuple(batches[:1]), cases.ANOTHER_RECIPE, "statistics")
+        yield Training(tuple(batches[:2]), cases.ANOTHER_RECIPE, "momentum")
         yield Training(tuple(batches), cases.RECIPE)
 
 

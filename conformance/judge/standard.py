@@ -9,7 +9,7 @@ import numpy as np
 
 from conformance.adapters import adapter
 from conformance.judge.answer import Answer, ask
-from conformance.judge.bounds import MOVED, PASSES, ROUNDING
+from conformance.judge.bounds import MOVED, PASSES, RESTED, ROUNDING
 from conformance.judge.local import decisions
 from conformance.judge.question import Backward, Given, Training
 from conformance.reference import backward, forward
@@ -17,7 +17,8 @@ from conformance.reference import backward, forward
 Tensors = Mapping[str, np.ndarray]
 
 
-_STATISTICS = (".running_mean", ".running_var")
+STATISTICS = (".running_mean", ".running_var")
+"""How the names of running statistics end."""
 
 
 class UndecidedError(Exception):
@@ -119,12 +120,15 @@ class Standard:
         return found
 
     def size(self, tensor: str, b: np.ndarray) -> float:
-        """What errors of a tensor are relative to: its largest value."""
+        """What errors of a tensor are relative to: its largest value; in training also how far it has moved."""
         size = float(np.abs(b).max(initial=0))
         question = self.given.question
-        if isinstance(question, Training) and question.what == "statistics" and not tensor.endswith(_STATISTICS):
-            size += MOVED * float(np.abs(b - self.given.params[tensor]).max(initial=0))
-        return size
+        if not isinstance(question, Training) or question.what == "training":
+            return size
+        moved = float(np.abs(b - self.given.params[tensor]).max(initial=0))
+        if question.what == "momentum":
+            return moved + RESTED * size
+        return size if tensor.endswith(STATISTICS) else size + MOVED * moved
 
     def _asked(self, dtype: str) -> tuple[Tensors, ...]:
         answer = ask(adapter("numpy"), replace(self.given, dtype=dtype))
