@@ -86,7 +86,7 @@ class Conformance:
 
         If the port has gradients, they are compared as well: of a seeded functional of the logits with respect to the
         images and every parameter, in inference mode and through the statistics of the batch. If it trains, so are the
-        running statistics after one step and, in float64, all parameters after ten.
+        running statistics after one step, all parameters after two and, in float64, after ten.
 
         Args:
             adapter: a module (or any object) with the functions of ``conformance.adapters.protocol.Adapter``, or its

@@ -172,7 +172,8 @@ def every(
         network: the network.
         inputs: images (N, C, H, W), of one size or more. The first one of the last size is shown once more alone, and
             turned where there are several sizes: a port that is right for several images need not be for one, nor one
-            that is right for high images for wide ones.
+            that is right for high images for wide ones. Then it is shown mirrored: a port may have kept what it made
+            of the first images of a shape.
         seed: of the cotangent.
         batches: to train on, by a recipe of small steps; without any, nothing is trained, and gradients through the
             statistics of a batch are those of the last images. Where there are several sizes, gradients are also those
@@ -187,8 +188,8 @@ def every(
     alone = last[:1]
     if others and cases.takes(network, *alone.shape[:1:-1]):
         alone = np.ascontiguousarray(alone.swapaxes(2, 3))
-    more = (alone,) if alone.shape != last.shape else ()
-    yield Forward(first, (*others, *more))
+    mirrored = np.ascontiguousarray(alone[..., ::-1])
+    yield Forward(first, (*others, alone, mirrored) if alone.shape != last.shape else (*others, mirrored))
     several = batches[0][0] if batches else last
     single = several[:1] if batches and others else alone
     yield Backward(last, cotangent(last), others=((single, cotangent(single)),) if single.shape != last.shape else ())

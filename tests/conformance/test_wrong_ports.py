@@ -469,3 +469,12 @@ def test_a_parameter_that_rounding_moves_elsewhere_is_no_mistake_in_float32():
     asked = tuple(q for q in QUESTIONS if q.what in ("statistics", "momentum"))
     assert {verdict.status for verdict in judged(Port(train=train), "float32", asked).values()} == {"agreed"}
     assert {verdict.status for verdict in judged(Port(train=train), "float64", asked).values()} == {"disagreed"}
+
+
+def test_a_port_that_keeps_what_it_made_of_images_of_a_shape_is_caught():
+    kept: dict[tuple[int, ...], dict[str, np.ndarray]] = {}
+
+    def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
+        return kept.setdefault(x.shape, right.taps(model, x))
+
+    assert judged(Port(taps=taps), "float64", OUTPUTS)["taps"].status == "disagreed"
