@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, assert_never, cast
 
 import numpy as np
 
-from conformance.adapters import AbsentError, adapter, known
+from conformance.adapters import AbsentError, adapter, comes_along, known
 from conformance.adapters.devices import TF32, DeviceError
 from conformance.adapters.protocol import Adapter, Brief, Limited, Trainable
 from conformance.judge.placed import placed
@@ -82,6 +82,10 @@ def _answer(port: Adapter, given: Given) -> Answer:
         case Forward():
             answers = (able.taps(model, np.ascontiguousarray(x, carried(dtype))) for x in question.inputs)
             tensors, *others = (_in_order(network, _tensors(found, "taps")) for found in answers)
+            if others and isinstance(able, Brief) and not comes_along(able):
+                # What photographs are classified by is judged on the last image.
+                by = Built(able, model, dtype)
+                others[-1] = {**others[-1], network.output.name: _brief(by, network, question.others[-1])}
         case Backward(training=training):
             # Said only in training, so that ports which do not train need no such argument.
             if training and not _takes(able.gradients, "training"):
@@ -144,11 +148,15 @@ def output(by: Built, network: Network, x: np.ndarray) -> np.ndarray | None:
         network: what the model is of.
         x: images (N, C, H, W).
     """
-    last = network.output.name
-    x = np.ascontiguousarray(x, carried(by.dtype))
     if isinstance(by.port, Brief):
-        return _tensors({last: by.port.logits(by.model, x)}, "logits")[last]
-    return _tensors(by.port.taps(by.model, x), "taps").get(last)
+        return _brief(by, network, x)
+    return _tensors(by.port.taps(by.model, np.ascontiguousarray(x, carried(by.dtype))), "taps").get(network.output.name)
+
+
+def _brief(by: Built, network: Network, x: np.ndarray) -> np.ndarray:
+    """As of ``output``, by the function of its own that a port has for it."""
+    last, port = network.output.name, cast(Brief, by.port)
+    return _tensors({last: port.logits(by.model, np.ascontiguousarray(x, carried(by.dtype)))}, "logits")[last]
 
 
 def carried(dtype: str) -> str:

@@ -71,9 +71,10 @@ def load(file: BinaryIO) -> Given:
 
 def largest_answer(given: Given) -> int:
     """Bytes that an answer may have: several times what every tensor takes that can be asked for, in float64."""
-    seen = given.question.input_shapes if isinstance(given.question, Forward) else (given.question.shape,)
+    question = given.question
+    seen = (question.shape,) if isinstance(question, Training) else question.input_shapes
     values = sum(n * sum(map(prod, shapes(given.network, h, w).values())) for n, _, h, w in seen)
-    values += sum(array.size for array in given.params.values())
+    values += len(seen) * sum(array.size for array in given.params.values())
     return _TIMES * 8 * values + _AT_LEAST
 
 

@@ -121,7 +121,8 @@ def test_assert_agrees_raises_with_the_first_divergent_tap(changes, said):
 
 def test_a_port_without_outputs_does_not_agree():
     class Refusing(Port):
-        def taps(self, _model, _x):
+        def taps(self, model, x):
+            del model, x
             raise UnableError("not today")
 
     with pytest.raises(AssertionError, match="not today"):

@@ -38,8 +38,8 @@ class Port:
     def __init__(self, **functions: Any) -> None:
         for name in ("version", "build", "taps", "gradients", "train"):
             setattr(self, name, functions.get(name, getattr(right, name)))
-        if "dtype" in functions:
-            self.dtype = functions["dtype"]
+        for name in {"dtype", "logits"} & functions.keys():
+            setattr(self, name, functions[name])
 
 
 def judged(port: Port, dtype: str, asked: tuple[Question, ...] = QUESTIONS, **demands: Any) -> dict[str, Verdict]:
@@ -478,3 +478,10 @@ def test_a_port_that_keeps_what_it_made_of_images_of_a_shape_is_caught():
         return kept.setdefault(x.shape, right.taps(model, x))
 
     assert judged(Port(taps=taps), "float64", OUTPUTS)["taps"].status == "disagreed"
+
+
+def test_what_photographs_are_classified_by_is_judged():
+    def logits(model: Any, x: np.ndarray) -> np.ndarray:
+        return right.taps(model, x)["logits"][:, ::-1]
+
+    assert judged(Port(logits=logits), "float64", OUTPUTS)["taps"].first_divergent == "logits"
