@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -59,11 +59,13 @@ def measure(networks: Sequence[str] = (*TINY, LARGE)) -> Iterator[dict[str, Any]
         if tiny:
             yield from sharpness(spec, params, x)
             steps = batches(spec)
-            kinds: tuple[tuple[Literal["statistics", "training"], list[Batch]], ...]
-            kinds = (("statistics", steps[:1]), ("training", steps))
-            for what, several in kinds:
-                for dtype in BOUNDS[what]:
-                    given = Given(spec.network(), params, dtype, Training(tuple(several), Recipe(), what))
+            for question in (
+                Training(steps[:1], Recipe(), "statistics"),
+                Training(steps[:2], cases.ANOTHER_RECIPE, "momentum"),
+                Training(steps, Recipe()),
+            ):
+                for dtype in BOUNDS[question.what]:
+                    given = Given(spec.network(), params, dtype, question)
                     yield from rows(compared(given, DIFFERENTIABLE, Conditions(isolated=False)))
 
 
@@ -75,10 +77,10 @@ def fast_paths(spec: Spec, params: Mapping[str, np.ndarray], x: np.ndarray) -> I
                 yield row | {"what": "fast"}
 
 
-def batches(spec: Spec) -> list[tuple[np.ndarray, np.ndarray]]:
+def batches(spec: Spec) -> tuple[Batch, ...]:
     """Ten seeded ones of four images."""
     rng = np.random.default_rng(14)
-    return [(cases.image(15 + i, 4, 64, 64), rng.integers(0, spec.classes, 4)) for i in range(STEPS)]
+    return tuple((cases.image(15 + i, 4, 64, 64), rng.integers(0, spec.classes, 4)) for i in range(STEPS))
 
 
 def layers(found: Comparison, spec: Spec) -> Iterator[dict[str, Any]]:
@@ -222,6 +224,7 @@ _TITLES: dict[What, str] = {
     "gradients": "Gradients with respect to the input and every parameter",
     "training gradients": "The same through the statistics of a batch",
     "statistics": "Running statistics after one step of training",
+    "momentum": "Parameters and running statistics after two steps, as a share of how far they moved",
     "training": f"Parameters and running statistics after {STEPS} steps of training",
 }
 

@@ -121,7 +121,7 @@ def _with_the_reference(source: Checkpoint, asked: Asked, progress: Progress) ->
     spec, params, network = source.spec, source.params, source.spec.network()
     conditions = replace(asked.conditions, progress=progress)
     inputs, seen = _images(source)
-    batches = cases.batches(network, SEED) if source.training and network.classes else ()
+    batches = cases.batches(network, SEED) if network.classes else ()
     wanted = (GRADIENTS if source.gradients else ()) + (TRAINING if source.training else ())
     taps_of, *more = every(network, inputs, SEED, batches)
     further = [question for question in more if question.what in wanted]

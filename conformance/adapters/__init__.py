@@ -139,6 +139,11 @@ def computes_in(name: str) -> tuple[str, ...]:
     return ("float32",) if name in ADAPTERS and ADAPTERS[name].single else ()
 
 
+def comes_along(port: object) -> bool:
+    """Whether a port is an adapter of this package, whose functions are held against each other in its tests."""
+    return getattr(port, "__name__", "") in {row.module for row in ADAPTERS.values()}
+
+
 def slow(name: str) -> bool:
     """Whether an adapter takes long; of a port nobody knows, so it may."""
     return name not in ADAPTERS or ADAPTERS[name].slow

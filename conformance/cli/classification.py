@@ -100,7 +100,8 @@ def classify(
     preprocessing = classifying(file, found)
     options.say_what_is_assumed(file, found)
     conditions = Conditions(timeout=timeout, memory=memory, device=device)
-    classified = list(_classified(members, found, preprocessing, framework, conditions, how))
+    run: dict[str, str] = {"weights": str(file), "network": found.spec.name, "framework": framework}
+    classified = list(_classified(members, found, preprocessing, framework, conditions, how, run))
     skipped = [one for one in classified if one.error]
     if len(members) == len(skipped) == 1:
         raise InputError(skipped[0].error)
@@ -123,8 +124,7 @@ def classify(
             err=True,
         )
     if how.as_json:
-        said = {"weights": str(file), "network": found.spec.name, "framework": framework}
-        deliver(how.as_json, json.dumps(said | _data(classified, wnids), indent=1))
+        deliver(how.as_json, json.dumps(run | _data(classified, wnids), indent=1))
     if how.as_csv:
         deliver(how.as_csv, _table(rows))
     if skipped:
@@ -138,8 +138,12 @@ def _classified(
     framework: str,
     conditions: "Conditions",
     how: How,
+    run: dict[str, str],
 ) -> "Iterator[_Classified]":
-    """Every photograph with its classes, in order. The framework is started when the first one could be read."""
+    """Every photograph with its classes, in order. The framework is started when the first one could be read.
+
+    In which precision it computes is added to the run, and said where it is not float32.
+    """
     import numpy as np
 
     from conformance.evaluate.decoding import decoded
@@ -156,9 +160,12 @@ def _classified(
             read = [image for image in images if not isinstance(image, InputError)]
             scores: Iterator[Any] = iter(())
             if read:
-                logits = logits or stack.enter_context(
-                    predicting(framework, found.spec, found.params, read[0].shape, conditions)
-                )
+                if logits is None:
+                    predictor = predicting(framework, found.spec, found.params, read[0].shape, conditions)
+                    logits = stack.enter_context(predictor)
+                    run["dtype"] = logits.dtype
+                    if logits.dtype != "float32":
+                        say(message(f"senet: {framework} computes in {logits.dtype}, asked for float32"), err=True)
                 scores = iter(logits(np.stack(read)))
             for member, image in zip(batch, images, strict=True):
                 if isinstance(image, InputError):

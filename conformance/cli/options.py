@@ -440,9 +440,12 @@ def exit_by(run: "Run", named: Sequence[str], device: str = "") -> None:
 
     verdicts = [verdict for comparison in run.comparisons for verdict in comparison.results.values()]
     required = set(named) - (set(ADAPTERS) if set(ADAPTERS) <= set(named) else set())
-    for verdict in verdicts:
-        if verdict.status == "absent" and not verdict.version and verdict.adapter in required:
-            raise InputError(verdict.message)
+    for comparison in run.comparisons:
+        for verdict in comparison.results.values():
+            # Of what is not installed, nothing; of what is, at least outputs.
+            needed = verdict.adapter in required and (not verdict.version or comparison.what == "taps")
+            if verdict.status == "absent" and needed:
+                raise InputError(verdict.message)
     if all(verdict.status == "absent" for verdict in verdicts):
         if device:
             said = "; ".join(dict.fromkeys(verdict.message for verdict in verdicts))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, assert_never, cast
 
 import numpy as np
 
-from conformance.adapters import AbsentError, adapter, known
+from conformance.adapters import AbsentError, adapter, comes_along, known
 from conformance.adapters.devices import TF32, DeviceError
 from conformance.adapters.protocol import Adapter, Brief, Limited, Trainable
 from conformance.judge.placed import placed
@@ -82,13 +82,22 @@ def _answer(port: Adapter, given: Given) -> Answer:
         case Forward():
             answers = (able.taps(model, np.ascontiguousarray(x, carried(dtype))) for x in question.inputs)
             tensors, *others = (_in_order(network, _tensors(found, "taps")) for found in answers)
-        case Backward(x, cotangent, training):
+            if others and isinstance(able, Brief) and not comes_along(able):
+                # What photographs are classified by is judged on the last image.
+                by = Built(able, model, dtype)
+                others[-1] = {**others[-1], network.output.name: _brief(by, network, question.others[-1])}
+        case Backward(training=training):
             # Said only in training, so that ports which do not train need no such argument.
             if training and not _takes(able.gradients, "training"):
                 raise UnableError(f"{port.NAME} has no {question.what}")
             options = {"training": True} if training else {}
-            x = np.ascontiguousarray(x, carried(dtype))
-            tensors = _tensors(able.gradients(model, x, np.asarray(cotangent, carried(dtype)), **options), "gradients")
+            answers = (
+                able.gradients(
+                    model, np.ascontiguousarray(x, carried(dtype)), np.asarray(cotangent, carried(dtype)), **options
+                )
+                for x, cotangent in question.inputs
+            )
+            tensors, *others = (_tensors(found, "gradients") for found in answers)
         case Training(batches, recipe, _):
             cast_to = [(np.ascontiguousarray(x, carried(dtype)), np.asarray(y, np.int64)) for x, y in batches]
             tensors = _tensors(able.train(model, cast_to, recipe), "train")
@@ -140,11 +149,16 @@ def outputs(by: Built, network: Network, x: np.ndarray, nodes: Sequence[str]) ->
         x: images (N, C, H, W).
         nodes: their names.
     """
-    x = np.ascontiguousarray(x, carried(by.dtype))
     if isinstance(by.port, Brief) and tuple(nodes) == (network.output.name,):
-        return _tensors({network.output.name: by.port.logits(by.model, x)}, "logits")
-    found = _tensors(by.port.taps(by.model, x), "taps")
+        return {network.output.name: _brief(by, network, x)}
+    found = _tensors(by.port.taps(by.model, np.ascontiguousarray(x, carried(by.dtype))), "taps")
     return {name: found[name] for name in nodes if name in found}
+
+
+def _brief(by: Built, network: Network, x: np.ndarray) -> np.ndarray:
+    """The output of the last node, by the function of its own that a port has for it."""
+    last, port = network.output.name, cast(Brief, by.port)
+    return _tensors({last: port.logits(by.model, np.ascontiguousarray(x, carried(by.dtype)))}, "logits")[last]
 
 
 def carried(dtype: str) -> str:

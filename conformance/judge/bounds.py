@@ -7,9 +7,9 @@ and network, stands beside these bounds in docs/precision.md; ``python -m benchm
 from collections.abc import Mapping
 from typing import Literal
 
-What = Literal["taps", "gradients", "training gradients", "statistics", "training"]
+What = Literal["taps", "gradients", "training gradients", "statistics", "momentum", "training"]
 """What is compared: outputs of nodes; gradients; gradients through the statistics of a batch; running statistics and
-parameters after one step of training; the same after more steps."""
+parameters after one step of training; the same after two, and after more steps."""
 
 ROUNDING: Mapping[str, float] = {
     "float64": 2.0**-53,
@@ -83,10 +83,11 @@ the images showed: 0.02 to 0.03 over the small networks. A range that one wrong 
 
 SUSPICIOUS: Mapping[str, float] = {"taps": 6.0, "gradients": 20.0, "training gradients": 20.0, "statistics": 20.0}
 """An error within its bound is suspicious above so many times the largest that the reference itself makes in float32,
-counted in roundings of each precision; of outputs only where the layer could not be judged by itself, for what every
-layer explains may grow by cancellation: 97 roundings were seen where the reference made 14. Elsewhere the frameworks
-make up to 3 times what the reference does. A mistake of 0.9 times the bound is 8 times that in outputs in float32, 30
-times in gradients."""
+counted in roundings of each precision; of outputs the reference's own at the same node, and only where the layer could
+not be judged by itself, for what every layer explains may grow by cancellation: 97 roundings were seen where the
+reference made 14. Elsewhere the frameworks make up to 3 times what the reference does. A mistake of 0.9 times the bound
+is 8 times that in outputs in float32, 30 times in gradients; an eps of 1.1e-5 makes 75 to 150 roundings in outputs
+where the reference makes 3 to 20."""
 
 PLAIN = 8.0
 """What the reference makes at least, for this: in a small network it may make none."""
@@ -128,7 +129,7 @@ GRADIENTS: Mapping[str, float] = {
 
 STATISTICS: Mapping[str, float] = {
     # Means and variances of outputs: 3e-15 and 7e-7, in SE-ResNet-50 2e-6. The parameters have moved by then, in
-    # float32 by gradients whose ReLUs decided for themselves: see MOVED.
+    # float32 by gradients whose ReLUs decided for themselves: see MOVED and ``measure``.
     "float64": 1e-13,
     "float32": 2e-5,
 }
@@ -151,6 +152,18 @@ MOVED = 500.0
 """How much of a parameter's movement in one step is added to its size, for its relative error: 1e-2 of the movement
 agrees in float32."""
 
+MOMENTUM: Mapping[str, float] = {
+    # 2e-13.
+    "float64": 1e-10,
+    # The middle one of all tensors of a kind makes 1e-4, and up to 2e-2 where rounding swaps something; without
+    # momentum it makes 0.3, without weight decay or with statistics moved twice more.
+    "float32": 1e-1,
+}
+"""Of parameters and running statistics after two steps, the error as a share of how far they have moved."""
+
+RESTED = 1e-4
+"""How much of a tensor's size is added to its movement, for that: some hundred roundings, for one that hardly moves."""
+
 TRAINING: Mapping[str, float] = {
     # Ten steps, each of which multiplies the error of the step before: 1e-14 to 5e-13. In float32 no bound would mean
     # anything: a few such swaps move some parameters elsewhere, by 1e-6 in one network and by 0.1 in another, from
@@ -168,6 +181,7 @@ BOUNDS: Mapping[What, Mapping[str, float]] = {
     "gradients": GRADIENTS,
     "training gradients": GRADIENTS,
     "statistics": STATISTICS,
+    "momentum": MOMENTUM,
     "training": TRAINING,
 }
 

@@ -340,15 +340,17 @@ def _carried(
 def _slope(function: Activation, x: np.ndarray, error: np.ndarray) -> np.ndarray | float:
     """The largest slope of an activation between x - error and x + error, or more."""
     match function:
-        case "relu" | "relu6":
-            return 1.0
+        case "relu":
+            return x > -error
+        case "relu6":
+            return (x > -error) & (x < 6 + error)
         case "sigmoid" | "tanh":
             # The slope's own relative slope is at most 1, of the tanh 2.
             y = forward.ACTIVATIONS[function](x)
             at, grows = (y * (1 - y), 1) if function == "sigmoid" else (1 - y * y, 2)
             return np.minimum(1.0, at * np.exp(np.minimum(grows * error, 50)))
         case "hard-sigmoid":
-            return 1 / 6
+            return np.where(np.abs(x) < 3 + error, 1 / 6, 0.0)
         case "swish" | "hard-swish":
             return 1.5
         case _:

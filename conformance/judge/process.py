@@ -59,7 +59,8 @@ def processes(given: Given, timeout: float, memory: float | None = None) -> Gene
             question, guard = stack.enter_context(nameless(given)), stack.enter_context(Guard())
         except OSError as error:
             raise no_process(error) from error
-        yield lambda name: _ask(guard, name, question, limits)
+        inputs = len(given.question.input_shapes)
+        yield lambda name: _ask(guard, name, question, limits, inputs)
 
 
 def no_process(error: OSError) -> InputError:
@@ -99,7 +100,7 @@ def run(guard: Guard, module: str, name: str, limits: Limits, question: BinaryIO
     return guard.run(command, environment, limits, question, answer)
 
 
-def _ask(guard: Guard, name: str, question: BinaryIO, limits: Limits) -> Answer:
+def _ask(guard: Guard, name: str, question: BinaryIO, limits: Limits, inputs: int) -> Answer:
     try:
         with tempfile.TemporaryFile() as file:
             ended = run(guard, __name__, name, limits, question, file)
@@ -108,13 +109,13 @@ def _ask(guard: Guard, name: str, question: BinaryIO, limits: Limits) -> Answer:
                 return Answer(message=ended.beyond)
             if ended.code or not size:
                 return Answer(message=last_words(ended))
-            return _answered(memoryview(mmap(file.fileno(), size, access=ACCESS_READ)))
+            return _answered(memoryview(mmap(file.fileno(), size, access=ACCESS_READ)), inputs)
     except (OSError, ValueError, RecursionError) as error:
         return Answer(message=str(error))
 
 
-def _answered(data: memoryview) -> Answer:
-    """What a process answered.
+def _answered(data: memoryview, inputs: int) -> Answer:
+    """What a process answered to so many inputs.
 
     Raises:
         InputError: what is no answer.
@@ -131,7 +132,6 @@ def _answered(data: memoryview) -> Answer:
             "seconds": float(seconds),
             "message": str(message),
             "absent": bool(absent),
-            "inputs": int(inputs),
         } if isfinite(seconds):
             first, *others = _by_input(tensors, inputs)
             return Answer(
@@ -149,7 +149,7 @@ def _answered(data: memoryview) -> Answer:
 
 def _by_input(tensors: Mapping[str, np.ndarray], inputs: int) -> Iterator[dict[str, np.ndarray]]:
     """The tensors for each of the question's inputs, whose names begin with its place: "0/stem.conv1"."""
-    for prefix in (f"{place}/" for place in range(max(1, min(inputs, len(tensors))))):
+    for prefix in (f"{place}/" for place in range(inputs)):
         yield {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
@@ -223,5 +223,5 @@ def _write(file: BinaryIO, answer: Answer) -> None:
     said = {key: getattr(answer, key) for key in ("version", "dtype", "seconds", "message", "absent")}
     found = (answer.tensors, *answer.others)
     tensors = {f"{place}/{name}": tensor for place, own in enumerate(found) for name, tensor in own.items()}
-    write_tensors(file, _ITS_ANSWER, tensors, {"answer": json.dumps(said | {"inputs": len(found)})})
+    write_tensors(file, _ITS_ANSWER, tensors, {"answer": json.dumps(said)})
     file.flush()

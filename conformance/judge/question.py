@@ -66,6 +66,7 @@ class Backward:
         x: images (N, 3, H, W).
         cotangent: as the output, (N, classes), or (N, C) without a classifier.
         training: BatchNorm normalises with the statistics of the batch, and gradients run through them.
+        others: more images, of other sizes, with their cotangents, for the same model.
     """
 
     function: ClassVar[str] = "gradients"
@@ -73,11 +74,17 @@ class Backward:
     x: np.ndarray
     cotangent: np.ndarray
     training: bool = False
+    others: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
 
     @property
     def what(self) -> What:
         """What is compared."""
         return "training gradients" if self.training else "gradients"
+
+    @property
+    def inputs(self) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+        """All images with their cotangents, by size."""
+        return (self.x, self.cotangent), *self.others
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -87,17 +94,19 @@ class Backward:
     @property
     def input_shapes(self) -> tuple[tuple[int, ...], ...]:
         """Of all that goes in."""
-        return (self.shape,)
+        return tuple(x.shape for x, _ in self.inputs)
 
     def required(self, tensors: Sequence[str]) -> Sequence[str]:
         """All tensors."""
         return tensors
 
     def check(self, network: Network) -> None:
-        """Raises an InputError if the cotangent has not the shape of the output."""
-        output = (len(self.x), *shapes(network, *self.x.shape[2:])[network.output.name])
-        if self.cotangent.shape != output:
-            raise InputError(f"the cotangent has shape {self.cotangent.shape}, expected that of the output, {output}")
+        """Raises an InputError if a cotangent has not the shape of the output, or the other images do not fit."""
+        for x, cotangent in self.inputs:
+            check_memory(network, x.shape)
+            output = (len(x), *shapes(network, *x.shape[2:])[network.output.name])
+            if cotangent.shape != output:
+                raise InputError(f"the cotangent has shape {cotangent.shape}, expected that of the output, {output}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +116,7 @@ class Training:
     Attributes:
         batches: images (N, 3, H, W) and their classes (N,), all of one shape.
         recipe: how the parameters are moved.
-        what: "training"; or "statistics", after one step.
+        what: "training"; or "statistics", after one step, and "momentum", after two.
     """
 
     function: ClassVar[str] = "train"
@@ -115,7 +124,7 @@ class Training:
     training: ClassVar[bool] = True
     batches: tuple[Batch, ...]
     recipe: Recipe
-    what: Literal["training", "statistics"] = "training"
+    what: Literal["training", "momentum", "statistics"] = "training"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -150,7 +159,7 @@ Question = Forward | Backward | Training
 
 
 GRADIENTS: tuple[What, ...] = ("gradients",)
-TRAINING: tuple[What, ...] = ("training gradients", "statistics", "training")
+TRAINING: tuple[What, ...] = ("training gradients", "statistics", "momentum", "training")
 """What is asked where gradients, and where training, are to be compared."""
 
 
@@ -161,11 +170,14 @@ def every(
 
     Args:
         network: the network.
-        inputs: images (N, C, H, W), of one size or more. The first one of the last size is shown once more alone: a
-            port that is right for several images need not be for one.
+        inputs: images (N, C, H, W), of one size or more. The first one of the last size is shown once more alone, and
+            turned where there are several sizes: a port that is right for several images need not be for one, nor one
+            that is right for high images for wide ones. Then it is shown mirrored: a port may have kept what it made
+            of the first images of a shape.
         seed: of the cotangent.
         batches: to train on, by a recipe of small steps; without any, nothing is trained, and gradients through the
-            statistics of a batch are those of the last images.
+            statistics of a batch are those of the last images. Where there are several sizes, gradients are also those
+            of the first of these images alone.
     """
 
     def cotangent(x: np.ndarray) -> np.ndarray:
@@ -173,12 +185,18 @@ def every(
 
     first, *others = inputs
     last = inputs[-1]
-    yield Forward(first, (*others, last[:1]) if len(last) > 1 else tuple(others))
-    yield Backward(last, cotangent(last))
+    alone = last[:1]
+    if others and cases.takes(network, *alone.shape[:1:-1]):
+        alone = np.ascontiguousarray(alone.swapaxes(2, 3))
+    mirrored = np.ascontiguousarray(alone[..., ::-1])
+    yield Forward(first, (*others, alone, mirrored) if alone.shape != last.shape else (*others, mirrored))
     several = batches[0][0] if batches else last
+    single = several[:1] if batches and others else alone
+    yield Backward(last, cotangent(last), others=((single, cotangent(single)),) if single.shape != last.shape else ())
     yield Backward(several, cotangent(several), training=True)
     if batches:
-        yield Training(tuple(batches[:1]), cases.RECIPE, "statistics")
+        yield Training(tuple(batches[:1]), cases.ANOTHER_RECIPE, "statistics")
+        yield Training(tuple(batches[:2]), cases.ANOTHER_RECIPE, "momentum")
         yield Training(tuple(batches), cases.RECIPE)
 
 
@@ -223,8 +241,9 @@ class Given:
             case Forward():
                 x, *others = map(np.array, self.question.inputs)
                 question: Question = Forward(x, tuple(others))
-            case Backward(x, cotangent, training):
-                question = Backward(np.array(x), np.array(cotangent), training)
+            case Backward(training=training):
+                (x, cotangent), *more = ((np.array(x), np.array(y)) for x, y in self.question.inputs)
+                question = Backward(x, cotangent, training, tuple(more))
             case Training(batches, recipe, what):
                 question = Training(tuple((np.array(x), np.array(y)) for x, y in batches), recipe, what)
             case _:

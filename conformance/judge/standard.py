@@ -9,7 +9,7 @@ import numpy as np
 
 from conformance.adapters import adapter
 from conformance.judge.answer import Answer, ask
-from conformance.judge.bounds import MOVED, PASSES, ROUNDING
+from conformance.judge.bounds import MOVED, PASSES, RESTED, ROUNDING
 from conformance.judge.local import decisions
 from conformance.judge.question import Backward, Given, Training
 from conformance.reference import backward, forward
@@ -17,7 +17,8 @@ from conformance.reference import backward, forward
 Tensors = Mapping[str, np.ndarray]
 
 
-_STATISTICS = (".running_mean", ".running_var")
+STATISTICS = (".running_mean", ".running_var")
+"""How the names of running statistics end."""
 
 
 class UndecidedError(Exception):
@@ -48,41 +49,55 @@ class Standard:
         question = self.given.question
         if not isinstance(question, Backward) or answer.dtype == "float64":
             return self.truth
-        decided = decisions(
-            self.given.network, self.given.params, question.x, self.shown(answer), training=question.training
-        )
-        if decided is None:
-            raise UndecidedError
-        found = backward.gradients(
-            self.given.network,
-            self.given.params,
-            question.x.astype(np.float64),
-            question.cotangent,
-            training=question.training,
-            values=self._pass,
-            decided=decided,
-        )
-        return ({name: self.seen(name, values) for name, values in found.items()},)
+        shown = self.shown(answer)
+        if any(_misshapen(taps, right) for taps, right in zip(shown, self._passes, strict=True)):
+            return self.truth  # what strays so far decides nothing
+        network, params = self.given.network, self.given.params
+        truth: list[Tensors] = []
+        for (x, cotangent), taps, values in zip(question.inputs, shown, self._passes, strict=True):
+            decided = decisions(network, params, x, taps, training=question.training)
+            if decided is None:
+                raise UndecidedError
+            found = backward.gradients(
+                network,
+                params,
+                x.astype(np.float64),
+                cotangent,
+                training=question.training,
+                values=values,
+                decided=decided,
+            )
+            truth.append({name: self.seen(name, gradient) for name, gradient in found.items()})
+        return tuple(truth)
 
-    def shown(self, answer: Answer) -> Tensors:
-        """The taps of the pass whose gradients were answered."""
-        return {name: tensor for name, tensor in answer.tensors.items() if name in self.given.network.by_name}
+    def shown(self, answer: Answer) -> tuple[Tensors, ...]:
+        """The taps of the pass whose gradients were answered, for each input."""
+        known = self.given.network.by_name
+        found = (answer.tensors, *answer.others)
+        return tuple({name: tensor for name, tensor in own.items() if name in known} for own in found)
 
     def strays(self, answer: Answer) -> str:
         """Which tap of the pass whose gradients were answered is off, and by how much; "" if none is."""
         if not isinstance(self.given.question, Backward):
             return ""
-        for name, tensor in self.shown(answer).items():
-            error = relative_error(tensor, self._pass[name])
-            if not error <= PASSES[answer.dtype]:
-                return f"in the pass of the gradients {name} is off by {error:.1e}"
+        for taps, right in zip(self.shown(answer), self._passes, strict=True):
+            if misshapen := _misshapen(taps, right):
+                found, expected = taps[misshapen].shape, right[misshapen].shape
+                return f"in the pass of the gradients {misshapen} has shape {found}, expected {expected}"
+            for name, tensor in taps.items():
+                error = relative_error(tensor, right[name])
+                if not error <= PASSES[answer.dtype]:
+                    return f"in the pass of the gradients {name} is off by {error:.1e}"
         return ""
 
     @cached_property
-    def _pass(self) -> Tensors:
+    def _passes(self) -> tuple[Tensors, ...]:
         given, question = self.given, self.given.question
-        x = question.x.astype(np.float64) if isinstance(question, Backward) else np.empty(0)
-        return forward.run(given.network, given.params, x, training=question.training)
+        inputs = question.inputs if isinstance(question, Backward) else ()
+        return tuple(
+            forward.run(given.network, given.params, x.astype(np.float64), training=question.training)
+            for x, _ in inputs
+        )
 
     def seen(self, tensor: str, values: np.ndarray) -> np.ndarray:
         """What of a tensor is compared with that of the truth: all of it."""
@@ -94,30 +109,39 @@ class Standard:
         return self.truth[place][tensor].shape
 
     @cached_property
-    def plain_rounding(self) -> float:
-        """The largest error of the reference in float32, in roundings: about the same in every precision."""
+    def plain_roundings(self) -> Mapping[str, float]:
+        """The error of each tensor of the reference in float32, in roundings: about the same in every precision."""
         answer = ask(adapter("numpy"), replace(self.given, dtype="float32"))
-        errors = (
-            relative_error(self.seen(name, tensors[name]), b, self.size(name, b))
-            for tensors, truth in zip((answer.tensors, *answer.others), self.truth_for(answer), strict=True)
-            for name, b in truth.items()
-        )
-        return max(errors, default=0.0) / ROUNDING["float32"]
+        found: dict[str, float] = {}
+        for tensors, truth in zip((answer.tensors, *answer.others), self.truth_for(answer), strict=True):
+            for name, b in truth.items():
+                error = relative_error(self.seen(name, tensors[name]), b, self.size(name, b)) / ROUNDING["float32"]
+                found[name] = max(error, found.get(name, 0.0))
+        return found
 
     def size(self, tensor: str, b: np.ndarray) -> float:
-        """What errors of a tensor are relative to: its largest value."""
+        """What errors of a tensor are relative to: its largest value; in training also how far it has moved."""
         size = float(np.abs(b).max(initial=0))
         question = self.given.question
-        if isinstance(question, Training) and question.what == "statistics" and not tensor.endswith(_STATISTICS):
-            size += MOVED * float(np.abs(b - self.given.params[tensor]).max(initial=0))
-        return size
+        if not isinstance(question, Training) or question.what == "training":
+            return size
+        moved = float(np.abs(b - self.given.params[tensor]).max(initial=0))
+        if question.what == "momentum":
+            return moved + RESTED * size
+        return size if tensor.endswith(STATISTICS) else size + MOVED * moved
 
     def _asked(self, dtype: str) -> tuple[Tensors, ...]:
-        answer, question = ask(adapter("numpy"), replace(self.given, dtype=dtype)), self.given.question
+        answer = ask(adapter("numpy"), replace(self.given, dtype=dtype))
         found = (answer.tensors, *answer.others)
-        if isinstance(question, Backward):
-            found = ({name: tensor for name, tensor in answer.tensors.items() if name not in self.shown(answer)},)
+        if isinstance(self.given.question, Backward):
+            taps = self.given.network.by_name
+            found = tuple({name: tensor for name, tensor in own.items() if name not in taps} for own in found)
         return found
+
+
+def _misshapen(taps: Tensors, right: Tensors) -> str:
+    """The first tap of another shape than it should have; "" if there is none."""
+    return next((name for name, tensor in taps.items() if tensor.shape != right[name].shape), "")
 
 
 def relative_error(a: np.ndarray, b: np.ndarray, size: float | None = None) -> float:

@@ -21,12 +21,13 @@ import numpy as np
 from conformance.adapters import AbsentError, adapter
 from conformance.adapters.devices import DeviceError
 from conformance.judge.answer import Answer, Built, UnableError, built, outputs, said
+from conformance.judge.bounds import ROUNDING
 from conformance.judge.compare import Conditions
 from conformance.judge.guard import Ended, Guard, Limits
 from conformance.judge.placed import placed
 from conformance.judge.process import handed, last_words, nameless, no_process, run
 from conformance.judge.question import Forward, Given
-from weights.errors import InputError
+from weights.errors import InputError, printable
 from weights.networks.network import Network, as_network
 from weights.networks.sizes import shapes
 from weights.networks.spec import Spec
@@ -72,6 +73,9 @@ class Predictor:
         self._timeout, self._network = conditions.timeout, network
         hello, _ = self._received(0)
         self.version, self.dtype = str(hello.get("version")), str(hello.get("dtype"))
+        if self.dtype not in ROUNDING:
+            expected = ", ".join(ROUNDING)
+            raise InputError(printable(f"{name}: says that it computes in {self.dtype!r:.40}: expected {expected}"))
 
     def __call__(self, x: Array) -> Array:
         """The logits (N, classes) of images (N, C, H, W); rows do not depend on each other.

@@ -34,8 +34,10 @@ def save(file: BinaryIO, given: Given) -> None:
     match question:
         case Forward():
             tensors = {f"x{i}": x for i, x in enumerate(question.inputs)}
-        case Backward(x, cotangent, training):
-            tensors, data["training"] = {"x": x, "cotangent": cotangent}, training
+        case Backward(training=training):
+            data["training"] = training
+            tensors = {f"x{i}": x for i, (x, _) in enumerate(question.inputs)}
+            tensors |= {f"cotangent{i}": cotangent for i, (_, cotangent) in enumerate(question.inputs)}
         case Training(batches, recipe, what):
             data |= {"recipe": asdict(recipe), "what": what}
             tensors = {f"x{i}": x for i, (x, _) in enumerate(batches)}
@@ -57,7 +59,8 @@ def load(file: BinaryIO) -> Given:
             x, *others = (arrays[f"x{i}"] for i in range(len(arrays)))
             question = Forward(x, tuple(others))
         case Backward.__name__:
-            question = Backward(arrays["x"], arrays["cotangent"], data["training"])
+            (x, cotangent), *more = ((arrays[f"x{i}"], arrays[f"cotangent{i}"]) for i in range(len(arrays) // 2))
+            question = Backward(x, cotangent, data["training"], tuple(more))
         case Training.__name__:
             batches = tuple((arrays[f"x{i}"], arrays[f"classes{i}"]) for i in range(len(arrays) // 2))
             question = Training(batches, Recipe.of(data["recipe"]), data["what"])
@@ -68,9 +71,10 @@ def load(file: BinaryIO) -> Given:
 
 def largest_answer(given: Given) -> int:
     """Bytes that an answer may have: several times what every tensor takes that can be asked for, in float64."""
-    seen = given.question.input_shapes if isinstance(given.question, Forward) else (given.question.shape,)
+    question = given.question
+    seen = (question.shape,) if isinstance(question, Training) else question.input_shapes
     values = sum(n * sum(map(prod, shapes(given.network, h, w).values())) for n, _, h, w in seen)
-    values += sum(array.size for array in given.params.values())
+    values += len(seen) * sum(array.size for array in given.params.values())
     return _TIMES * 8 * values + _AT_LEAST
 
 

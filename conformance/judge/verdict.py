@@ -72,7 +72,8 @@ class Verdict:
     def first_divergent(self) -> str | None:
         """The first tensor, in the order of the computation, whose layer is wrong or whose error is above the bound."""
         off = {name for name, error in self.errors.items() if not error <= self.bound}.union(self.wrong_layers)
-        return next((name for name in self.errors if name in off), None)
+        # Of gradients a layer may be wrong in the pass before them.
+        return next((name for name in (*self.errors, *self.wrong_layers) if name in off), None)
 
     @property
     def roundings(self) -> dict[str, float]:

@@ -36,7 +36,7 @@ def explain(verdict: Verdict, of: Network | Spec, question: Question) -> str:
     if node and question.what == "taps":
         inputs = " and ".join(f"{name} ({_status(name, verdict)})" for name in node.inputs)
         lines.append(f"{first} is {node.op} of {inputs}")
-    if first and worst:
+    if worst and first and first in verdict.errors:
         names, bound = list(verdict.errors), verdict.bound
         at = names.index(first)
         shown = dict.fromkeys([*names[max(at - 2, 0) : at + 4], worst[0], names[-1]])

@@ -98,7 +98,8 @@ class HeatMap:
     def divergences(self) -> Iterator[tuple[str, str, int]]:
         """Each framework that leaves the bound, the first tensor where it does, and the place of that, from 1."""
         for name, verdict in self.rows:
-            if first := verdict.first_divergent:
+            first = verdict.first_divergent
+            if first in self.taps:
                 yield name, first, self.taps.index(first) + 1
 
     @property

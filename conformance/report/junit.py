@@ -41,7 +41,9 @@ def _suite(run: Run, comparison: Comparison, name: str, found: Verdict) -> Eleme
     for key, value in facts.items():
         SubElement(properties, "property", name=key, value=value)
     place = f"{comparison.network}.{place}"
-    for tensor, error in found.errors.items():
+    # A layer may be wrong in the pass of the gradients, whose outputs are not among what is compared.
+    shown = {**dict.fromkeys(found.wrong_layers, 0.0), **found.errors}
+    for tensor, error in shown.items():
         case = SubElement(suite, "testcase", classname=place, name=tensor)
         wrong = [] if error <= found.bound else [f"error {error_in_words(error)}, bound {error_in_words(found.bound)}"]
         if tensor in found.wrong_layers:

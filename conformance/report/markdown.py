@@ -31,6 +31,6 @@ def _divergences(run: Run) -> Iterator[tuple[str, list[tuple[str, str]]]]:
         for name, found in comparison.results.items():
             if first := found.first_divergent:
                 errors = list(found.errors.items())
-                at = list(found.errors).index(first)
+                at = list(found.errors).index(first) if first in found.errors else 0
                 title = f"{title_of(name)}, {comparison.what} in {found.dtype}: first at {first}"
                 yield title, [(f"`{tap}`", error_in_words(error)) for tap, error in errors[max(at - 2, 0) : at + 4]]

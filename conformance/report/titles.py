@@ -10,6 +10,7 @@ KINDS: dict[What, str] = {
     "gradients": "gradients",
     "training gradients": "gradients in training",
     "statistics": "statistics of a step",
+    "momentum": "two steps",
     "training": "training",
 }
 """What is compared, beside the title of an adapter: taps go without saying."""

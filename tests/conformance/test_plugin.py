@@ -10,6 +10,7 @@ import pytest
 
 from conformance.adapters import numpy as reference
 from conformance.cases import TINY, image, seeded
+from conformance.judge.answer import UnableError
 from conformance.judge.compare import compare
 from pytest_senet import Conformance
 from weights import InputError
@@ -116,6 +117,16 @@ def test_assert_agrees_raises_with_the_first_divergent_tap(changes, said):
     with pytest.raises(AssertionError) as failure:
         Conformance("tiny-se-resnet").assert_agrees(Port(**changes))
     assert said in str(failure.value)
+
+
+def test_a_port_without_outputs_does_not_agree():
+    class Refusing(Port):
+        def taps(self, model, x):
+            del model, x
+            raise UnableError("not today")
+
+    with pytest.raises(AssertionError, match="not today"):
+        Conformance("tiny-se-resnet").assert_agrees(Refusing())
 
 
 def test_assert_agrees_raises_with_the_first_wrong_gradient_of_the_backward_pass():

@@ -231,6 +231,15 @@ def test_what_an_adapter_does_in_this_process_is_its_own_row(kind):
     assert (found.status, bool(re.fullmatch(message, found.message))) == (status, True), found.message
 
 
+def test_a_process_that_has_nothing_for_some_images_is_its_own_row(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    name = _port(tmp_path, "some", "if x.shape[2] != x.shape[3]: return {}")
+    question = Forward(cases.image(1, 1, 32, 32), (cases.image(2, 1, 32, 33),))
+    rows = compared(Given(TINY.network(), PARAMS, "float64", question), [name, "numpy"], Conditions()).results
+    assert (rows[name].status, rows["numpy"].status) == ("disagreed", "agreed")
+    assert "is there for some inputs only, not for (1, 3, 32, 33)" in rows[name].message
+
+
 @pytest.mark.usefixtures("ports")
 def test_interrupt_in_this_process_may_be_the_users():
     with pytest.raises(KeyboardInterrupt):
@@ -327,6 +336,14 @@ def test_limits_on_the_command_line(checkpoint, ports, monkeypatch):
     done = CliRunner().invoke(main, [*args, "--memory", str(MEMORY)])
     assert (done.exit_code, done.stdout.count("agreed"), done.stderr) == (1, 1, "")
     assert f"failed: took more than {MEMORY} MB of memory" in done.stdout
+
+
+def test_a_port_that_is_named_and_has_no_outputs_is_an_error(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refuses = "from conformance.judge.answer import UnableError\nraise UnableError('not today')"
+    name = _port(tmp_path, "refuses", refuses)
+    done = CliRunner().invoke(main, ["compare", str(checkpoint), "--size", "32x32", "--frameworks", f"numpy,{name}"])
+    assert (done.exit_code, done.stderr) == (2, "senet: not today\n")
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "x"])

@@ -86,6 +86,20 @@ def test_what_goes_wrong_with_a_batch_is_one_line(kind, tmp_path, monkeypatch):
             logits(BATCHES[1])
 
 
+def test_a_precision_that_nobody_knows_is_refused(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    name = port(tmp_path, "lies", "pass")
+    with (tmp_path / "stream_lies" / "port.py").open("a") as file:
+        file.write(
+            "def dtype(*_): return 'float8'\nall_of = build\ndef build(s, p, _): return all_of(s, p, 'float32')\n"
+        )
+    with (
+        pytest.raises(InputError, match=r"^stream_lies\.port: says that it computes in 'float8': expected float64"),
+        predicting(name, SPEC, PARAMS, IMAGE, Conditions()),
+    ):
+        pass
+
+
 def test_process_ends_with_the_block(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     name = port(tmp_path, "writes", "pass")

@@ -13,6 +13,8 @@ from conformance.judge.compare import verdicts
 from conformance.judge.measure import demanding
 from conformance.judge.question import Forward, Question, every
 from conformance.judge.verdict import Verdict
+from conformance.reference import backward, forward
+from conformance.reference.backward import decides
 from weights import MODELS
 from weights.errors import InputError
 from weights.networks.network import as_network
@@ -22,7 +24,10 @@ SPEC = cases.TINY["tiny-se-resnet"]
 NETWORK = SPEC.network()
 PARAMS = cases.seeded(SPEC, 71)
 X = cases.image(72, 2, 67, 59)
-QUESTIONS = tuple(every(NETWORK, (X,), 73, cases.batches(NETWORK, 74, size=(64, 48))))
+BATCHES = cases.batches(NETWORK, 74, size=(64, 48))
+QUESTIONS = tuple(every(NETWORK, (X,), 73, BATCHES))
+SIZES = tuple(every(NETWORK, (X, cases.image(75, 2, 64, 48)), 73, cases.batches(NETWORK, 74, size=(48, 64))))
+"""The same of two sizes."""
 
 
 class Port:
@@ -33,12 +38,12 @@ class Port:
     def __init__(self, **functions: Any) -> None:
         for name in ("version", "build", "taps", "gradients", "train"):
             setattr(self, name, functions.get(name, getattr(right, name)))
-        if "dtype" in functions:
-            self.dtype = functions["dtype"]
+        for name in {"dtype", "logits"} & functions.keys():
+            setattr(self, name, functions[name])
 
 
-def judged(port: Port, dtype: str, **demands: Any) -> dict[str, Verdict]:
-    found = verdicts(port, NETWORK, PARAMS, QUESTIONS, dtype, demanding(**{"required": (), **demands}))  # type: ignore[arg-type]
+def judged(port: Port, dtype: str, asked: tuple[Question, ...] = QUESTIONS, **demands: Any) -> dict[str, Verdict]:
+    found = verdicts(port, NETWORK, PARAMS, asked, dtype, demanding(**{"required": (), **demands}))  # type: ignore[arg-type]
     return {question.what: verdict for question, verdict in found}
 
 
@@ -60,7 +65,8 @@ def gradients_with(change: Callable[[str, np.ndarray], np.ndarray], *, only_in_t
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_the_right_port_agrees_in_everything(dtype):
     found = judged(Port(), dtype, required=("taps", "gradients", "training"))
-    asked = ["taps", "gradients", "training gradients", "statistics", *(["training"] if dtype == "float64" else [])]
+    asked = ["taps", "gradients", "training gradients", "statistics", "momentum"]
+    asked += ["training"] if dtype == "float64" else []
     assert {what: verdict.status for what, verdict in found.items()} == dict.fromkeys(asked, "agreed")
 
 
@@ -228,7 +234,7 @@ def test_what_a_port_cannot_do_is_said_and_fails_where_it_is_required():
 
     assert set(asked(()).values()) == {"agreed", "absent"}
     assert asked(("gradients",))["gradients"] == "failed"
-    assert {asked(("training",))[what] for what in ("training gradients", "statistics", "training")} == {"failed"}
+    assert {status for what, status in asked(("training",)).items() if what not in ("taps", "gradients")} == {"failed"}
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -340,3 +346,142 @@ def test_both_sizes_are_compared():
     both: Question = Forward(X, (cases.image(75, 2, 64, 48),))
     ((_, found),) = verdicts(Port(taps=taps), NETWORK, PARAMS, [both], "float64")  # type: ignore[arg-type]
     assert (found.status, found.first_divergent) == ("disagreed", "stage2.0")
+
+
+OUTPUTS, GRADIENTS = SIZES[:1], SIZES[1:2]
+
+
+@pytest.mark.parametrize("lacks", [(), ("stem.conv1",), ("stem.conv1", "logits")], ids=["all", "most", "many"])
+def test_what_is_shown_for_some_images_only_is_not_right_for_the_others(lacks):
+    def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
+        found = right.taps(model, x)
+        return found if x.shape[2] == 67 else {name: found[name] for name in lacks}
+
+    found = judged(Port(taps=taps), "float64", OUTPUTS)["taps"]
+    assert found.status == "disagreed"
+    assert "is there for some inputs only, not for (1, 3, 48, 64)" in found.message
+
+
+def test_a_port_that_is_right_for_high_images_alone_is_caught():
+    # The squeeze takes no more columns than there are rows.
+    def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
+        found = right.taps(model, x)
+        return found if x.shape[3] <= x.shape[2] else found | {"pool": found["stage4.0"][..., :1].mean((2, 3))}
+
+    assert judged(Port(taps=taps), "float64", OUTPUTS)["taps"].first_divergent == "pool"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [lambda x: len(x) == 1, lambda x: x.shape[3] > x.shape[2], lambda x: x.shape[3] < x.shape[2]],
+    ids=["single", "wide", "high"],
+)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_gradients_that_are_wrong_for_some_shapes_are_caught(wrong, dtype):
+    def gradients(model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool = False) -> dict[str, np.ndarray]:
+        found = right.gradients(model, x, cotangent, training)
+        return found | {"data": found["data"] * (2 if wrong(x) else 1)}
+
+    assert judged(Port(gradients=gradients), dtype, GRADIENTS)["gradients"].first_divergent == "data"
+
+
+def test_gradients_that_add_up_from_call_to_call_are_caught():
+    so_far: dict[str, np.ndarray] = {}
+
+    def gradients(model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool = False) -> dict[str, np.ndarray]:
+        for name, gradient in right.gradients(model, x, cotangent, training).items():
+            so_far[name] = gradient if name == "data" else gradient + so_far.get(name, 0)
+        return dict(so_far)
+
+    assert judged(Port(gradients=gradients), "float64", GRADIENTS)["gradients"].status == "disagreed"
+
+
+def test_taps_of_another_shape_are_said_and_decide_nothing():
+    def gradients(model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool = False) -> dict[str, np.ndarray]:
+        found = right.gradients(model, x, cotangent, training)
+        return found | {"stem.relu1": found["stem.relu1"][:, :, 1:]}
+
+    found = judged(Port(gradients=gradients), "float32", GRADIENTS)["gradients"]
+    assert found.status == "disagreed"
+    assert "in the pass of the gradients stem.relu1 has shape (2, 8, 31, 24), expected (2, 8, 32, 24)" in found.message
+
+
+def test_gradients_through_relus_that_are_off_are_not_excused_by_what_lies_before_them():
+    # Only what lies behind ReLUs is shown, and a little more than 0 where they let nothing through.
+    def gradients(model: Any, x: np.ndarray, cotangent: np.ndarray, training: bool = False) -> dict[str, np.ndarray]:
+        values = forward.run(NETWORK, model.params, x, training=training)
+        off = [name for name, node in NETWORK.by_name.items() if node.op == Act("relu") and ".se." not in name]
+        shown = {name: np.maximum(values[name], np.float32(1e-9)) for name in (*off, "stem.pool")}
+        decided = {name: values[node.inputs[0]] for name, node in NETWORK.by_name.items() if decides(node)}
+        decided |= {name: np.ones_like(values[name]) for name in off}
+        return shown | backward.gradients(
+            NETWORK, model.params, x, cotangent, training=training, values=values, decided=decided
+        )
+
+    found = judged(Port(gradients=gradients), "float32", GRADIENTS)["gradients"]
+    assert max(found.errors.values()) < 1e-4
+    assert (found.status, found.first_divergent) == ("disagreed", "stem.relu1")
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [lambda name: name == "logits", lambda name: ".bn" in name or name == "logits", lambda name: name.count(".") == 1],
+    ids=["logits", "batch norms", "units"],
+)
+def test_an_eps_of_another_size_is_seen_in_float32_in_few_taps_too(shown):
+    def taps(_model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
+        found = right.taps(right.build(replace(SPEC, eps=1.1e-5), PARAMS, "float32"), x)
+        return {name: tap for name, tap in found.items() if shown(name) or name == "logits"}
+
+    assert judged(Port(taps=taps), "float32", OUTPUTS)["taps"].status in ("suspicious", "disagreed")
+
+
+@pytest.mark.parametrize(
+    "train",
+    [
+        lambda model, batches, recipe: right.train(model, batches, replace(recipe, momentum=0)),
+        lambda model, batches, recipe: right.train(model, batches, replace(recipe, weight_decay=0)),
+        lambda model, batches, _recipe: right.train(model, batches, cases.RECIPE),
+        lambda model, batches, recipe: right.train(model, batches[:1], recipe),
+        lambda model, batches, recipe: right.train(model, batches[::-1], recipe),
+    ],
+    ids=["momentum", "weight decay", "recipe", "one step", "order"],
+)
+def test_an_optimizer_that_is_wrong_is_caught_in_float32(train):
+    found = judged(Port(train=train), "float32", tuple(q for q in QUESTIONS if q.what in ("statistics", "momentum")))
+    assert "disagreed" in {verdict.status for verdict in found.values()}
+
+
+def test_a_tensor_that_stays_where_it_was_is_caught_in_float32():
+    def train(model: Any, batches: Any, recipe: Any) -> dict[str, np.ndarray]:
+        return dict(right.train(model, batches, recipe)) | {"fc.bias": model.params["fc.bias"]}
+
+    found = judged(Port(train=train), "float32", tuple(q for q in QUESTIONS if q.what == "momentum"))["momentum"]
+    assert (found.status, found.first_divergent) == ("disagreed", "fc.bias")
+
+
+def test_a_parameter_that_rounding_moves_elsewhere_is_no_mistake_in_float32():
+    # As a ReLU of an SE block does that lets one image of four through or not.
+    def train(model: Any, batches: Any, recipe: Any) -> dict[str, np.ndarray]:
+        found = dict(right.train(model, batches, recipe))
+        return found | {"stage1.0.se.fc1.bias": found["stage1.0.se.fc1.bias"] + np.float32(1e-3)}
+
+    asked = tuple(q for q in QUESTIONS if q.what in ("statistics", "momentum"))
+    assert {verdict.status for verdict in judged(Port(train=train), "float32", asked).values()} == {"agreed"}
+    assert {verdict.status for verdict in judged(Port(train=train), "float64", asked).values()} == {"disagreed"}
+
+
+def test_a_port_that_keeps_what_it_made_of_images_of_a_shape_is_caught():
+    kept: dict[tuple[int, ...], dict[str, np.ndarray]] = {}
+
+    def taps(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
+        return kept.setdefault(x.shape, right.taps(model, x))
+
+    assert judged(Port(taps=taps), "float64", OUTPUTS)["taps"].status == "disagreed"
+
+
+def test_what_photographs_are_classified_by_is_judged():
+    def logits(model: Any, x: np.ndarray) -> np.ndarray:
+        return right.taps(model, x)["logits"][:, ::-1]
+
+    assert judged(Port(logits=logits), "float64", OUTPUTS)["taps"].first_divergent == "logits"

@@ -320,11 +320,80 @@ def _annotate_quantization(model) -> None:
     model.graph.quantization_annotation.add(tensor_name="logits")
 
 
+def _take_a_format_of_the_future(model) -> None:
+    model.ir_version = 99
+
+
+def _lose_the_format(model) -> None:
+    model.ClearField("ir_version")
+
+
+def _state_another_type(model) -> None:
+    value = next(value for value in model.graph.value_info if value.name == "stem.conv1")
+    value.type.tensor_type.elem_type = onnx.TensorProto.INT64
+
+
+def _state_a_sequence(model) -> None:
+    kind = model.graph.value_info[3].type
+    kind.sequence_type.elem_type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+
+
+def _state_other_channels(model) -> None:
+    dim = model.graph.output[0].type.tensor_type.shape.dim[1]
+    dim.dim_value += 1
+
+
+def _name_two_nodes_alike(model) -> None:
+    model.graph.node[2].name = model.graph.node[1].name
+
+
+def _join_the_names_of_inputs(model) -> None:
+    node = model.graph.node[0]
+    node.input[:] = [", ".join(node.input)]
+
+
+def _take_a_domain_from_the_operator(model) -> None:
+    node = model.graph.node[0]
+    node.domain, node.op_type = node.op_type[:2], node.op_type[2:]
+
+
+def _widen_a_tensor(model) -> None:
+    tensor = next(tensor for tensor in model.graph.initializer if tensor.name == "stem.bn1.weight")
+    tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor).astype("f8"), tensor.name))
+
+
+def _fill_another_field_of_a_tensor(model) -> None:
+    model.graph.initializer[0].float_data.append(1)
+
+
+def _state_strides_twice(model) -> None:
+    node = model.graph.node[0]
+    first = node.attribute.add()
+    first.CopyFrom(next(a for a in node.attribute if a.name == "strides"))
+    node.attribute.sort(key=lambda a: a is not first)
+
+
+def _fill_another_field_of_an_attribute(model) -> None:
+    next(a for a in model.graph.node[0].attribute if a.name == "strides").i = 5
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        (_take_a_format_of_the_future, "it has version 99 of the format, expected version 9 of the format"),
+        (_lose_the_format, "it has version 0 of the format, expected version 9 of the format"),
+        (_state_another_type, r"it states that stem\.conv1 has the type 7"),
+        (_state_a_sequence, r"it states that stem\.pool has the type 0"),
+        (_state_other_channels, r"it states that logits has the type 1 and the shape \[0, 11\]"),
+        (_name_two_nodes_alike, r"stem\.relu1 = Relu.* is written in another way"),
+        (_join_the_names_of_inputs, r"stem\.conv1 = Conv.* is written in another way"),
+        (_take_a_domain_from_the_operator, r"stem\.conv1 = Conv.* is written in another way"),
+        (_widen_a_tensor, r"it has initializer stem\.bn1\.weight of 11 \[8\], expected .* of 1 \[8\]"),
+        (_fill_another_field_of_a_tensor, r"initializer stem\.conv1\.weight .* is written in another way"),
+        (_state_strides_twice, r"stem\.conv1 = Conv.* is written in another way"),
+        (_fill_another_field_of_an_attribute, r"stem\.conv1 = Conv.* is written in another way"),
         (_take_another_opset, "it has opset 13, expected opset 20"),
-        (_import_another_domain, "it has opset com.microsoft1, expected input data of 1"),
+        (_import_another_domain, "it has opset 1 of com.microsoft, expected input data of 1"),
         (_pool_over_channels, r"spatial_axes is not \[2, 3\]"),
         (_shadow_by_a_sparse_initializer, "it has sparse initializers of its own"),
         (_rename_the_output, "it has output scores of 1, expected output logits of 1"),
@@ -332,7 +401,7 @@ def _annotate_quantization(model) -> None:
         (_answer_a_second_time, "it has output pool of 1, expected initializer"),
         (_fix_the_size, r"it has input data of 1 \['batch', 3, 224, 'width'\], expected input data of 1 \['batch', 3"),
         (_define_an_operator, "it has functions of its own"),
-        (_name_a_tensor_twice, r"it has initializer stem\.conv1\.weight, expected stem\.conv1 = Conv"),
+        (_name_a_tensor_twice, r"it has initializer stem\.conv1\.weight of .*, expected stem\.conv1 = Conv"),
         (_annotate_quantization, "it has quantization of its own"),
         (_drop_metadata, r"was not written by senet: .*; of ONNX files only those are read that senet convert or"),
         (_move_a_stride, r"was changed since senet wrote it: it has stage2\.0\.conv1 = .*'strides': \[1, 1\]"),

@@ -15,6 +15,7 @@ from conformance.judge.verdict import Verdict
 from conformance.recording import Asked, Checkpoint, record
 from conformance.report.junit import to_junit
 from conformance.report.markdown import to_markdown
+from conformance.report.page import to_html
 from conformance.report.run import Run, to_json
 from conformance.report.table import HEADER
 
@@ -71,6 +72,20 @@ def test_markdown_is_a_report(run: Run):
     tables = [line for line in text.splitlines() if line.startswith("|")]
     rows = [line.replace("\\|", "") for line in tables[:6]]
     assert {row.count("|") for row in rows} == {len(HEADER) + 1}
+
+
+def test_a_layer_that_is_wrong_in_the_pass_of_gradients_is_in_every_form(run: Run):
+    # Its output is not among the gradients, which all agree.
+    errors, layers = {"fc.bias": 1e-9, "data": 1e-9}, {"stem.relu1": 5.0}
+    verdict = Verdict(
+        adapter="mine", status="disagreed", errors=errors, layers=layers, version="1", dtype="float32", bound=1e-4
+    )
+    gradients = replace(run.comparisons[0], results={"mine": verdict}, what="gradients", dtype="float32")
+    only = replace(run, comparisons=(gradients,))
+    (suite,) = ElementTree.fromstring(to_junit(only))
+    assert (suite.get("tests"), suite.get("failures")) == ("3", "1")
+    assert "first at stem.relu1" in to_markdown(only)
+    assert "stem.relu1" in to_html(only)
 
 
 def test_json_has_the_documented_fields(run: Run):

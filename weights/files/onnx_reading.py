@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from weights.errors import InputError
+from weights.errors import InputError, printable
 from weights.files import metadata, onnx_options
 from weights.files.onnx_model import AXES, finished, model, onnx_ir_module
 from weights.files.onnx_options import OnnxOptions
 from weights.networks.parameters import check, schema
+from weights.networks.sizes import shapes
 from weights.networks.spec import Spec
 from weights.params import Checkpoint, Info, Params
 from weights.protobuf import BYTES, Budget, Message, field_head
@@ -30,7 +31,7 @@ GRAPH, INITIALIZER, RAW_DATA = 7, 5, 9
 
 _METADATA, _NODE, _ATTRIBUTE, _GRAPHS = 14, 1, 5, (6, 11)  # of ModelProto, GraphProto, NodeProto, AttributeProto
 _OF_THE_MODEL = 8, 20, 25  # opsets, training, functions: what else decides what is computed
-_OF_THE_GRAPH = 11, 12, 14, 15  # inputs, outputs, quantization, sparse initializers
+_OF_THE_GRAPH = 11, 12, 13, 14, 15  # inputs, outputs, types of values, quantization, sparse initializers
 _LONGEST = 2**21  # bytes of a model beside values and metadata; SENet-154 has 0.4 MB of them
 
 
@@ -91,7 +92,7 @@ def read(path: Path) -> Checkpoint:
         )
     try:
         proto = ModelProto.FromString(bytes(parts.frame + field_head(GRAPH, len(parts.graph)) + parts.graph))
-        said = list(_statements(proto, (tensor.name for tensor in proto.graph.initializer)))
+        said = list(_statements(proto, map(_initializer, proto.graph.initializer)))
     except (DecodeError, ValueError) as error:
         raise InputError(f"{path}: is no ONNX file, or a damaged one: {error}") from None
     spec, info = metadata.decode(strings, str(path))
@@ -100,7 +101,7 @@ def read(path: Path) -> Checkpoint:
         tensors = _beside(path, strings[DATA], tensors)
     arrays = {t.name: _array(path, t, within, place) for t, within, place in tensors if t.name != AXES}
     check(spec, arrays, str(path))
-    _check_unchanged(path, said, spec, arrays, options, info)
+    _check_unchanged(path, proto, said, spec, arrays, options, info)
     _check_axes(path, tensors)
     return Checkpoint(spec, Params(((p.name, arrays[p.name]) for p in schema(spec)), info))
 
@@ -167,7 +168,7 @@ def _parts(data: memoryview) -> _Parts:
         if number == _METADATA:
             budget.spend((place[1] - place[0]) // 64)
             found.entries.append(Message(data, *place, budget))
-        elif number in _OF_THE_MODEL:
+        elif number in _OF_THE_MODEL or not number:  # or the version of the format, and other numbers
             found.frame.extend(whole)
         for inner, inner_place, field in _fields(data, place, budget) if number == GRAPH else ():
             if inner == _NODE:
@@ -175,14 +176,16 @@ def _parts(data: memoryview) -> _Parts:
                 found.graph.extend(field)
             elif inner == INITIALIZER:
                 tensor = list(_fields(data, inner_place, budget))
-                head = b"".join(part for n, _, part in tensor if n != RAW_DATA and len(part) <= _LONGEST)
+                head = b"".join(part for n, _, part in tensor if n != RAW_DATA)
                 found.graph.extend(field_head(INITIALIZER, len(head)) + head)
                 found.places.append(next((at for n, at, _ in reversed(tensor) if n == RAW_DATA), None))
             elif inner in _OF_THE_GRAPH:
                 budget.spend(len(field) // 8)  # of these a network has a few
                 found.graph.extend(field)
-            if len(found.graph) + len(found.frame) > _LONGEST:
-                raise InputError(f"has more than {_LONGEST:,} bytes beside values and metadata; no network needs them")
+            if len(found.graph) > _LONGEST:
+                break
+        if len(found.graph) + len(found.frame) > _LONGEST:
+            raise InputError(f"has more than {_LONGEST:,} bytes beside values and metadata; no network needs them")
     return found
 
 
@@ -225,7 +228,13 @@ def _array(path: Path, tensor: "TensorProto", data: memoryview, place: tuple[int
 
 
 def _check_unchanged(
-    path: Path, found: list[str], spec: Spec, arrays: Mapping[str, np.ndarray], options: OnnxOptions, info: Info
+    path: Path,
+    proto: "ModelProto",
+    found: list["_Statement"],
+    spec: Spec,
+    arrays: Mapping[str, np.ndarray],
+    options: OnnxOptions,
+    info: Info,
 ) -> None:
     """Parameters under our names mean what we wrote only while all that computes is what we wrote."""
     try:
@@ -233,13 +242,30 @@ def _check_unchanged(
         made = finished(made, spec, info, options)
     except InputError as error:
         raise InputError(f"{path}: its metadata is damaged: {error}") from None
-    names = list(made.graph.initializers)
+    tensors = [value.const_value for value in made.graph.initializers.values()]
+    kept = [_in_words(str(t.name), t.dtype.value, t.shape.numpy()) for t in tensors if t is not None]
+    types = {value.name or "": value.dtype for node in made.graph for value in node.outputs}
     made.graph.initializers.clear()  # whose values would be copied
-    for theirs, ours in zip_longest(found, _statements(onnx_ir_module().to_proto(made), names)):
+    nothing = _Statement("no more nodes")
+    for theirs, ours in zip_longest(found, _statements(onnx_ir_module().to_proto(made), kept), fillvalue=nothing):
+        if theirs.words != ours.words:
+            raise InputError(f"{path}: was changed since senet wrote it: it has {theirs.words}, expected {ours.words}")
         if theirs != ours:
             raise InputError(
-                f"{path}: was changed since senet wrote it: it has {theirs or 'no more nodes'}, "
-                f"expected {ours or 'no more nodes'}"
+                f"{path}: was changed since senet wrote it: {ours.words} is written in another way; "
+                "names, types and the number of values are no longer the same"
+            )
+    sizes = shapes(spec, *(options.size or ()))
+    for value in (*proto.graph.value_info, *proto.graph.output):
+        kind, name = types.get(value.name), str(value.name)
+        stated = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        fits = kind is not None and value.type.tensor_type.elem_type == kind.value
+        if stated and name in sizes:
+            fits = fits and len(stated) == len(sizes[name]) + 1 and stated[1] in (0, sizes[name][0])
+        if not fits:
+            raise InputError(
+                f"{path}: was changed since senet wrote it: it states that {printable(name)} has the type "
+                f"{value.type.tensor_type.elem_type} and the shape {stated}, which no node of this network makes"
             )
 
 
@@ -252,11 +278,25 @@ def _check_axes(path: Path, tensors: Iterable[_Placed]) -> None:
                 raise InputError(f"{path}: was changed since senet wrote it: {AXES} is not [2, 3]")
 
 
-def _statements(model: "ModelProto", initializers: Iterable[str]) -> Iterator[str]:
-    """All that decides what a model computes, but for the values of its initializers, in words, in its order."""
+class _Statement(NamedTuple):
+    """Something that decides what a model computes: in words, and what of it words do not tell."""
+
+    words: str
+    exact: tuple[object, ...] = ()
+
+
+def _statements(model: "ModelProto", initializers: Iterable[_Statement]) -> Iterator[_Statement]:
+    """All that decides what a model computes, but for the values of its initializers, in its order."""
+    yield from map(_Statement, _frame(model))
+    yield from initializers
+    yield from map(_described, model.graph.node)
+
+
+def _frame(model: "ModelProto") -> Iterator[str]:
+    """What is around the nodes, in words."""
     graph = model.graph
-    for opset in model.opset_import:
-        yield f"opset {opset.domain}{opset.version}"
+    yield f"version {model.ir_version} of the format"
+    yield from (f"opset {opset.version}" + f" of {opset.domain}" * bool(opset.domain) for opset in model.opset_import)
     for what, several in (
         ("functions", model.functions),
         ("training", model.training_info),
@@ -270,15 +310,31 @@ def _statements(model: "ModelProto", initializers: Iterable[str]) -> Iterator[st
         sizes = [dim.dim_param or dim.dim_value for dim in kind.shape.dim]
         yield f"input {value.name} of {kind.elem_type} {sizes}"
     yield from (f"output {value.name} of {value.type.tensor_type.elem_type}" for value in graph.output)
-    yield from (f"initializer {name}" for name in initializers)
-    yield from map(_described, graph.node)
 
 
-def _described(node: "NodeProto") -> str:
+def _initializer(tensor: "TensorProto") -> _Statement:
+    """A tensor, but for its values."""
+    rest = type(tensor)()
+    rest.CopyFrom(tensor)
+    place = ("data_location", "external_data") if tensor.data_location else ()  # which is read elsewhere
+    for field in ("name", "data_type", "dims", *place):
+        rest.ClearField(field)
+    said = _in_words(str(tensor.name), tensor.data_type, tensor.dims)
+    return said._replace(exact=(rest.SerializeToString(),)) if rest.ByteSize() else said
+
+
+def _in_words(name: str, kind: int, dims: Iterable[int]) -> _Statement:
+    return _Statement(f"initializer {name} of {kind} {list(dims)}")
+
+
+def _described(node: "NodeProto") -> _Statement:
     """What a node computes. Names that are no UTF-8 come out of protobuf as bytes."""
     from onnx.helper import get_attribute_value
 
     inputs, outputs = (", ".join(map(str, side)) for side in (node.input, node.output))
     attributes = {str(a.name): get_attribute_value(a) for a in sorted(node.attribute, key=lambda a: str(a.name))}
     overload = f":{node.overload}" if node.overload else ""
-    return f"{outputs} = {node.domain}{node.op_type}{overload}({inputs}, {attributes})"
+    words = f"{outputs} = {node.domain}{node.op_type}{overload}({inputs}, {attributes})"
+    settings = sorted(attribute.SerializeToString(deterministic=True) for attribute in node.attribute)
+    named = node.name, node.domain, node.op_type, node.overload
+    return _Statement(words, (*named, tuple(node.input), tuple(node.output), *settings))
