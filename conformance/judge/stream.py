@@ -14,6 +14,7 @@ from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from math import inf, prod
+from threading import TIMEOUT_MAX
 from typing import Any, BinaryIO, cast
 
 import numpy as np
@@ -48,7 +49,7 @@ class Predictor:
 
     def __init__(self, name: str, channel: socket.socket, ended: "Future[Ended]", conditions: Conditions, classes: int):
         self._name, self._channel, self._ended = name, channel, ended
-        self._timeout, self._classes = conditions.timeout, classes
+        self._timeout, self._classes = min(conditions.timeout, TIMEOUT_MAX), classes
         hello, _ = self._received(0)
         self.version, self.dtype = str(hello.get("version")), str(hello.get("dtype"))
 
@@ -68,9 +69,12 @@ class Predictor:
         try:
             shape, dtype = tuple(header["shape"]), np.dtype(header["dtype"])
             found = np.frombuffer(data, dtype).reshape(expected) if shape == expected else np.array(np.nan)
-        except (KeyError, TypeError, ValueError):
+            finite = bool(np.isfinite(found).all())
+            if found.dtype.kind not in "fiu":
+                raise TypeError
+        except (KeyError, TypeError, ValueError, SyntaxError):  # which NumPy raises of some texts that are no dtype
             raise InputError(f"{self._name}: {_NO_ANSWER}") from None
-        if not np.isfinite(found).all():
+        if not finite:
             raise InputError(
                 f"{self._name}: logits has shape {shape} or is not finite, expected finite numbers of {expected}"
             )
@@ -215,7 +219,7 @@ def _receive(channel: socket.socket, most: int, timeout: float | None) -> tuple[
     text = _exactly(channel, header_size, end)
     try:
         header = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         header = None
     if not isinstance(header, dict):
         raise ValueError(_NO_ANSWER)
