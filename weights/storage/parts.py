@@ -75,7 +75,8 @@ def part_folder(target: Path) -> Generator[Path]:
             left.rmdir()  # if it is empty: killed before it had a lock, or about to have one, and then made again
         with suppress(OSError), _abandoned(left / _LOCK):
             _remove_folder(left, target)
-    path, lock = _folder(target, before, after)
+    path, lock = _folder(target.parent, before, after)
+    _making[path] = target
     try:
         yield path
     finally:
@@ -130,11 +131,10 @@ def alone_in(folder: Path, patience: float = _PATIENCE) -> Generator[bool]:
             os.close(descriptor)
 
 
-def _folder(target: Path, before: str, after: str) -> tuple[Path, BinaryIO]:
-    """A new folder beside a target, and the file in it that is locked."""
+def _folder(parent: Path, before: str, after: str) -> tuple[Path, BinaryIO]:
+    """A new folder, and the file in it that is locked."""
     while True:
-        path = _new(target.parent, before, after)
-        _making[path] = target
+        path = _new(parent, before, after)
         path.mkdir(mode=0o700)
         with suppress(FileNotFoundError):
             lock = (path / _LOCK).open("xb")
