@@ -1,5 +1,6 @@
 """Parameters into and out of the networks, in Keras. Compare se_torch/params.py and se_jax/params.py."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -122,9 +123,11 @@ def checkpoint(model: Network) -> Checkpoint:
     spec, info = model.as_it_is()
     variables = _variables(model)
     params = Params(info=info)
-    for p in schema(spec):
-        array = np.asarray(keras.ops.convert_to_numpy(variables[KERAS.key(p)]))
-        params[p.name] = np.array(KERAS.decode(p, array), np.promote_types(array.dtype, np.float32), order="C")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # NumPy's, of how TensorFlow hands out arrays
+        for p in schema(spec):
+            array = np.asarray(keras.ops.convert_to_numpy(variables[KERAS.key(p)]))
+            params[p.name] = np.array(KERAS.decode(p, array), np.promote_types(array.dtype, np.float32), order="C")
     return Checkpoint(spec, since_loaded(params))
 
 

@@ -2,7 +2,6 @@
 
 import warnings
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import keras
@@ -13,6 +12,7 @@ from se_tf.network import Network
 from weights import Checkpoint, InputError
 from weights.files.options import refuse
 from weights.files.programs import STATEMENT, append_statement, check_package, statement, suffix_of
+from weights.storage.parts import scratch
 from weights.storage.whole import replacing, replacing_folder
 
 
@@ -63,10 +63,10 @@ def _lite(path: Path, model: Network, images: Any) -> bytes:
         for layer in model.layers:
             if isinstance(layer, MaxPool):
                 layer.repeats_edge = True
-    with TemporaryDirectory() as folder, warnings.catch_warnings():
+    with scratch() as folder, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected")  # the images give them
         model.export(folder, verbose=False)
-        converter: Any = tf.lite.TFLiteConverter.from_saved_model(folder)
+        converter: Any = tf.lite.TFLiteConverter.from_saved_model(str(folder))
         if images is not None:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.representative_dataset = lambda: ([image[np.newaxis]] for image in images)

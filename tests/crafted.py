@@ -1071,3 +1071,105 @@ def format_of_others(path: Path) -> None:
 def cut_photograph(path: Path) -> None:
     Image.effect_noise((640, 640), 50).convert("RGB").save(path, "JPEG")
     os.truncate(path, path.stat().st_size // 2)
+
+
+def _saved(kind: str) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (300, 280)).save(file, kind)
+    return file.getvalue()
+
+
+@crafted("photograph")
+def million_segments(path: Path) -> None:
+    """JPEG: parts of no bytes, each of which is kept."""
+    jpeg = _saved("JPEG")
+    path.write_bytes(jpeg[:2] + b"\xff\xe2\x00\x02" * 2_000_000 + jpeg[2:])
+
+
+@crafted("photograph")
+def fill_bytes(path: Path) -> None:
+    """JPEG: what may stand before a part any number of times, looked at one by one."""
+    jpeg = _saved("JPEG")
+    path.write_bytes(jpeg[:2] + b"\xff" * 10_000_000 + jpeg[2:])
+
+
+@crafted("photograph")
+def million_png_chunks(path: Path) -> None:
+    png, part = _saved("PNG"), b"abCd"
+    path.write_bytes(png[:33] + (bytes(4) + part + struct.pack(">I", zlib.crc32(part))) * 1_000_000 + png[33:])
+
+
+@crafted("photograph")
+def million_gif_extensions(path: Path) -> None:
+    gif = _saved("GIF")
+    start = 13 + 3 * (2 << (gif[10] & 7))
+    path.write_bytes(gif[:start] + b"\x21\xfe\x01a\x00" * 2_000_000 + gif[start:])
+
+
+def _bitmap(width: int, height: int, rows: bytes) -> bytes:
+    """BMP of 256 colours, with run lengths."""
+    start = 14 + 40 + 1024
+    head = struct.pack("<IHHI", start + len(rows), 0, 0, start)
+    return (
+        b"BM"
+        + head
+        + struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(rows), 0, 0, 256, 0)
+        + bytes(1024)
+        + rows
+    )
+
+
+@crafted("photograph")
+def runs_of_one_pixel(path: Path) -> None:
+    path.write_bytes(_bitmap(5000, 1600, b"\x01\x00" * 8_000_000))
+
+
+@crafted("photograph")
+def runs_of_none(path: Path) -> None:
+    path.write_bytes(_bitmap(5000, 4000, b"\x00\x02\x00\x00" * 4_000_000))
+
+
+@crafted("photograph")
+def levels_that_are_no_bytes(path: Path) -> None:
+    """PPM: scaled to bytes one by one."""
+    path.write_bytes(b"P6 2000 2000 100\n" + bytes(12_000_000))
+
+
+@crafted("photograph")
+def header_of_spaces(path: Path) -> None:
+    path.write_bytes(b"P6 " + b" " * 10_000_000)
+
+
+@crafted("photograph")
+def pixels_as_words(path: Path) -> None:
+    path.write_bytes(b"P3 4000 3000 255\n" + b"0 " * 36_000_000)
+
+
+@crafted("photograph")
+def comments_between_pixels(path: Path) -> None:
+    path.write_bytes(b"P3 20 15 255\n" + b"#\n" * 2_000_000)
+
+
+def _tiff(rows: int, offsets: int, more: bytes) -> bytes:
+    """TIFF of ten grey pixels in a row, with so many strips, whose places and lengths stand behind."""
+    behind = 8 + 2 + 10 * 12 + 4
+    fields = (
+        *((256, 4, 1, 10), (257, 4, 1, rows), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1)),
+        *((273, 4, offsets, behind), (277, 3, 1, 1), (278, 4, 1, 1), (279, 4, offsets, behind), (284, 3, 1, 1)),
+    )
+    return b"II*\0" + struct.pack("<IH", 8, 10) + b"".join(struct.pack("<HHII", *f) for f in fields) + bytes(4) + more
+
+
+@crafted("photograph")
+def million_strips(path: Path) -> None:
+    path.write_bytes(_tiff(1_000_000, 1_000_000, bytes(4_000_000)))
+
+
+@crafted("photograph")
+def exif_of_million_numbers(path: Path) -> None:
+    """PNG: EXIF data whose orientation is five million numbers."""
+    png, count = _saved("PNG"), 5_000_000
+    exif = b"eXIf" + b"II*\0" + struct.pack("<IHHHII", 8, 1, 274, 12, count, 26) + bytes(4 + 8 * count)
+    path.write_bytes(
+        png[:33] + struct.pack(">I", len(exif) - 4) + exif + struct.pack(">I", zlib.crc32(exif)) + png[33:]
+    )

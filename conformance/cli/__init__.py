@@ -52,17 +52,24 @@ class _Commands(click.Group):
         open_streams()
         if not sys.stdout:  # closed when Python started
             sys.exit(_fail("standard output is closed; redirect it to a file or to /dev/null", _BAD_INPUT))
+        with signals_as_errors() as told:
+            said, code = self._outcome(*args, **extra)
+            if ended := told():  # whatever became of it on its way
+                os._exit(_fail(ended.words, ended.code))  # libraries take seconds to end, and nothing is left to do
+        sys.exit(code if said is None else _fail(said, code))
+
+    def _outcome(self, *args: Any, **extra: Any) -> tuple[str | None, int]:
+        """Runs the program: what is to be said of its failure, and its exit code."""
         try:
-            with signals_as_errors():
-                code = super().main(*args, **{**extra, "standalone_mode": False})
+            code = super().main(*args, **{**extra, "standalone_mode": False})
         except click.Abort:
-            code = _fail("interrupted", _INTERRUPTED)
+            return "interrupted", _INTERRUPTED
         except click.UsageError as error:
             where = error.ctx.command_path if error.ctx else "senet"
-            code = _fail(f"{error.format_message()} ({where} --help says more)", _BAD_INPUT)
+            return f"{error.format_message()} ({where} --help says more)", _BAD_INPUT
         except click.ClickException as error:
-            code = _fail(error.format_message(), error.code if isinstance(error, _EndError) else _BAD_INPUT)
-        sys.exit(code if isinstance(code, int) else 0)
+            return error.format_message(), error.code if isinstance(error, _EndError) else _BAD_INPUT
+        return None, code if isinstance(code, int) else 0
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         """Reads the arguments up to the name of a command."""

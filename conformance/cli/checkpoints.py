@@ -1,5 +1,6 @@
 """The commands about files: init, inspect, convert, diff."""
 
+import os
 import warnings
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ import click
 
 from conformance.cli import onnx as onnx_options
 from conformance.cli import options
+from conformance.cli.ending import temporary_files_of_its_own
 from conformance.cli.outputs import CHECKPOINT, OUTPUT, Command, deliver, is_stdout
 from conformance.cli.printing import say, say_json, shown
 from conformance.cli.progress import Bars
@@ -176,8 +178,8 @@ def convert(
         found = with_changes(
             options.checkpoint(src, given, dialect=dialect), labels=changes.labels, convention=changes.convention
         )
-        package = _package(dst, suffix)
-        with Bars().busy(f"Writing {dst.name}"):
+        with temporary_files_of_its_own(), Bars().busy(f"Writing {dst.name}"):
+            package = _package(dst, suffix)
             package.save(package.restore(*found, dtype="float32"), dst)
         say(f"{shown(src)} -> {shown(dst)}: {found.spec.name}, a program of {PROGRAMS[suffix].title} in float32")
         return
@@ -201,7 +203,11 @@ def convert(
         _convert_bare(src, dst, given.prototxt, changes, made)
         return
     spec, params = with_changes(found, labels=changes.labels, convention=changes.convention)
-    with replacing(readme) if readme else nullcontext() as beside:  # before DST, which a bad place would leave alone
+    forgets = temporary_files_of_its_own() if made and made.reduced else nullcontext()  # as ONNX Runtime does
+    with (
+        forgets,
+        replacing(readme) if readme else nullcontext() as beside,
+    ):  # before DST, which a bad place would leave alone
         with bars.busy(f"Writing {dst.name}"), options.warnings_in_a_line():
             weights.write(dst, spec, params, dialect=dialect if written else None, onnx=made)
         if beside:
@@ -225,10 +231,19 @@ def _package(dst: Path, suffix: str) -> Any:
     from weights import InputError
     from weights.files.programs import PROGRAMS
 
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # otherwise pages of notes on stderr
+    program = PROGRAMS[suffix]
     try:
-        return import_module(PROGRAMS[suffix].package)
+        package = import_module(program.package)
+        if program.package == "se_jax":
+            import_module("jax").devices()
     except ImportError as error:
         raise InputError(f"{dst}: {error}") from None
+    except (RuntimeError, ValueError) as error:  # JAX_PLATFORMS or KERAS_BACKEND names one that is not there
+        raise InputError(
+            f"{dst}: {program.title} programs need {program.package}, which does not start: {error}"
+        ) from None
+    return package
 
 
 def _convert_bare(src: Path, dst: Path, prototxt: Path | None, changes: Changes, made: "OnnxOptions | None") -> None:

@@ -146,7 +146,8 @@ def _worker(kept: Kept) -> "Worker":
     from weights import InputError
 
     rank, world = (os.environ.get(name, default) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")))
-    if not (rank.isdecimal() and world.isdecimal() and int(rank) < int(world)):
+    numbers = all(text.isdecimal() and len(text) < 10 for text in (rank, world))
+    if not numbers or int(rank) >= int(world):
         raise InputError(f"RANK={rank[:20]}, WORLD_SIZE={world[:20]}: expected two numbers, the first one smaller")
     if int(world) > 1:
         if not kept.journal:
@@ -206,13 +207,15 @@ def _count(asked: _Evaluation, kept: Kept) -> "_Result":
     from conformance.judge.stream import predicting
 
     counting, run = asked.counting, asked.run
-    if kept.journal and kept.fresh:
-        journal.remove(kept.journal)
+    count = batch_count(len(counting.images), counting.size)
+    if kept.journal:
+        journal.check_count(count)
+        if kept.fresh:
+            journal.remove(kept.journal)
     shards = journal.read(kept.journal) if kept.journal else ()
     known = ("version", "dtype")
     journal.check_same(shards, run, but=known)
     before = journal.batches(shards)
-    count = batch_count(len(counting.images), counting.size)
     numbers = asked.worker.of(count, before)
     if not numbers:  # all is done, or there are more processes than batches
         if shards:
@@ -265,17 +268,17 @@ def _whole(folder: Path) -> _Result:
     shards: Sequence[Shard] = journal.read(folder)
     if not shards:
         raise InputError(f"{folder}: has no journal (rank-0.jsonl, ...)")
-    first = shards[0]
-    journal.check_same(shards, first.run)
+    one = shards[0]
+    journal.check_same(shards, one.run)
     counted = journal.batches(shards)
-    count = batch_count(first.run["images"], first.run["batch"])
-    missing = [number for number in range(count) if number not in counted]
-    if missing:
+    count = batch_count(one.run["images"], one.run["batch"])
+    if len(counted) < count:
+        first = next(number for number in range(count) if number not in counted)
         raise InputError(
-            f"{folder}: {len(missing)} of {count} batches are missing, the first is {missing[0]}; run the processes "
+            f"{folder}: {count - len(counted)} of {count} batches are missing, the first is {first}; run the processes "
             "again, or copy their files there"
         )
-    return _Result(first.run, first.origin, counted)
+    return _Result(one.run, one.origin, counted)
 
 
 def _finish(result: _Result, path: Path | None) -> None:

@@ -99,7 +99,12 @@ def _files(path: Path) -> Iterator[Path]:
 def _standard_input() -> bytes:
     from weights import InputError, limits
 
-    data = sys.stdin.buffer.read(limits.STREAM + 1)
+    try:
+        data = sys.stdin.buffer.read(limits.STREAM + 1) if sys.stdin else b""
+    except OSError as error:
+        raise InputError(f"standard input: cannot be read: {(error.strerror or str(error)).lower()}") from None
+    if not data:
+        raise InputError("standard input: is closed or has nothing")
     if len(data) > limits.STREAM:
         raise InputError(f"standard input: has more than {limits.STREAM:,} bytes; name a file")
     return data

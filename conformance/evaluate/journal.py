@@ -10,21 +10,27 @@ import os
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 from conformance.evaluate.counting import Counted
+from weights import limits
 from weights.errors import InputError
 from weights.storage import json_text
-from weights.storage.contents import contents
-from weights.storage.whole import reason
+from weights.storage.contents import Window, contents
+from weights.storage.whole import reading, reason
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None
 
-_DAMAGED = "is no journal of an evaluation, or a damaged one; name another folder, or start anew with --fresh"
+_DAMAGED = "is a damaged journal of an evaluation; name another folder, or start anew with --fresh"
+_FOREIGN = "is no journal of an evaluation; name another folder"
+_BEGINS = b'{"journal":1,'
+
+_LONGEST = 1e9  # seconds of a batch
 
 Run = Mapping[str, Any]
 """What is evaluated and how, as plain data that JSON holds."""
@@ -70,6 +76,19 @@ def check_same(shards: Iterable[Shard], run: Run, but: Collection[str] = ()) -> 
                 )
 
 
+def check_count(batches: int) -> None:
+    """Whether a journal can hold so many batches, and be read again.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if batches > limits.BATCHES:
+        raise InputError(
+            f"--journal: {batches:,} batches, at most {limits.BATCHES:,} are kept; take more photographs at a time "
+            "with --batch"
+        )
+
+
 def batches(shards: Iterable[Shard]) -> dict[int, Counted]:
     """The batches of a journal by their numbers, each once."""
     found: dict[int, Counted] = {}
@@ -90,7 +109,7 @@ def appending(folder: Path, rank: int, run: Run, origin: Run) -> Generator[Calla
         origin: what it is known by besides, which may differ from process to process.
 
     Raises:
-        InputError: another process is writing the file, or it cannot be written.
+        InputError: another process is writing the file, it is none of a journal, or it cannot be written.
     """
     file = folder / f"rank-{rank}.jsonl"
     try:
@@ -100,7 +119,7 @@ def appending(folder: Path, rank: int, run: Run, origin: Run) -> Generator[Calla
         raise InputError(f"{file}: cannot be written: {reason(error, file)}") from error
     try:
         _lock(descriptor, file)
-        os.ftruncate(descriptor, _whole(contents(file)))
+        os.ftruncate(descriptor, _whole(file, contents(file, limits.JOURNAL)))
 
         def write(line: Run) -> None:
             text = memoryview(json.dumps(line, separators=(",", ":")).encode() + b"\n")
@@ -121,9 +140,13 @@ def remove(folder: Path) -> None:
     """Removes a journal's files, to start anew; what else the folder holds stays.
 
     Raises:
-        InputError: another process is writing one, or it cannot be removed.
+        InputError: one is none of a journal, another process is writing one, or it cannot be removed.
     """
-    for file in _files(folder):
+    files = _files(folder)
+    for file in files:
+        with reading(file) as begun:
+            _check_begun(file, begun.read(len(_BEGINS)))
+    for file in files:
         try:
             descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
             try:
@@ -160,28 +183,68 @@ def _lock(descriptor: int, file: Path) -> None:
         pass
 
 
-def _whole(data: memoryview) -> int:
-    """Bytes up to the end of the last line that has one."""
+def _check_begun(file: Path, data: bytes | memoryview) -> None:
+    """Whether a file begins as a journal's does, or is the beginning of such a beginning, as a kill may leave it."""
+    first = bytes(data[: len(_BEGINS)])
+    if first != _BEGINS[: len(first)]:
+        raise InputError(f"{file}: {_FOREIGN}")
+
+
+def _whole(file: Path, data: memoryview) -> int:
+    """Bytes up to the end of the last line that has one.
+
+    Raises:
+        InputError: they are none of a journal.
+    """
+    _check_begun(file, data)
     return bytes(data).rfind(b"\n") + 1
 
 
 def _shard(file: Path) -> Shard | None:
-    data = contents(file)
-    lines = bytes(data[: _whole(data)]).splitlines()
-    if not lines:
+    data = contents(file, limits.JOURNAL)
+    lines = iter(BufferedReader(Window(data[: _whole(file, data)])))
+    first = next(lines, None)
+    if first is None:
         return None
     try:
-        first, *others = (json_text.parse(line) for line in lines)
-    except InputError as error:
-        raise InputError(f"{file}: {_DAMAGED} ({error})") from None
-    match first:
-        case {"journal": 1, "run": dict(run), "origin": dict(origin)}:
-            return Shard(file, run, origin, tuple(_counted(file, line) for line in others))
+        header = json_text.parse(first)
+    except InputError:
+        header = None
+    match header:
+        case {"journal": 1, "run": dict(run), "origin": dict(origin)} if _is_run(run):
+            return Shard(file, run, origin, tuple(_counted_in(file, lines, run)))
         case _:
             raise InputError(f"{file}: {_DAMAGED}")
 
 
-def _counted(file: Path, line: object) -> Counted:
+def _is_run(run: Run) -> bool:
+    """Whether it says what a result is told by."""
+    sizes = all(type(run.get(name)) is int and run[name] > 0 for name in ("images", "batch"))
+    return sizes and all(isinstance(run.get(name), str) for name in ("framework", "version", "dtype"))
+
+
+def _counted_in(file: Path, lines: Iterable[bytes], run: Run) -> Iterable[Counted]:
+    """The batches in the lines after the first one, each once."""
+    found: dict[int, Counted] = {}
+    for number, line in enumerate(lines, 2):
+        if number > limits.BATCHES + 1:
+            raise InputError(f"{file}: has more than {limits.BATCHES:,} lines")
+        counted = _counted(_parsed(line))
+        if counted is None or not _fits(counted, run):
+            raise InputError(f"{file}: {_DAMAGED} (line {number:,})")
+        found.setdefault(counted.batch, counted)
+    return found.values()
+
+
+def _parsed(line: bytes) -> object:
+    """The value of a line, which the file's size bounds; None if it is no JSON."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _counted(line: object) -> Counted | None:
     match line:
         case {
             "batch": int(batch),
@@ -189,7 +252,7 @@ def _counted(file: Path, line: object) -> Counted:
             "elsewhere": [int(of_network), int(of_labels)],
             "skipped": list(skipped),
             "seconds": float(seconds),
-        } if all(type(place) is int and place >= 0 for place in places) and all(map(_is_pair_of_texts, skipped)):
+        } if all(map(_is_count, (batch, of_network, of_labels, *places))) and all(map(_is_pair_of_texts, skipped)):
             return Counted(
                 batch=batch,
                 places=tuple(places),
@@ -198,7 +261,21 @@ def _counted(file: Path, line: object) -> Counted:
                 seconds=seconds,
             )
         case _:
-            raise InputError(f"{file}: {_DAMAGED}")
+            return None
+
+
+def _fits(counted: Counted, run: Run) -> bool:
+    """Whether a batch is one of an evaluation: of as many images as it has under its number."""
+    size = min(run["batch"], run["images"] - counted.batch * run["batch"])
+    return (
+        len(counted.places) + len(counted.skipped) == size
+        and all(count <= size for count in counted.elsewhere)
+        and 0 < counted.seconds < _LONGEST
+    )
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0
 
 
 def _is_pair_of_texts(value: object) -> bool:

@@ -1,8 +1,9 @@
 """Photographs and the classes that they show: a list."""
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from io import BufferedReader, TextIOWrapper
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +11,7 @@ from conformance.evaluate.labelled import Classes, Labelled, size_of
 from weights.errors import InputError
 from weights.images import wnids
 from weights.params import Labels
-from weights.storage.contents import text_of
+from weights.storage.contents import Window, contents
 
 ListLabels = Labels | Literal["names", "indices"]
 """What numbers in a list are: places in an order of ImageNet's classes, or of classes of one's own names or places."""
@@ -44,24 +45,37 @@ def in_list(file: Path, folder: Path, classes: Classes, kind: ListLabels | None)
             where there are none.
     """
     names = frozenset(classes.names) if kind in (None, "names") else frozenset[str]()
-    longest = max(map(len, names), default=0)
-    lines = [
-        _line(file, number, text.strip(), folder, names, longest)
-        for number, text in enumerate(text_of(file).splitlines(), 1)
-        if text.strip()
-    ]
+    lengths = sorted({len(name) for name in names}, reverse=True)
+    lines: list[_Line] = []
+    sizes: list[int] = []
+    seen: dict[str, _Line] = {}
+    for number, text in _texts(file):
+        line = _line(file, number, text, folder, names, lengths)
+        sizes.append(_size(file, line, folder / line.name))  # so that no more lines are kept than photographs are there
+        _check_once(file, line, seen.setdefault(os.path.realpath(folder / line.name), line))
+        lines.append(line)
     if not lines:
         raise InputError(f"{file}: has no lines")
     indices = _indices(file, lines, classes, kind)
-    sizes = [_size(file, line, folder / line.name) for line in lines]
-    _check_once(file, lines, indices, folder)
     return tuple(
         Labelled(line.name, folder / line.name, size, index)
         for line, size, index in zip(lines, sizes, indices, strict=True)
     )
 
 
-def _line(file: Path, number: int, text: str, folder: Path, names: Collection[str], longest: int) -> _Line:
+def _texts(file: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a file that are not empty, with their numbers, one after the other: a list may be a large one."""
+    # Of the ends that str.splitlines knows, only line breaks end a line: the others may stand in names.
+    with TextIOWrapper(BufferedReader(Window(contents(file))), "utf-8-sig") as lines:
+        try:
+            for number, text in enumerate(lines, 1):
+                if stripped := text.strip():
+                    yield number, stripped
+        except UnicodeDecodeError:
+            raise InputError(f"{file}: is not text in UTF-8") from None
+
+
+def _line(file: Path, number: int, text: str, folder: Path, names: Collection[str], lengths: Sequence[int]) -> _Line:
     """What a line says.
 
     Args:
@@ -69,14 +83,14 @@ def _line(file: Path, number: int, text: str, folder: Path, names: Collection[st
         text: the line.
         folder: of the photographs, one of which decides where the path ends, if that can be read in two ways.
         names: those of classes.
-        longest: of their lengths.
+        lengths: that they have, the longest first.
     """
     if "\t" in text:
         name, _, label = text.rpartition("\t")
         splits = [(name.strip(), label.strip())]
     else:
-        first = max(0, len(text) - longest - 1)
-        ends = [i for i in range(first, len(text)) if text[i] == " " and text[i + 1 :] in names]
+        starts = [len(text) - length for length in lengths if length < len(text)]
+        ends = [i - 1 for i in starts if text[i - 1] == " " and text[i:] in names]
         last = text.rfind(" ")
         if last >= 0 and last not in ends and (not ends or _is_number(text[last + 1 :])):
             ends.append(last)
@@ -157,15 +171,12 @@ def _size(file: Path, line: _Line, photo: Path) -> int:
         raise InputError(f"{file}: line {line.number}: there is no {photo}") from None
 
 
-def _check_once(file: Path, lines: Sequence[_Line], indices: Sequence[int], folder: Path) -> None:
-    seen: dict[str, int] = {}
-    for i, line in enumerate(lines):
-        first = seen.setdefault(os.path.realpath(folder / line.name), i)
-        if first != i:
-            before = lines[first]
-            again = "" if before.name == line.name else f" as {line.name}"
-            classes = "with the same class" if indices[first] == indices[i] else "with another class"
-            raise InputError(
-                f"{file}: {before.name} stands in line {before.number} and in line {line.number}{again}, {classes}; "
-                "leave one out"
-            )
+def _check_once(file: Path, line: _Line, first: _Line) -> None:
+    """Whether a photograph stands in a list for the first time."""
+    if first is not line:
+        again = "" if first.name == line.name else f" as {line.name}"
+        classes = "with the same class" if first.label == line.label else "with another class"
+        raise InputError(
+            f"{file}: {first.name} stands in line {first.number} and in line {line.number}{again}, {classes}; "
+            "leave one out"
+        )

@@ -19,7 +19,7 @@ metadata says which network and weights (a checksum of each tensor), and with wh
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -213,8 +213,23 @@ def _table(rows: Mapping[str, Any], tensors: Mapping[str, np.ndarray], what: str
     return {name: Sampled(tuple(shape), index[i], value[i]) for i, (name, shape) in enumerate(rows.items())}
 
 
+def _arrays(golden: Golden) -> Iterator[tuple[str, np.ndarray]]:
+    """All arrays of numbers, by what they are."""
+    yield from (("input", golden.x), ("cotangent", golden.cotangent), ("output", golden.output))
+    for what, table in (("taps", golden.taps), ("gradients", golden.gradients)):
+        for name, sampled in table.items():
+            yield from ((f"{what} {name}", sampled.value), (f"{what} {name} index", sampled.index))
+
+
 def _check(golden: Golden) -> None:
-    """Raises a ValueError unless the file has every tensor of the network, in its shape."""
+    """Raises a ValueError unless the file has every tensor of the network, in its shape, and all are numbers."""
+    for name, array in _arrays(golden):
+        kinds = "iu" if name.endswith("index") else "f"
+        if array.dtype.kind not in kinds or not np.isfinite(array).all():
+            raise ValueError(f"{name} is of {array.dtype} or not finite")
+    for name, texts in (("checksums", golden.checksums), ("versions", golden.versions)):
+        if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
+            raise ValueError(f"{name} are no texts by name")
     n, _, h, w = golden.x.shape
     if n < 1 or not (golden.seed is None or is_count(golden.seed)):
         raise ValueError(f"it has {n} images and the seed {golden.seed!r:.100}")

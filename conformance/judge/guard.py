@@ -3,6 +3,8 @@
 A command has a session of its own. When it has ended, or is to end, every process of that session is killed, and every
 other one that still has the variable in its environment by which a command's descendants are known. The limits are
 looked at ten times a second. The keeper, a small process beside, does the killing if this process is killed itself.
+
+Temporary files of the commands are in a folder of theirs, which goes with them: who is killed cannot remove any.
 """
 
 import os
@@ -11,7 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired
 from threading import Event, Thread
@@ -21,10 +23,12 @@ import psutil
 
 from conformance.judge import keeper
 from conformance.judge.keeper import MARK, end
+from weights.storage.parts import scratch
 
 _KEPT = 65536  # bytes of what a command says, the last ones
 _TICK = 0.1  # seconds
 _INTERRUPTED = "interrupted"
+_TEMPORARY = ("TMPDIR", "TEMP", "TMP")  # of all systems
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,25 +62,33 @@ class Ended:
 
 
 class Guard:
-    """Runs commands, in several threads at a time; when its block ends, all of them end."""
+    """Runs commands, in several threads at a time; when its block ends, all of them end.
+
+    Raises:
+        InputError: when made: there is no place for temporary files.
+        OSError: when made: no process can be started.
+    """
 
     def __init__(self) -> None:
         self._over = Event()
-        self._keeper = Popen(
-            [sys.executable, "-I", "-S", keeper.__file__, os.pathsep.join(sys.path)],
-            stdin=PIPE,
-            stdout=DEVNULL,
-            stderr=DEVNULL,
-            bufsize=0,
-            start_new_session=True,
-        )
+        with ExitStack() as made:
+            self._folder = made.enter_context(scratch())
+            self._keeper = Popen(
+                [sys.executable, "-I", "-S", keeper.__file__, os.pathsep.join(sys.path), self._folder],
+                stdin=PIPE,
+                stdout=DEVNULL,
+                stderr=DEVNULL,
+                bufsize=0,
+                start_new_session=True,
+            )
+            self._made = made.pop_all()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        with self._keeper:  # closes its input, and waits
+        with self._made, self._keeper:  # closes its input, and waits
             pass
 
     def run(
@@ -102,7 +114,7 @@ class Guard:
                 stdin=stdin,
                 stdout=stdout,
                 stderr=PIPE,
-                env={**environment, MARK: mark},
+                env={**environment, **dict.fromkeys(_TEMPORARY, str(self._folder)), MARK: mark},
                 pass_fds=(waits,),
                 start_new_session=True,
             )

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from shutil import rmtree
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,11 +46,12 @@ def _left(session: int, mark: str) -> "Iterator[Process]":
                 yield process
 
 
-def main(places: str) -> None:
-    """Reads to the end, then ends the commands that are left.
+def main(places: str, folder: str) -> None:
+    """Reads to the end, then ends the commands that are left, and removes their temporary files.
 
     Args:
         places: where modules are found.
+        folder: of the temporary files.
     """
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # what they end is for the other process to say
@@ -59,6 +61,7 @@ def main(places: str) -> None:
     sys.path[:] = places.split(os.pathsep)
     for session, mark in map(str.split, commands):
         end(int(session), mark)
+    rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

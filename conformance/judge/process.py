@@ -6,8 +6,10 @@ process reaches neither the question nor the answer of another, and nothing is l
 answer is mapped into memory, and only what is looked at is read.
 """
 
+import getpass
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -92,12 +94,22 @@ def run(guard: Guard, module: str, name: str, limits: Limits, question: BinaryIO
     """
     # Modules are found where this process finds them: a port may lie in the current folder.
     environment = {
+        **_kept_for_the_next_run(),
         **os.environ,
         **(ADAPTERS[name].environment if name in ADAPTERS else {}),
         "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
     }
     command = [sys.executable, "-P", "-c", _CHILD, _HOME, module, name]
     return guard.run(command, environment, limits, question, answer)
+
+
+def _kept_for_the_next_run() -> dict[str, str]:
+    """Variables by which what PyTorch compiles, which takes a minute, stays where it is without a guard."""
+    try:
+        user = re.sub(r'[\\/:*?"<>|]', "_", getpass.getuser())
+    except (KeyError, OSError):  # the user has no name
+        return {}
+    return {"TORCHINDUCTOR_CACHE_DIR": str(Path(tempfile.gettempdir(), f"torchinductor_{user}"))}
 
 
 def _ask(guard: Guard, name: str, question: BinaryIO, limits: Limits, inputs: int) -> Answer:

@@ -14,6 +14,7 @@ from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from math import inf, prod
+from threading import TIMEOUT_MAX
 from typing import Any, BinaryIO, cast
 
 import numpy as np
@@ -70,7 +71,7 @@ class Predictor:
             InputError: it cannot be made ready.
         """
         self._name, self._channel, self._ended = name, channel, ended
-        self._timeout, self._network = conditions.timeout, network
+        self._timeout, self._network = min(conditions.timeout, TIMEOUT_MAX), network
         hello, _ = self._received(0)
         self.version, self.dtype = str(hello.get("version")), str(hello.get("dtype"))
         if self.dtype not in ROUNDING:
@@ -106,14 +107,16 @@ class Predictor:
         try:
             given = {name: tuple(shape) for name, shape in header["shapes"].items()}
             found = _taken_apart(given, expected, np.frombuffer(data, header["dtype"]))
-        except (AttributeError, KeyError, TypeError, ValueError):
+            wrong = next((name for name in given if name not in found or not np.isfinite(found[name]).all()), None)
+            if any(array.dtype.kind not in "fiu" for array in found.values()):
+                raise TypeError
+        except (AttributeError, KeyError, TypeError, ValueError, SyntaxError):  # NumPy's, of texts that are no dtype
             raise InputError(f"{self._name}: {_NO_ANSWER}") from None
-        for name, shape in given.items():
-            if name not in found or not np.isfinite(found[name]).all():
-                raise InputError(
-                    f"{self._name}: {name} has shape {shape} or is not finite, "
-                    f"expected finite numbers of {expected[name]}"
-                )
+        if wrong is not None:
+            raise InputError(
+                f"{self._name}: {wrong} has shape {given[wrong]} or is not finite, "
+                f"expected finite numbers of {expected[wrong]}"
+            )
         return found
 
     def _received(self, most: int) -> tuple[dict[str, Any], bytearray]:
@@ -275,7 +278,7 @@ def _receive(channel: socket.socket, most: int, timeout: float | None) -> tuple[
     text = _exactly(channel, header_size, end)
     try:
         header = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         header = None
     if not isinstance(header, dict):
         raise ValueError(_NO_ANSWER)

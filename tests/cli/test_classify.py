@@ -131,6 +131,9 @@ def test_photograph_on_standard_input_is_that_of_the_file(folder, checkpoint):
 def test_standard_input_that_is_no_photograph_is_one_clear_error(checkpoint, monkeypatch):
     done = senet("classify", "-", "--weights", checkpoint, stdin=b"")
     assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert "standard input: is closed or has nothing" in done.stderr
+    done = senet("classify", "-", "--weights", checkpoint, stdin=b"no image")
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
     assert "standard input: is not an image" in done.stderr
     monkeypatch.setattr(limits, "STREAM", 10)
     done = senet("classify", "-", "--weights", checkpoint, stdin=bytes(11))

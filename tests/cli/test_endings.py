@@ -166,6 +166,35 @@ except EndedError as ended:
     assert (done.stdout, done.stderr, done.returncode) == ("143 []\n", "", 0)
 
 
+SWALLOWED = {
+    "in a finalizer": "class Dies:\n    def __del__(self): os.kill(os.getpid(), signal.SIGTERM)\nDies()",
+    "by a library": "try: os.kill(os.getpid(), signal.SIGTERM)\nexcept BaseException: pass\ntime.sleep(9)",
+    "for another error": "try: os.kill(os.getpid(), signal.SIGTERM)\nexcept BaseException: raise RuntimeError",
+}
+
+
+@pytest.mark.parametrize("does", SWALLOWED.values(), ids=SWALLOWED)
+def test_signal_that_is_swallowed_ends_the_command_all_the_same(does: str, tmp_path: Path):
+    code = f"""
+import os, signal, sys, time
+from conformance.cli import ending, main, networks
+from weights.storage.whole import replacing
+ending._GRACE = 0.5
+def callback(**_):
+    with ending.temporary_files_of_its_own(), replacing({str(tmp_path / "x")!r}):
+        {does.replace(chr(10), chr(10) + " " * 8)}
+networks.models.callback = callback
+main(["models"])
+"""
+    (tmp_path / "tmp").mkdir()
+    env = {**os.environ, "PYTHONPATH": ROOT, "TMPDIR": str(tmp_path / "tmp")}
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert (done.stdout, done.stderr, done.returncode) == ("", "senet: terminated\n", 143)
+    assert time.monotonic() - start < 8
+    assert (os.listdir(tmp_path), os.listdir(tmp_path / "tmp")) == (["tmp"], [])
+
+
 # Streams.
 
 
@@ -177,6 +206,14 @@ def test_closed_stdout_is_one_line_before_anything_is_written(checkpoint: Path, 
     assert done.returncode == 2
     assert done.stderr == "senet: standard output is closed; redirect it to a file or to /dev/null\n"
     assert not target.exists()
+
+
+def test_closed_stdin_is_one_line_of_who_reads_it(checkpoint: Path):
+    shell = ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-m", "conformance", "classify", "-", "--weights"]
+    env = {**os.environ, "PYTHONPATH": ROOT}
+    options = ["--preprocessing", "caffe"]
+    done = subprocess.run([*shell, checkpoint, *options], env=env, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, "senet: standard input: is closed or has nothing\n")
 
 
 def test_closed_stderr_does_not_change_what_is_written(checkpoint: Path, tmp_path: Path):

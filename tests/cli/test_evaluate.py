@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
+from time import process_time
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from conformance.evaluate.evaluation import Evaluated, Worker
 from conformance.evaluate.labelled import Classes
 from conformance.evaluate.listed import in_list
 from conformance.judge import stream
-from weights import CAFFE, Info, InputError, Params, Spec
+from weights import CAFFE, Info, InputError, Params, Spec, limits
 from weights.images import prepare, wnids
 from weights.networks.models import parse, to_dict
 
@@ -316,6 +317,30 @@ def test_classes_in_a_list_are_told_apart_or_asked_for(text, kind, expected, odd
         assert [one.label for one in in_list(tmp_path / "list", folder, classes, kind)] == expected
 
 
+def test_list_is_read_as_far_as_it_is_sound(folder, tmp_path):
+    file = tmp_path / "list.txt"
+    for line, said in (("ant/none.png ant", "line 1: there is no"), ("ant/00.png ant\nant/00.png ant", "in line 2")):
+        file.write_bytes(f"{line}\n".encode() + b"\n" * 100_000 + b"\xff")
+        with pytest.raises(InputError, match=said):
+            in_list(file, folder, Classes(3, NAMES, None), None)
+
+
+def test_lines_end_with_line_breaks_only(tmp_path):
+    for name in ("a\x0bb.png", "a\u2028b.png"):
+        photo(tmp_path / name, 0)
+        (tmp_path / "list.txt").write_text(f"{name} ant\r\n", encoding="utf-8", newline="")
+        assert [x.name for x in in_list(tmp_path / "list.txt", tmp_path, Classes(3, NAMES, None), None)] == [name]
+
+
+def test_long_line_and_long_names_take_no_time(folder, tmp_path):
+    classes = Classes(2, ("a " * 100_000, "cat"), None)
+    (tmp_path / "list.txt").write_text("a " * 200_000 + "cat\n")
+    start = process_time()
+    with pytest.raises(InputError, match="there is no"):
+        in_list(tmp_path / "list.txt", folder, classes, None)
+    assert process_time() - start < 1  # looking at each word's end took 3 s
+
+
 def test_what_numbers_are_is_an_option(odd, tmp_path):
     file, folder = odd
     (tmp_path / "list").write_text("a.png 1")
@@ -490,12 +515,98 @@ def test_journal_of_other_images_or_weights_is_refused_and_begun_anew(checkpoint
     assert "weights_sha256 was" in refused(*args)
 
 
-@pytest.mark.parametrize("line", ["{}", "[]", "nonsense", '{"batch": 0, "places": [-1]}', '{"journal": 2}'])
-def test_damaged_journal_is_refused(line, evaluated):
+@pytest.mark.parametrize("text", ["{}\n", "[]\n", "nonsense\n", '{"journal": 2}\n', '{"mine":1}', "\0" * 99])
+def test_file_of_others_is_neither_added_to_nor_removed(text, evaluated):
     args, folder = evaluated
     folder.mkdir()
-    (folder / "rank-0.jsonl").write_text(line + "\n")
-    assert "rank-0.jsonl: is no journal of an evaluation, or a damaged one" in refused(*args)
+    (folder / "rank-0.jsonl").write_text(text)
+    for more in ((), ("--fresh",)):
+        assert "rank-0.jsonl: is no journal of an evaluation; name another folder" in refused(*args, *more)
+    assert "is no journal" in refused("--merge", folder)
+    assert (folder / "rank-0.jsonl").read_text() == text
+
+
+def test_kill_within_the_first_line_is_gone_on_from(evaluated):
+    args, folder = evaluated
+    whole = result(*args)
+    for more in (0, 1, 9, 200):
+        cut(folder / "rank-0.jsonl", 0, more)
+        assert counts(result(*args)) == counts(whole)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"images": None},
+        {"images": "11"},
+        {"images": -11},
+        {"images": 11.0},
+        {"images": True},
+        {"images": 10**18},
+        {"images": 10**60},
+        {"batch": 0},
+        {"batch": None},
+        {"version": None},
+        {"dtype": [1]},
+        {"framework": {}},
+    ],
+    ids=str,
+)
+def test_run_that_is_none_is_refused_at_once(change, evaluated):
+    args, folder = evaluated
+    result(*args)
+    file = folder / "rank-0.jsonl"
+    first, *others = file.read_text().splitlines(keepends=True)
+    header = json.loads(first)
+    header["run"] |= change
+    file.write_text(json.dumps(header, separators=(",", ":")) + "\n" + "".join(others))
+    said = refused("--merge", folder)
+    assert "is a damaged journal" in said or "batches are missing, the first is 6" in said
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"batch": -1},
+        {"batch": 6},
+        {"batch": 10**30},
+        {"batch": True},
+        {"places": []},
+        {"places": [0] * 1000},
+        {"places": [-1, 0]},
+        {"places": [True, 0]},
+        {"elsewhere": [-1, 0]},
+        {"elsewhere": [3, 0]},
+        {"skipped": [["a.png", "why"]]},
+        {"skipped": [1]},
+        {"seconds": 0.0},
+        {"seconds": float("nan")},
+        {"seconds": float("inf")},
+    ],
+    ids=str,
+)
+def test_batch_that_is_none_is_refused(change, evaluated):
+    args, folder = evaluated
+    result(*args)
+    file = folder / "rank-0.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
+    lines[1] = json.dumps(json.loads(lines[1]) | change) + "\n"
+    file.write_text("".join(lines))
+    for command in (args, ("--merge", folder)):
+        assert "rank-0.jsonl: is a damaged journal of an evaluation" in refused(*command)
+    assert counts(result(*args, "--fresh"))
+
+
+def test_journal_of_more_lines_than_batches_is_refused(evaluated, monkeypatch):
+    args, folder = evaluated
+    result(*args)
+    with (folder / "rank-0.jsonl").open("a") as file:
+        file.write((folder / "rank-0.jsonl").read_text().splitlines(keepends=True)[1] * 10)
+    assert counts(result(*args))["images"] == IMAGES  # twice is once
+    monkeypatch.setattr(limits, "BATCHES", 15)
+    assert "has more than 15 lines" in refused(*args)
+    monkeypatch.setattr(limits, "BATCHES", 5)
+    assert "--journal: 6 batches, at most 5 are kept" in refused(*args)
 
 
 def test_journal_that_another_process_writes_is_refused(evaluated):
@@ -574,6 +685,7 @@ def test_processes_count_what_one_counts(evaluated, monkeypatch):
         ("0", "2", (), "WORLD_SIZE=2: name a --journal"),
         ("2", "2", (), "RANK=2, WORLD_SIZE=2: expected two numbers"),
         ("x", "2", (), "RANK=x, WORLD_SIZE=2: expected two numbers"),
+        ("0", "9" * 5000, (), "RANK=0, WORLD_SIZE=99999999999999999999: expected two numbers"),
         ("0", "2", ("--journal", "j", "--fresh"), "--fresh: one process would remove what another counts"),
         ("0", "2", ("--journal", "j", "--json", "x.json"), "--json: the result is known when all have ended"),
         ("0", "1", ("--fresh",), "--fresh: there is no --journal"),

@@ -13,6 +13,8 @@ import weights
 from conformance.cases import TINY, seeded
 from conformance.cli import excitation, main
 from conformance.judge import process, stream
+from conformance.report.excitation import Excited
+from conformance.report.excitation_plot import draw
 from weights import CAFFE, Info, Params
 from weights.images import prepare
 
@@ -65,6 +67,17 @@ def test_plot_is_written_in_the_format_of_its_suffix(folder, name, start):
     )
     assert done.exit_code == 0, done.stderr
     assert (folder / name).read_bytes().startswith(start)
+
+
+@pytest.mark.parametrize("kind", ["$\\frac{$", "a_b^c$$", "\udcff\n\x1b[31m", "x" * 250, "_hidden", "\u732b"])
+def test_names_of_folders_are_no_formulas(kind, tmp_path):
+    channels = np.linspace(0, 1, 5)
+    one = Excited(block="stage1.0", kind=kind, photos=2, mean=channels, deviation=channels / 9)
+    draw([one], kind, tmp_path / "out.svg")
+    name = {"\udcff\n\x1b[31m": "\\udcff\\n\\x1b[31m", "x" * 250: "x" * 57 + "...", "_hidden": " _hidden"}.get(
+        kind, kind
+    )
+    assert f"<!-- {name} (2) -->" in (tmp_path / "out.svg").read_text(encoding="utf-8")
 
 
 def test_photographs_named_one_by_one_are_one_class(folder):

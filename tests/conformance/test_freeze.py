@@ -173,6 +173,14 @@ def test_another_safetensors_file_is_no_golden_file(checkpoint):
         (lambda _, r: r["checksums"].pop("fc.bias"), "checksums are not those of"),
         (lambda _, r: r["spec"].pop("depths"), "does not fit"),
         (lambda _, r: r.pop("weights"), "damaged: 'weights'"),
+        (lambda t, _: t.update({"taps/index": t["taps/index"].astype("f8")}), "damaged: taps .* index is of float64"),
+        (lambda t, _: t.update({"taps/value": t["taps/value"].astype("i1")}), "damaged: taps .* is of int8"),
+        (lambda t, _: t.update({"gradients/value": t["gradients/value"] * np.nan}), "damaged: gradients .*not finite"),
+        (lambda t, _: t.update({"input": t["input"] > 0}), "damaged: input is of bool"),
+        (lambda t, _: t.update({"input": t["input"] * np.inf}), "damaged: input is of float32 or not finite"),
+        (lambda _, r: r.update(checksums=list(r["checksums"])), "damaged: checksums are no texts by name"),
+        (lambda _, r: r.update(checksums=dict.fromkeys(r["checksums"], 5)), "damaged: checksums are no texts by name"),
+        (lambda _, r: r.update(versions=[1]), "damaged: versions are no texts by name"),
     ],
 )
 def test_damage_is_named(golden, tmp_path, damage, said):

@@ -1,14 +1,18 @@
 """Logits of batch after batch, by one process that may misbehave: the right numbers, or one line."""
 
 import os
+import socket
 import time
+from concurrent.futures import Future
 from pathlib import Path
 from textwrap import indent
 
+import numpy as np
 import psutil
 import pytest
 
 from conformance import cases
+from conformance.judge import stream
 from conformance.judge.compare import Conditions, run
 from conformance.judge.keeper import MARK
 from conformance.judge.stream import predicting
@@ -122,3 +126,27 @@ def _marked() -> list[int]:
         except psutil.Error:
             continue
     return found
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"[" * 60_000,
+        b'{"dtype": "f8"}',
+        b'{"shape": 5, "dtype": "f8"}',
+        *(
+            f'{{"shape": [1, 1], "dtype": {dtype}}}'.encode()
+            for dtype in ('"S8"', '"i4,i4"', '"M8[s]"', '"O"', "[]", '"((("')
+        ),
+        b'{"shape": [1, 1], "dtype": "f8", "x": ' + b"9" * 5000 + b"}",
+    ],
+    ids=lambda answer: answer[:40].decode(),
+)
+def test_answer_in_the_form_of_others_is_one_line(answer):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        for text, data in ((b"{}", b""), (answer, bytes(8))):
+            theirs.sendall(stream._SIZES.pack(len(text), len(data)) + text + data)
+        logits = stream.Predictor("it", ours, Future(), Conditions(timeout=1e11), 1)  # longer than a socket can wait
+        with pytest.raises(InputError, match=r"^it: its answer does not say what it is$|^it: logits has shape"):
+            logits(np.zeros((1, 3, 2, 2), np.float32))

@@ -2,11 +2,14 @@
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from weights.errors import InputError
+from weights.storage.parts import scratch
 from weights.storage.whole import reading, replacing
 
 
@@ -76,4 +79,24 @@ def test_no_permission_is_named(tmp_path: Path):
 @pytest.mark.parametrize(("name", "said"), [("a.bin", "there is no"), (".", "it is a folder")])
 def test_reading_what_cannot_be_read_is_one_line(tmp_path: Path, name: str, said: str):
     with pytest.raises(InputError, match=f"cannot be read: {said}"), reading(tmp_path / name):
+        pass
+
+
+def test_scratch_of_a_killed_process_is_removed_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    code = """
+import os, signal
+from weights.storage.parts import scratch
+with scratch() as folder:
+    (folder / "left").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    env = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
+    assert subprocess.run([sys.executable, "-c", code], env=env, check=False).returncode == -9
+    assert len(os.listdir(tmp_path)) == 1
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with scratch() as folder, scratch() as other:  # which is not taken for a leftover
+        assert sorted(os.listdir(tmp_path)) == sorted((folder.name, other.name))
+    assert os.listdir(tmp_path) == []
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "no"))
+    with pytest.raises(InputError, match=r"no temporary folder can be made: .*; name a place in TMPDIR"), scratch():
         pass

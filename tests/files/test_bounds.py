@@ -29,7 +29,10 @@ QUICK = {
     "pytorch": ("million_lists", "reference_of_a_kind_that_doubles", "tensors_in_the_same_numbers", "old_tar"),
     "keras": ("directory_of_a_million_members", "members_within_each_other", "nested_configuration"),
     "record": ("many_keys", "quotes_without_end", "endless_number", "not_a_number"),
-    "photograph": ("passes_without_end", "billions_of_pixels", "strip", "format_of_others", "text_that_unpacks"),
+    "photograph": (
+        *("passes_without_end", "billions_of_pixels", "strip", "format_of_others", "text_that_unpacks"),
+        *("million_segments", "million_strips", "levels_that_are_no_bytes", "comments_between_pixels"),
+    ),
 }
 """What the quick test tries: the kinds that hurt most where a limit is missing."""
 

@@ -364,6 +364,19 @@ def test_values_elsewhere_are_not_looked_for(pair: Path, location: str):
         read(pair)
 
 
+def test_large_file_of_others_is_not_read_for_values(pair: Path):
+    with pair.with_name("x.onnx.data").open("ab") as file:
+        file.truncate(2**40)
+    with pytest.raises(InputError, match=r"x\.onnx\.data: has 1,099,511,627,776 bytes, at most .* are read"):
+        read(pair)
+    model = onnx.load(pair, load_external_data=False)
+    place = next(t for t in model.graph.initializer if t.external_data)
+    next(entry for entry in place.external_data if entry.key == "offset").value = str(2**39)
+    pair.write_bytes(model.SerializeToString())
+    with pytest.raises(InputError, match=r"x\.onnx: damaged: its values lie in 549,755,[0-9,]+ bytes of x\.onnx\.data"):
+        read(pair)
+
+
 def test_a_pair_that_cannot_be_written_leaves_what_was_there(pair: Path, monkeypatch):
     before = {p.name: p.read_bytes() for p in pair.parent.iterdir()}
     monkeypatch.setattr(onnx_files, "_write_model", lambda *_: (_ for _ in ()).throw(OSError(28, "no space")))

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -147,6 +148,13 @@ def test_keras_settings_around_a_comparison_do_not_change_what_is_compared(value
         assert conformance.compare_training(SPEC, PARAMS, batches, Recipe(), ["tf"], isolated=False).agreed
 
 
+def test_warnings_that_are_errors_keep_no_model_from_being_saved(tmp_path):
+    model = se_tf.restore(SPEC, PARAMS)
+    with warnings.catch_warnings(action="error"):
+        se_tf.save(model, tmp_path / "x.safetensors")
+    assert weights.read(tmp_path / "x.safetensors").spec == SPEC
+
+
 def test_keras_on_another_backend_is_a_failure_that_says_so(monkeypatch):
     adapter("tf")
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
@@ -180,14 +188,26 @@ def test_frameworks_agree_whatever_the_environment(environment, tmp_path):
 
 
 @pytest.mark.slow
-def test_platform_that_jax_has_not_is_a_line_about_an_orbax_file(tmp_path):
-    source, target = tmp_path / "tiny.safetensors", tmp_path / "tiny.orbax"
+@pytest.mark.parametrize(
+    ("suffix", "environment", "said"),
+    [
+        (".orbax", {"JAX_PLATFORMS": "nosuch"}, "Orbax checkpoints need JAX, which does not start: Unable to init"),
+        (
+            ".stablehlo",
+            {"JAX_PLATFORMS": "nosuch"},
+            "StableHLO programs need se_jax, which does not start: Unable to i",
+        ),
+        (".savedmodel", {"KERAS_BACKEND": "nosuch"}, "SavedModel programs need se_tf, which does not start: Unable to"),
+    ],
+)
+def test_backend_that_is_not_there_is_a_line_about_the_file(suffix, environment, said, tmp_path):
+    source, target = tmp_path / "tiny.safetensors", tmp_path / f"tiny{suffix}"
     weights.write(source, cases.TINY["tiny-resnet"], cases.seeded(cases.TINY["tiny-resnet"], 1))
     command = [sys.executable, "-m", "conformance", "convert", str(source), str(target)]
-    env = {**os.environ, "JAX_PLATFORMS": "nosuch", "PYTHONPATH": str(Path(conformance.__file__).parents[1])}
+    env = {**os.environ, **environment, "PYTHONPATH": str(Path(conformance.__file__).parents[1])}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n"), target.exists()) == (2, 1, False)
-    assert "Orbax checkpoints need JAX, which does not start: Unable to initialize backend 'nosuch'" in done.stderr
+    assert said in done.stderr
 
 
 @pytest.mark.slow

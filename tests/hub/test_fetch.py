@@ -6,6 +6,7 @@ import os
 import pickle
 import signal
 import time
+from base64 import b64encode
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
@@ -172,6 +173,22 @@ def test_mirror_has_the_same_file_names_under_another_base(site, monkeypatch, ho
         else:
             hub.fetch(NAME, mirror=mirror if how == "argument" else None)
     assert [path for path, _ in made.asked] == ["/copies/Tiny-SE-ResNet.caffemodel"]
+
+
+def test_password_of_a_mirror_is_used_and_not_kept(site):
+    with site() as made:
+        path = hub.fetch(NAME, mirror=made.address.replace("//", "//me:secret@"))
+        asked = made.asked[0][1]["Authorization"]
+    assert asked == f"Basic {b64encode(b'me:secret').decode()}"
+    assert f"fetched from {made.address}/" in weights.read(path).info.history[-1]
+    assert not [file for file in hub.home().rglob("*") if file.is_file() and b"secret" in file.read_bytes()]
+
+
+@pytest.mark.parametrize("address", ["http://me:secret@[::1", "http://me:secret@/", "ftp://me:secret@x"])
+def test_password_of_a_mirror_is_in_no_message(address, site):
+    with site(), pytest.raises(InputError) as raised:
+        hub.fetch(NAME, mirror=address)
+    assert "secret" not in str(raised.value)
 
 
 def test_mirror_that_is_no_address_is_one_line(site):

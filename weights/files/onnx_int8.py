@@ -1,13 +1,13 @@
 """An ONNX model quantized to int8 by ONNX Runtime's tools, in the form that its kernels take."""
 
 import logging
-import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from weights.storage.parts import scratch
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -33,10 +33,10 @@ def quantized(made: "ir.Model", images: Sequence[np.ndarray]) -> "ir.Model":
     import onnx_ir as ir
 
     _drop_unused(made)  # the axes, which nothing reads here
-    with _silent(), tempfile.TemporaryDirectory() as folder:
+    with _silent(), scratch() as folder:
         from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-        target = Path(folder, "int8.onnx")
+        target = folder / "int8.onnx"
         quantize_static(
             ir.to_proto(made),
             target,

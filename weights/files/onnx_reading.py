@@ -32,6 +32,7 @@ GRAPH, INITIALIZER, RAW_DATA = 7, 5, 9
 _METADATA, _NODE, _ATTRIBUTE, _GRAPHS = 14, 1, 5, (6, 11)  # of ModelProto, GraphProto, NodeProto, AttributeProto
 _OF_THE_MODEL = 8, 20, 25  # opsets, training, functions: what else decides what is computed
 _OF_THE_GRAPH = 11, 12, 13, 14, 15  # inputs, outputs, types of values, quantization, sparse initializers
+_APART = 4096  # bytes at most between values in a file of their own
 _LONGEST = 2**21  # bytes of a model beside values and metadata; SENet-154 has 0.4 MB of them
 
 
@@ -131,7 +132,10 @@ def _beside(path: Path, text: str, tensors: list[_Placed]) -> list[_Placed]:
             raise ValueError(location)
     except (ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f"{path}: damaged: it does not say where its values are, in one file beside it") from None
-    data = contents(path.with_name(location))
+    values, most = sum(end - begin for begin, end in places.values()), max(end for _, end in places.values())
+    if not 0 <= most <= values + _APART * len(places):
+        raise InputError(f"{path}: damaged: its values lie in {most:,} bytes of {location}, and have {values:,}")
+    data = contents(path.with_name(location), most)
     if sha256(data) != wanted:
         raise InputError(f"{path.with_name(location)}: is not the file of values that was written with {path.name}")
     found: list[_Placed] = []

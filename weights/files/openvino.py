@@ -5,7 +5,6 @@ import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import ModuleType
 
 import numpy as np
@@ -17,6 +16,7 @@ from weights.files.programs import STATEMENT, statement
 from weights.networks.parameters import check
 from weights.networks.spec import Spec
 from weights.params import Checkpoint, Params, info_of
+from weights.storage.parts import scratch
 from weights.storage.whole import together
 
 
@@ -42,8 +42,8 @@ def write(path: Path, spec: Spec, params: Mapping[str, np.ndarray]) -> None:
     openvino, ir = _openvino(), onnx_ir_module()
     model = openvino.Core().read_model(ir.to_proto(build(spec, params)).SerializeToString())
     model.set_rt_info(statement(Checkpoint(spec, Params(params, info_of(params)))), [STATEMENT])
-    with TemporaryDirectory() as folder, together(values_at, path) as (values, layers):
-        made = Path(folder) / "made.xml"
+    with scratch() as folder, together(values_at, path) as (values, layers):
+        made = folder / "made.xml"
         openvino.save_model(model, made, compress_to_fp16=False)
         for source, target in ((bin_of(made), values), (made, layers)):
             with source.open("rb") as file:

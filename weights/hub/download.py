@@ -49,6 +49,11 @@ class Wanted:
     size: int | None  # bytes
     sha256: str  # the first hexadecimal digits, or all, or none
 
+    @property
+    def place(self) -> str:
+        """The address as people may read it."""
+        return without_user(self.address)
+
 
 class WebPageError(InputError):
     """In the place of a file came a page for people."""
@@ -68,6 +73,11 @@ class _PassingError(Exception):
     def __init__(self, words: str, wait: float | None = None):
         super().__init__(words)
         self.wait = wait
+
+
+def without_user(address: str) -> str:
+    """An address without the name and the password that it may hold: files and messages go further than they should."""
+    return re.sub("^([a-z]+://)[^/?#]*@", r"\1", address, flags=re.IGNORECASE)
 
 
 def download(wanted: Wanted, target: Path, told: Told, patience: Patience) -> None:
@@ -103,7 +113,7 @@ def download(wanted: Wanted, target: Path, told: Told, patience: Patience) -> No
         if not (first and transfer.continued):  # what was there before may have been of another file
             digits = f"begins {wanted.sha256}" if len(wanted.sha256) < len(found) else wanted.sha256
             raise InputError(
-                f"{wanted.address}: the file there is damaged, or another one: its sha256 is {found}, expected "
+                f"{wanted.place}: the file there is damaged, or another one: its sha256 is {found}, expected "
                 f"{digits}; it was not kept"
             )
 
@@ -119,11 +129,11 @@ def _attempts(transfer: "_Transfer", patience: Patience) -> None:
             has = f"; {kept:,} bytes have come and are kept, the next run asks for the rest" if kept else ""
             if error.wait is not None and error.wait > patience.longest_wait:
                 raise InputError(
-                    f"{transfer.wanted.address}: {error}, and asks to wait {error.wait:,.0f} seconds{has}"
+                    f"{transfer.wanted.place}: {error}, and asks to wait {error.wait:,.0f} seconds{has}"
                 ) from None
             if not left:
                 times = f", {patience.attempts} times" if patience.attempts > 1 else ""
-                raise InputError(f"{transfer.wanted.address}: {error}{times}{has}") from None
+                raise InputError(f"{transfer.wanted.place}: {error}{times}{has}") from None
             time.sleep(max(wait, error.wait or 0))
             wait *= 2
 
@@ -163,9 +173,10 @@ class _Transfer:
         except InputError:
             raise
         except ValueError as error:  # of requests and of urllib3
-            raise InputError(f"{self.wanted.address}: is no address that can be fetched: {error}") from None
+            said = str(error).replace(self.wanted.address, self.wanted.place)
+            raise InputError(f"{self.wanted.place}: is no address that can be fetched: {said}") from None
         except broken.SSLError as error:
-            raise InputError(f"{self.wanted.address}: cannot be trusted: {_innermost(error)}") from None
+            raise InputError(f"{self.wanted.place}: cannot be trusted: {_innermost(error)}") from None
         except broken.Timeout:
             raise _PassingError(f"no answer within {self._timeout:g} seconds") from None
         except broken.RequestException as error:
@@ -201,7 +212,7 @@ class _Transfer:
                 return
             except _RedirectedError as error:
                 address = error.to
-        raise InputError(f"{self.wanted.address}: is redirected more than {_REDIRECTS} times")
+        raise InputError(f"{self.wanted.place}: is redirected more than {_REDIRECTS} times")
 
     def kept(self) -> int:
         """Bytes that are there."""
@@ -217,11 +228,11 @@ class _Transfer:
         if not self._at and _PAGE.match(data):
             raise self._page()
         if self._misfit:
-            raise InputError(f"{self.wanted.address}: {self._misfit}")
+            raise InputError(f"{self.wanted.place}: {self._misfit}")
         if self._at + len(data) > (limits.DOWNLOAD if self._size is None else self._size):
             self._file.close()
             self.forget()
-            raise InputError(f"{self.wanted.address}: sends more than {self._most()}; it was not kept")
+            raise InputError(f"{self.wanted.place}: sends more than {self._most()}; it was not kept")
         self._file.write(data)
         self._at += len(data)
         self._told(self._at, self._size)
@@ -240,7 +251,7 @@ class _Transfer:
             return self.kept()
         note = _read_note(self._target)
         part = self.kept()
-        fits = note.get("address") == self.wanted.address and (self._size is None or part <= self._size)
+        fits = note.get("address") == self.wanted.place and (self._size is None or part <= self._size)
         self._validator = str(note.get("validator", ""))
         if not part or not fits or not (self._validator or self.wanted.sha256):
             self.forget()
@@ -262,10 +273,10 @@ class _Transfer:
             self._ours = False
             raise _PassingError(_said(response))
         if status not in (200, 206):
-            raise InputError(f"{self.wanted.address}: {_said(response)}")
+            raise InputError(f"{self.wanted.place}: {_said(response)}")
         announced = headers.get("Content-Length", "0")
         if not _LENGTH.fullmatch(announced):
-            raise InputError(f"{self.wanted.address}: announces a length that is no number: {announced[:80]!r}")
+            raise InputError(f"{self.wanted.place}: announces a length that is no number: {announced[:80]!r}")
         if headers.get("Content-Type", "").lower().startswith("text/html"):
             raise self._page()
         if status == 206:
@@ -289,11 +300,11 @@ class _Transfer:
             # Said once the first bytes are there, which may be those of a web page.
             self._misfit = f"announces a file of {size:,} bytes, expected {self.wanted.size:,}: it is another one"
         if self.wanted.size is None and size is not None and size > limits.DOWNLOAD:
-            raise InputError(f"{self.wanted.address}: announces more than {self._most()}")
+            raise InputError(f"{self.wanted.place}: announces more than {self._most()}")
         self._size = self.wanted.size or size
         tag = headers.get("ETag", "")
         self._validator = tag if tag.startswith('"') else headers.get("Last-Modified", "")  # weak ones prove nothing
-        note = {"address": self.wanted.address, "validator": self._validator}
+        note = {"address": self.wanted.place, "validator": self._validator}
         _note(self._target).write_text(json.dumps(note), encoding="utf-8")
         self._ours = True
 
@@ -309,15 +320,15 @@ class _Transfer:
             to = urljoin(response.url, to)
             before, after = urlsplit(response.url).scheme, urlsplit(to).scheme
         except ValueError:
-            raise InputError(f"{self.wanted.address}: is redirected to {to[:200]!r}, which is no address") from None
+            raise InputError(f"{self.wanted.place}: is redirected to {to[:200]!r}, which is no address") from None
         if after not in ("http", "https") or (before == "https" and after == "http"):
-            raise InputError(f"{self.wanted.address}: is redirected from {before} to {to[:200]}, which is not followed")
+            raise InputError(f"{self.wanted.place}: is redirected from {before} to {to[:200]}, which is not followed")
         return to
 
     def _page(self) -> WebPageError:
         self._file.close()
         self.forget()
-        return WebPageError(f"{self.wanted.address}: answers with a web page in the place of the file")
+        return WebPageError(f"{self.wanted.place}: answers with a web page in the place of the file")
 
 
 def _note(target: Path) -> Path:

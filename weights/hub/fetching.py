@@ -17,7 +17,7 @@ from weights.files import read, write
 from weights.hub import cache, table
 from weights.hub.bar import Told, bytes_coming
 from weights.hub.cache import written_to
-from weights.hub.download import Patience, Wanted, WebPageError, download
+from weights.hub.download import Patience, Wanted, WebPageError, download, without_user
 from weights.hub.table import Source, find, is_name, listed
 from weights.networks.models import MODELS
 from weights.networks.recognition import computing_otherwise
@@ -74,7 +74,7 @@ def fetch(name: str, *, mirror: str | None = None, offline: bool = False, patien
         if offline or cache.offline():
             raise InputError(f"{source.name}: is not in the cache, {cache.home()}, and the network is not to be used")
         _download(source, address, partial / source.file, told, patience or Patience())
-        return _kept(source, partial / source.file, f"fetched from {address}")
+        return _kept(source, partial / source.file, f"fetched from {without_user(address)}")
 
 
 def take(file: str | PathLike[str], name: str | None = None) -> tuple[Source, Path]:
@@ -113,7 +113,7 @@ def _address(source: Source, mirror: str | None) -> str:
     if not mirror:
         return source.address
     if not re.match("https?://", mirror, re.IGNORECASE):
-        raise InputError(f"mirror {mirror[:200]!r}: is no address of http or https")
+        raise InputError(f"mirror {without_user(mirror)[:200]!r}: is no address of http or https")
     return f"{mirror.rstrip('/')}/{source.file}"
 
 

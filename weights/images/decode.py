@@ -1,6 +1,7 @@
 """From a file to its pixels: upright, in RGB, 8 bits for each channel."""
 
 import re
+import struct
 import warnings
 from contextlib import suppress
 from itertools import islice
@@ -25,6 +26,10 @@ SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", "
 
 _ORIENTATION = 274  # the tag of EXIF: where the first row and column are, seen upright
 _TRANSPOSED = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # to Pillow's Transpose, which makes it upright
+_PLAIN = re.compile(rb"P[123]\s")
+_COMMENTS = 100  # in a plain PPM
+_BIG_TIFF = 43  # the number in the place of 42
+_BYTES_OF_TIFF = (1, 2, 6, 7)  # types whose values stay bytes
 _ALONE = Lock()  # which warnings are shown is the same for all threads
 
 
@@ -50,9 +55,10 @@ def opened(image: "str | Path | bytes | Image", max_pixels: int | None = None) -
     name = "the image" if isinstance(image, bytes) else image
     data = memoryview(image) if isinstance(image, bytes) else contents(image)
     try:
+        _check_form(data)
         with _ALONE, warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is lower, or was stated
-            found = Image.open(cast(IO[bytes], Window(data)), formats=FORMATS)
+            found = Image.open(cast(IO[bytes], Window(data, pieces=limits.PIECES)), formats=FORMATS)
         _check_size(found, data, max_pixels or limits.PIXELS)
         rgb, orientation = _rgb(found), _orientation(found)
         if rgb is not found:
@@ -64,6 +70,36 @@ def opened(image: "str | Path | bytes | Image", max_pixels: int | None = None) -
         raise InputError(f"{name}: is not an image that can be read; those read are {', '.join(FORMATS)}") from None
     except Exception as error:  # Pillow raises errors of many types for damage
         raise InputError(f"{name}: is not an image that can be read: {str(error)[:200]}") from error
+
+
+def _check_form(data: memoryview) -> None:
+    """Refuses what Pillow would take apart in Python, number by number, before it does."""
+    if _PLAIN.match(data):
+        if len(data) > limits.PLAIN_PIXELS or bytes(data).count(b"#") > _COMMENTS:
+            raise InputError(
+                f"has its pixels as words, more than {limits.PLAIN_PIXELS:,} bytes of them or {_COMMENTS} comments; "
+                "save it in a binary format"
+            )
+    else:
+        _check_lists(data)
+
+
+def _check_lists(tiff: memoryview) -> None:
+    """Refuses the first directory of a TIFF file, or of EXIF data, where a field has too many numbers."""
+    order = {b"II": "<", b"MM": ">"}.get(bytes(tiff[:2]))
+    with suppress(struct.error):  # whose end is missing is for Pillow to say
+        if order is None:
+            return
+        big = struct.unpack_from(f"{order}H", tiff, 2)[0] == _BIG_TIFF
+        (at,) = struct.unpack_from(f"{order}Q" if big else f"{order}I", tiff, 8 if big else 4)
+        (entries,) = struct.unpack_from(f"{order}Q" if big else f"{order}H", tiff, at)
+        if entries > limits.LIST:
+            raise InputError(f"has {entries:,} fields of TIFF, at most {limits.LIST:,} are read")
+        layout = struct.Struct(f"{order}HHQQ" if big else f"{order}HHII")
+        for i in range(entries):
+            tag, kind, count, _ = layout.unpack_from(tiff, at + (8 if big else 2) + i * layout.size)
+            if kind not in _BYTES_OF_TIFF and count > limits.LIST:
+                raise InputError(f"has {count:,} numbers in the field {tag} of TIFF, at most {limits.LIST:,} are read")
 
 
 def _check_size(image: "Image", data: memoryview, most: int) -> None:
@@ -103,6 +139,7 @@ def _orientation(image: "Image") -> int:
     """What EXIF says about an image that is loaded; 1 if nothing. TIFF files are upright by then, and say so."""
     # What is damaged beside the pixels does not spoil them.
     with suppress(Exception), _ALONE, warnings.catch_warnings(action="ignore"):
+        _check_lists(memoryview(image.info.get("exif", b"").removeprefix(b"Exif\0\0")))
         return image.getexif().get(_ORIENTATION, 1)
     return 1
 

@@ -71,14 +71,16 @@ def sha256(data: bytes | memoryview) -> str:
 class Window(io.RawIOBase):
     """Bytes in memory as a file to read, without a copy."""
 
-    def __init__(self, data: memoryview, most: int | None = None):
+    def __init__(self, data: memoryview, most: int | None = None, pieces: int | None = None):
         """Opens it.
 
         Args:
             data: the bytes.
             most: bytes that one ``read`` may return; None: any number. Asking for more raises InputError.
+            pieces: how often ``read`` may be called; None: any number. Asking more often raises InputError.
         """
-        self.data, self.position, self.most = data, 0, most
+        self.data, self.position, self.most, self.pieces = data, 0, most, pieces
+        self._reads = 0
 
     def readable(self) -> bool:
         """Yes."""
@@ -102,6 +104,9 @@ class Window(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         """The bytes from the position on, as many as there are: nothing is allocated for those that are not."""
+        self._reads += 1
+        if self.pieces is not None and self._reads > self.pieces:
+            raise InputError(f"is in more than {self.pieces:,} pieces; save it anew, in another form")
         end = len(self.data) if size < 0 else min(self.position + size, len(self.data))
         if self.most is not None and end - self.position > self.most:
             raise InputError(f"has a directory of {end - self.position:,} bytes, at most {self.most:,} are read")

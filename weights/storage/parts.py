@@ -10,11 +10,14 @@ import secrets
 import shutil
 import stat
 import sys
+import tempfile
 import time
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+from weights.errors import InputError
 
 try:
     import fcntl
@@ -25,6 +28,9 @@ _LOCK = ".senet-lock"  # in a folder
 _LONGEST = 200  # bytes of the target's name in that of its part: file systems take 255 in all
 _AFTERWARDS = 1.0  # seconds in which threads of a library that has failed may still write into a folder
 _PATIENCE = 10.0  # seconds to wait for a lock, which is held for moments; anybody could hold one for ever
+
+_making: dict[Path, Path] = {}
+"""What this process has in the making, each with its target."""
 
 
 def part_file(target: Path) -> tuple[Path, BinaryIO]:
@@ -39,10 +45,18 @@ def part_file(target: Path) -> tuple[Path, BinaryIO]:
             left.unlink()
     while True:
         path = _new(target.parent, before, after)
+        _making[path] = target
         file = path.open("x+b")
         if _is_ours(file):
             return path, file
         file.close()
+
+
+def discard(part: Path) -> None:
+    """Removes a file of ``part_file``, if it has not come to its target."""
+    with suppress(OSError):
+        part.unlink(missing_ok=True)
+    _making.pop(part, None)
 
 
 @contextmanager
@@ -62,11 +76,38 @@ def part_folder(target: Path) -> Generator[Path]:
         with suppress(OSError), _abandoned(left / _LOCK):
             _remove_folder(left, target)
     path, lock = _folder(target.parent, before, after)
+    _making[path] = target
     try:
         yield path
     finally:
         lock.close()  # Windows removes no open files
         _remove_folder(path, target)
+        _making.pop(path, None)
+
+
+@contextmanager
+def scratch() -> Generator[Path]:
+    """A new folder among the temporary files; gone when the block ends. Those that were left there are removed.
+
+    Raises:
+        InputError: none can be made.
+    """
+    with ExitStack() as made:
+        try:
+            folder = made.enter_context(part_folder(Path(tempfile.gettempdir()) / "senet"))
+        except OSError as error:
+            said = (error.strerror or str(error)).lower()
+            raise InputError(f"no temporary folder can be made: {said}; name a place in TMPDIR") from error
+        yield folder
+
+
+def abandon() -> None:
+    """Removes all that this process has in the making, where it ends without going back through its blocks."""
+    for path, target in list(_making.items()):
+        if path.is_dir():
+            _remove_folder(path, target)
+        else:
+            discard(path)
 
 
 @contextmanager

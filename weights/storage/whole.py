@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from weights.errors import InputError
 from weights.storage.folders import put
-from weights.storage.parts import alone_in, part_file, part_folder
+from weights.storage.parts import alone_in, discard, part_file, part_folder
 
 
 @contextmanager
@@ -147,8 +147,7 @@ class _Replacement:
     def close(self) -> None:
         with suppress(OSError):  # bytes that found no room would be written once more
             self.file.close()
-        with suppress(OSError):
-            self._part.unlink(missing_ok=True)
+        discard(self._part)
 
 
 class _Stream:
