@@ -47,10 +47,13 @@ def to_state(spec: Spec, params: Mapping[str, np.ndarray], dialect: str | Dialec
     """Parameters as a PyTorch module's ``state_dict`` has them, BatchNorm's ``num_batches_tracked`` (0) included.
 
     Raises:
-        InputError: the parameters do not fit the spec, or the dialect has no names for such a network.
+        InputError: the parameters do not fit the spec, or the dialect has no names for such a network: its project has
+            another one of the same names and shapes.
     """
     check(spec, params)
     names = dialect if isinstance(dialect, Dialect) else dialect_for(dialect, spec)
+    if names.family:
+        _check_meaning(names, spec)
     state = {}
     for p in schema(spec):
         state[names.key(p)] = names.encode(p, params[p.name])
@@ -161,6 +164,18 @@ def identify(
         f"{path}: its {len(shapes)} tensors ({some}, ...) are those of no network here; names that are read are "
         "senet's own, and those of timm, Cadene, torchvision, pytorchcv and keras.applications for their networks"
     )
+
+
+def _check_meaning(names: Dialect, spec: Spec) -> None:
+    """Refuses names that say, in all that nobody would call assumed, that the network is another one."""
+    _, found, assumed = identify(names.name, _wanted(names, spec), [names])
+    found = replace(found, eps=spec.eps) if np.float32(found.eps) == np.float32(spec.eps) else found
+    others = [path for path in computing_otherwise(spec, found) if path not in assumed]
+    if others:
+        raise InputError(
+            f"the dialect {names.name!r} has no names for {spec.name}: a network of these names and shapes has another "
+            f"{' and '.join(others)} there, and would be read as {found.name}; use the dialect 'torch'"
+        )
 
 
 def _of_a_project(names: Dialect, spec: Spec) -> bool:
