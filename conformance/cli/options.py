@@ -185,7 +185,7 @@ spec = click.option(
 )
 dialect = click.option(
     "--dialect",
-    type=click.Choice(["torch", "timm", "cadene", "torchvision", "pytorchcv", "keras.applications"]),
+    type=click.Choice(["torch", "timm", "cadene", "torchvision", "pytorchcv", "moskomule", "keras.applications"]),
     help="Names of the tensors in a state dict; keras.applications: in a .weights.h5 that is written.",
 )
 labels = click.option(

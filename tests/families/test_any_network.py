@@ -1,17 +1,19 @@
 """Networks of which every field is drawn are read back as what they are, or what is taken for granted is said."""
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import fields, is_dataclass, replace
+from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
+from caffe_dresses import nowhere_in_place
 from families.any_network import any_network, any_values
 
 from weights import FAMILIES, InputError, Spec
 from weights.caffe.layers import layers
-from weights.caffe.net import Net
+from weights.caffe.net import Layer, Net
 from weights.caffe.recognise import recognise
 from weights.files.state_dict import from_state, to_state
 from weights.networks.models import from_dict, to_dict
@@ -82,14 +84,26 @@ def operations(nodes: tuple[Node, ...]) -> list[tuple[Any, list[int]]]:
     return [(as_floats(node.op), [place[name] for name in node.inputs]) for node in nodes]
 
 
+def in_another_order(found: Sequence[Layer], seed: int) -> list[Layer]:
+    """The same layers, each somewhere behind those that it reads; none is in place."""
+    r, rest = Random(seed), nowhere_in_place(list(found))
+    made, out = set[str](), list[Layer]()
+    while rest:
+        out.append(r.choice([layer for layer in rest if made.issuperset(layer.bottoms)]))
+        rest.remove(out[-1])
+        made.update(out[-1].tops)
+    return out
+
+
 def recognised(spec: Spec) -> bool:
-    """Whether Caffe's layers have such operations; then they are read as the same network."""
+    """Whether Caffe's layers have such operations; then they are read as the same network, in whatever order."""
     try:
         found = [d.layer for d in layers(spec, spec.only_size or (224, 224))]
     except InputError:  # TensorFlow's paddings, means that do not count them
         return False
-    match = recognise(Net("drawn", tuple(found)))
-    assert operations(match.network.nodes) == operations(spec.network().nodes)
+    for order in (found, in_another_order(found, 1)):
+        match = recognise(Net("drawn", tuple(order)))
+        assert operations(match.network.nodes) == operations(spec.network().nodes)
     return True
 
 

@@ -164,7 +164,9 @@ def test_timm_has_no_names_for_other_networks(spec):
 def test_a_network_is_not_written_under_names_that_are_read_as_another_one(change, field):
     spec = replace(MODELS["se-resnet-50"], **change)
     params = {p.name: np.broadcast_to(np.float32(1), p.shape) for p in schema(spec)}
-    with pytest.raises(InputError, match=rf"has another {field} there, and would be read as se-resnet-50; use .*'torch'"):
+    with pytest.raises(
+        InputError, match=rf"has another {field} there, and would be read as se-resnet-50; use .*'torch'"
+    ):
         to_state(spec, params, "timm")
 
 

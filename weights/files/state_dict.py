@@ -162,7 +162,7 @@ def identify(
     some = ", ".join(name[:80] for name in list(shapes)[:3]) or "none"
     raise InputError(
         f"{path}: its {len(shapes)} tensors ({some}, ...) are those of no network here; names that are read are "
-        "senet's own, and those of timm, Cadene, torchvision, pytorchcv and keras.applications for their networks"
+        "senet's own, and those of timm, Cadene, torchvision, pytorchcv, moskomule and keras.applications for theirs"
     )
 
 
@@ -199,6 +199,13 @@ def _assuming(path: str | Path, names: Dialect, spec: Spec) -> Identified:
                 "say which one, with spec= (--spec on the command line)"
             )
         return Identified(names, found, untold(found))
+    if not names.begins(spec):
+        first = names.module(spec.network().first_convolution.module)
+        raise InputError(
+            f"{path}: {first} is no {names.first}x{names.first} convolution, as {names.name}'s networks of these names "
+            "have it; it may be a network for small images, of another stem. Nothing tells: say which one, with spec= "
+            "(--spec on the command line)"
+        )
     # A project's names may be for none of our networks as they are, but for one that differs in what they tell.
     published = [m for m in published if _means(names, m)] or [names.meant(model) for model in published]
     found = published[0] if published else names.meant(spec)
