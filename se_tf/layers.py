@@ -159,12 +159,13 @@ class Dense(layers.Dense):
 
 
 def tanh(x: Any) -> Any:
-    """(exp(x) - exp(-x)) / (exp(x) + exp(-x)), in the dtype of x."""
-    dtype = x.dtype
-    # Near 0 this is a difference of two numbers near 1: too coarse in half precision.
-    x = ops.cast(x, _wide(keras.backend.standardize_dtype(dtype)))
-    s: Any = ops.sigmoid(2 * x)
-    return ops.cast(2 * s - 1, dtype)
+    """(exp(2x) - 1) / (exp(2x) + 1), in the dtype of x."""
+    if keras.backend.backend() != "jax" or keras.backend.standardize_dtype(x.dtype) != "float64":
+        return ops.tanh(x)
+    # By the power less 1, of which nothing is lost near 0. From 20 on the result is 1, and no power may overflow.
+    twice: Any = 2 * x
+    power: Any = ops.expm1(ops.clip(twice, -40, 40))
+    return power / (power + 2)
 
 
 ACTIVATIONS: Mapping[Activation, str | Callable[[Any], Any]] = {
@@ -190,9 +191,17 @@ class GlobalAveragePooling2D(layers.GlobalAveragePooling2D):
 
 @keras.saving.register_keras_serializable("senet")
 class GlobalMaxPooling2D(layers.GlobalMaxPooling2D):
-    """Keras' layer: (N, H, W, C) to (N, C). Of equal values the first one takes the whole gradient, as in Caffe."""
+    """Keras' layer: (N, H, W, C) to (N, C). Of equal values the first one takes the whole gradient, as in Caffe.
+
+    Attributes:
+        has_gradient: whether that is needed; LiteRT has no operation for it.
+    """
+
+    has_gradient = True
 
     def call(self, inputs: Any) -> Any:
+        if not self.has_gradient:
+            return ops.max(inputs, (1, 2))
         size: Any = ops.shape(inputs)
         x = ops.reshape(inputs, (-1, size[1] * size[2], size[3]))
         # ops.max would share the gradient out among equal values.

@@ -7,8 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from se_tf.layers import MaxPool
+from se_tf.layers import GlobalMaxPooling2D, MaxPool
 from se_tf.network import Network
+from se_tf.se_block import SEBlock
 from weights import Checkpoint, InputError
 from weights.files.options import refuse
 from weights.files.programs import STATEMENT, append_statement, check_package, statement, suffix_of
@@ -58,6 +59,9 @@ def _lite(path: Path, model: Network, images: Any) -> bytes:
 
     if model.dtype_policy.name != "float32":
         raise InputError(f"{path}: the model is one of {model.dtype_policy.name}; LiteRT programs need float32")
+    for block in model.layers:
+        if isinstance(block, SEBlock) and isinstance(block.pool, GlobalMaxPooling2D):
+            block.pool.has_gradient = False
     if images is not None:
         images = _checked(path, model, images)
         for layer in model.layers:

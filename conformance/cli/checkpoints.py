@@ -164,7 +164,6 @@ def convert(
     further from the network than the bound for it.
     """
     import weights
-    from conformance.report.wording import assumed
     from weights.change import with_changes
     from weights.files import format_of
     from weights.files.programs import PROGRAMS, suffix_of
@@ -182,6 +181,7 @@ def convert(
             package = _package(dst, suffix)
             package.save(package.restore(*found, dtype="float32"), dst)
         say(f"{shown(src)} -> {shown(dst)}: {found.spec.name}, a program of {PROGRAMS[suffix].title} in float32")
+        options.say_what_is_assumed(src, found, err=False)
         return
     into, of_keras = format_of(dst), dialect == APPLICATIONS_DIALECT
     written = "dialect" in into.writes_with and (into.name == "keras") == of_keras
@@ -217,9 +217,7 @@ def convert(
     learnable = sum(p.size for p in weights.schema(spec) if p.learnable)
     err = is_stdout(dst)
     say(f"{shown(src)} -> {shown(dst)}: {spec.name}, {learnable:,} parameters, {spec.classes} classes", err=err)
-    said = assumed(spec, params.info)
-    if said:
-        say(f"assumed, not stated by {shown(src.name)}: {said}", err=err)
+    options.say_what_is_assumed(src, weights.Checkpoint(spec, params), err=err)
     if made and made.reduced:
         onnx_options.say_how_far(dst, made)
 

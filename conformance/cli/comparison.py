@@ -243,18 +243,14 @@ def freeze(
     from conformance.golden.file import freeze as keep
     from conformance.judge.compare import Conditions
 
+    def reading(file: Path) -> "Checkpoint":
+        found = options.checkpoint(file, given, dialect=dialect)
+        options.say_what_is_assumed(file, found)
+        return found
+
     conditions = Conditions(timeout=timeout, memory=memory)
     with Bars().busy(f"Freezing {source}"), options.warnings_in_a_line():
-        kept = keep(
-            source,
-            golden,
-            seed=seed,
-            size=size,
-            batch=batch,
-            dialect=dialect,
-            conditions=conditions,
-            **options.reading(given),
-        )
+        kept = keep(source, golden, seed=seed, size=size, batch=batch, conditions=conditions, reading=reading)
     size_of_input = "x".join(map(str, kept.x.shape))
     say(
         f"{shown(golden)}: {kept.spec.name} at {size_of_input}, samples of {len(kept.taps)} taps and "

@@ -185,7 +185,7 @@ spec = click.option(
 )
 dialect = click.option(
     "--dialect",
-    type=click.Choice(["torch", "timm", "cadene", "torchvision", "pytorchcv", "keras.applications"]),
+    type=click.Choice(["torch", "timm", "cadene", "torchvision", "pytorchcv", "moskomule", "keras.applications"]),
     help="Names of the tensors in a state dict; keras.applications: in a .weights.h5 that is written.",
 )
 labels = click.option(
@@ -330,13 +330,13 @@ def with_labels(file: Path, found: "Checkpoint", labels: "Labels | None") -> "Ch
     return Checkpoint(found.spec, Params(found.params, stated))
 
 
-def say_what_is_assumed(file: Path, found: "Checkpoint") -> None:
-    """Prints on stderr, in a line, what of a checkpoint its file does not say."""
+def say_what_is_assumed(file: Path, found: "Checkpoint", *, err: bool = True) -> None:
+    """Prints in a line, on stderr unless told otherwise, what of a checkpoint its file does not say."""
     from conformance.report.wording import assumed
 
     said = assumed(found.spec, found.info)
     if said:
-        say(f"assumed, not stated by {shown(file.name)}: {said}", err=True)
+        say(f"assumed, not stated by {shown(file.name)}: {said}", err=err)
 
 
 def _preprocessing(text: str) -> "Preprocessing":

@@ -19,7 +19,7 @@ metadata says which network and weights (a checksum of each tensor), and with wh
 import hashlib
 import json
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -39,7 +39,7 @@ from weights.networks.network import graph
 from weights.networks.parameters import schema
 from weights.networks.sizes import shapes
 from weights.networks.spec import Spec
-from weights.params import CAFFE, Params, is_count
+from weights.params import CAFFE, Checkpoint, Params, is_count
 from weights.storage import json_text
 
 MARK = "senet.golden"
@@ -81,7 +81,7 @@ def freeze(
     size: tuple[int, int] | None = None,
     batch: int = 2,
     conditions: Conditions = _HERE,
-    **options: Any,  # noqa: ANN401, those of weights.read
+    reading: Callable[[Path], Checkpoint] = read_checkpoint,
 ) -> Golden:
     """Writes a golden file.
 
@@ -91,7 +91,7 @@ def freeze(
         size: height and width of the images; else one smaller than what the checkpoint expects, and not square: 160x96.
         batch: images.
         conditions: how the reference is asked.
-        options: of the checkpoint's format, as of ``weights.read``.
+        reading: how the checkpoint is read.
 
     Raises:
         InputError: there is no such network or file, it cannot take the size, its values are not finite, or the place
@@ -102,7 +102,7 @@ def freeze(
         params: Params = cases.seeded(spec, seed)
         what, drawn = f"drawn by conformance.cases.seeded, seed {seed}", seed
     else:
-        spec, params = read_checkpoint(source, **options)
+        spec, params = reading(Path(source))
         what, drawn = f"{params.info.source or Path(source).name}, sha256 {params.info.sha256 or 'not known'}", None
     crop = (params.info.preprocessing or CAFFE).crop
     shape = (batch, spec.in_channels, *(size or cases.oblong(spec, spec.only_size or (crop, crop))))

@@ -26,6 +26,14 @@ _FIELDS = {
     "se.stages": "stages that have SE blocks",
     "se.rounding": "rounding of hidden units",
     "modules.pool": "pooling of the modules",
+    "stages.stride": "strides of the stages",
+    "stages.activation": "activations of the stages",
+    "stages.scale": "factors of the residuals by stage",
+    "stages.module.pool": "poolings of the modules",
+    "stem.stride": "strides of the stem",
+    "stem.padded": "whether the stem is padded",
+    "stem.pooled": "whether the stem pools",
+    "shares": "shares of the branches in training",
     "eps": "BatchNorm epsilon",
 }
 """Words for the fields of a record whose names say too little."""
@@ -59,7 +67,20 @@ def _assumed_field(spec: Spec, path: str) -> str:
     record = getattr(spec, field)
     if isinstance(record, SE):
         return f"{words(path)} ({_choice(getattr(record, inner))})"
-    return words(path)
+    values = list(_each(record, inner))
+    return f"{words(path)} ({', '.join(values if len(set(values)) > 1 else values[:1])})"
+
+
+def _each(record: object, path: str) -> Iterator[str]:
+    """The values of a field of each of some records, or of the records within them; of those that have it."""
+    if isinstance(record, tuple):
+        for one in record:
+            yield from _each(one, path)
+    elif not path:
+        yield "as the network's" if record is None else _choice(record)
+    elif record is not None:
+        field, _, inner = path.partition(".")
+        yield from _each(getattr(record, field), inner)
 
 
 def _choice(chosen: object) -> str:

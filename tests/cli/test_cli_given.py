@@ -49,11 +49,23 @@ def test_what_is_assumed_is_said_in_words(bare, tmp_path):
     shown = " ".join(senet("inspect", bare).stdout.split())
     said = senet("convert", bare, tmp_path / "x.safetensors").stdout
     compared = senet("compare", bare, "--frameworks", "numpy", "--size", "33x33")
+    frozen = senet("freeze", bare, tmp_path / "golden.safetensors", "--size", "33x33", "--batch", 1)
     for text in words:
+        assert frozen.stderr.count(text) == 1
         assert text in shown
         assert text in said
         assert compared.stderr.count(text) == 1
     assert "assumed, not stated by bare.pth: " in said
+
+
+def test_a_program_too_says_what_is_assumed(bare, tmp_path, monkeypatch):
+    import se_torch
+
+    monkeypatch.setattr(se_torch, "save", lambda *_: None)
+    for suffix in (".pt2", ".onnx"):
+        said = senet("convert", bare, tmp_path / f"x{suffix}").stdout
+        assert "\nassumed, not stated by bare.pth: first pooling (" in said
+        assert "gate of the SE blocks (sigmoid)" in said
 
 
 def test_what_is_given_is_not_assumed(bare, tmp_path):

@@ -18,6 +18,7 @@ import weights
 from conformance import cases
 from conformance.judge.bounds import GRADIENTS, TAPS
 from conformance.reference import backward
+from conformance.report.wording import assumed
 from weights import MODELS, SE, InputError, Params, PreActSpec, ShakeSpec, Spec, cost, graph, schema
 from weights.caffe import text
 from weights.caffe.recognise import recognise
@@ -280,6 +281,14 @@ def test_caffe_files_are_written_and_read(name: str, tmp_path: Path) -> None:
     (tmp_path / "caffes.prototxt").write_bytes(golden(name)["prototxt"].tobytes())
     ours, theirs = (text.read(tmp_path / file).layers for file in ("net.prototxt", "caffes.prototxt"))
     assert sorted(layer.type for layer in ours if layer.type != "Split") == sorted(layer.type for layer in theirs)
+
+
+def test_caffes_layers_do_not_say_how_branches_share_in_training(tmp_path: Path) -> None:
+    spec = replace(_SHAKE, shares="even-even")
+    found, params = written_and_read(tmp_path / "net.caffemodel", spec, living(spec))
+    assert params.info.assumed == ("shares",)
+    assert found == replace(spec, shares="shake-shake")
+    assert assumed(found, params.info) == "shares of the branches in training (shake-shake)"
 
 
 def test_channels_of_zeros_that_caffe_cannot_append_are_refused(tmp_path: Path) -> None:

@@ -24,12 +24,14 @@ from conformance.cases import image, seeded, top_diff
 from conformance.judge.bounds import GRADIENTS, TAPS
 from conformance.reference import backward, forward
 from weights import MODELS, SE, InputError, MobileSpec, Params, cost, feature_nodes, schema, shapes
-from weights.caffe.net import Net
+from weights.caffe.layers import layers
+from weights.caffe.net import Layer, Net
 from weights.caffe.recognise import recognise
 from weights.files.state_dict import from_state, to_state
 from weights.names import mobile
 from weights.names.frameworks import FLAX, KERAS, KERAS_ON_TORCH, TORCH
 from weights.networks.mobile import Stage
+from weights.networks.models import changed
 from weights.networks.operations import Act
 from weights.networks.recognition import same_tensors
 
@@ -507,6 +509,20 @@ def test_network_in_another_dress_is_the_same_record(name: str, dress: str) -> N
     spec = replace(SPECS[name], padding="symmetric")
     net = Net("tiny", tuple(DRESSES[dress](with_blobs(spec, seeded(spec, 1), (64, 64)))))
     assert recognise(net).network.spec == spec
+
+
+def test_the_nearest_family_says_what_does_not_fit() -> None:
+    """Caffe's popular MobileNet V2 has a 1x1 convolution before its first depthwise one too."""
+    found = [d.layer for d in layers(changed(MODELS["mobilenet-v2"], activation="relu"))]
+    at = next(i for i, layer in enumerate(found) if layer.name == "stage1.0.depthwise")
+    settings = {"convolution_param": {"num_output": 32, "kernel_size": [1], "bias_term": False}}
+    scale = {"scale_param": {"bias_term": True}}
+    expansion = [Layer("extra", "Convolution", found[at].bottoms, ("extra",), settings)]
+    for kind, stated in (("BatchNorm", {}), ("Scale", scale), ("ReLU", {})):
+        expansion.append(Layer(f"extra/{kind}", kind, ("extra",), ("extra",), stated))
+    found[at : at + 1] = [*expansion, replace(found[at], bottoms=("extra",))]
+    with pytest.raises(InputError, match=r"layer 'extra' .* expected a 3x3 convolution \(stage1\.0\.depthwise\) with"):
+        recognise(Net("net", tuple(found)))
 
 
 @pytest.mark.parametrize("padding", ["same", "even"])

@@ -30,7 +30,7 @@ from weights.caffe.recognise import recognise
 from weights.files.state_dict import IMAGENET, from_state, identify, to_state
 from weights.names.dialect import Dialect
 from weights.names.frameworks import FLAX, KERAS, TORCH
-from weights.names.resnet import CADENE, TIMM, TIMM_RESNET, TORCHVISION
+from weights.names.resnet import CADENE, MOSKOMULE, TIMM, TIMM_RESNET, TORCHVISION
 from weights.names.state_dicts import dialect_for
 from weights.networks.models import from_dict, parse, to_dict
 from weights.networks.operations import Add
@@ -431,6 +431,36 @@ def test_names_of_another_geometry_contradict_a_stated_network() -> None:
         with pytest.raises(InputError, match=rf"some\.pth: is not {spec.name}, though the shapes agree: .*{said}"):
             from_state("some.pth", bare(spec, names), spec=spec)
     assert from_state("some.pth", bare(MODELS["se-resnet-50"], TORCH), spec=MODELS["se-resnet-50"]).spec
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize(("depths", "widths"), [((3, 3, 3), (16, 32, 64)), ((2, 2, 2, 2), (64, 128, 256, 512))])
+def test_a_network_for_small_images_is_not_taken_for_one_of_torchvisions(depths: Any, widths: Any, prefix: str) -> None:
+    """Everybody's ResNet-20 and -18 for CIFAR have these names, and neither strides nor pooling in the stem."""
+    spec = replace(
+        MODELS["resnet-18-torchvision"], depths=depths, stem=((widths[0], 3),), width=widths, out_channels=widths
+    )
+    tensors = {f"{prefix}{name}": array for name, array in bare(spec, TIMM_RESNET).items()}
+    with pytest.raises(InputError, match=r"some\.pth: conv1 is no 7x7 convolution, .* say which one, with spec="):
+        from_state("some.pth", tensors)
+    assert from_state("some.pth", tensors, spec=spec).spec == spec
+    with pytest.raises(InputError, match="'torchvision' has no names for"):
+        dialect_for("torchvision", spec)
+
+
+@pytest.mark.parametrize("biases", [False, True])
+@pytest.mark.parametrize("name", ["se-resnet-18", "se-resnet-50"])
+def test_the_block_that_is_copied_most_is_read_and_written(name: str, biases: bool) -> None:
+    model = MODELS[f"{name}-torchvision"]
+    spec = replace(model, se=SE(bias=biases), depths=(1, 1, 1, 1), classes=7)
+    state = bare(spec, MOSKOMULE)
+    assert {"conv1.weight", "layer1.0.se.fc.0.weight", "layer4.0.se.fc.2.weight", "fc.bias"} <= set(state)
+    assert ("layer1.0.se.fc.0.bias" in state) == biases
+    found = from_state("some.pth", state)
+    assert replace(found.spec, name=spec.name, eps=spec.eps) == spec
+    assert {"se.gate", "se.squeeze", "se.position"} <= set(found.info.assumed)
+    assert {"stem_pool", "stride_on_3x3"}.isdisjoint(found.info.assumed)
+    assert dialect_for("moskomule", spec) is MOSKOMULE
 
 
 DIALECTS = {

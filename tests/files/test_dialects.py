@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from odd_networks import INCEPTION, SENET, same, seeded
 
-from weights import MODELS, InputError, Params, schema
+from weights import MODELS, SE, InputError, Params, schema
 from weights.caffe.released import RELEASED
 from weights.files.state_dict import IMAGENET, from_state, to_state
 from weights.names.frameworks import FLAX, KERAS, KERAS_ON_TORCH, TORCH
@@ -148,6 +148,26 @@ def test_integers_are_no_parameters():
 def test_timm_has_no_names_for_other_networks(spec):
     with pytest.raises(InputError, match="'timm' has no names"):
         to_state(spec, seeded(spec), "timm")
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"se": SE(gate="tanh")}, "se.gate"),
+        ({"se": SE(squeeze="none")}, "se.squeeze"),
+        ({"se": SE(position="post")}, "se.position"),
+        ({"stride_on_3x3": True}, "stride_on_3x3"),
+        ({"eps": 1e-3}, "eps"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_network_is_not_written_under_names_that_are_read_as_another_one(change, field):
+    spec = replace(MODELS["se-resnet-50"], **change)
+    params = {p.name: np.broadcast_to(np.float32(1), p.shape) for p in schema(spec)}
+    with pytest.raises(
+        InputError, match=rf"has another {field} there, and would be read as se-resnet-50; use .*'torch'"
+    ):
+        to_state(spec, params, "timm")
 
 
 def test_an_unknown_dialect_is_named_with_the_known_ones():

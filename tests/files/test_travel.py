@@ -345,6 +345,7 @@ def test_a_line_of_text_describes_a_network(tmp_path):
     wanted: dict[str, Any] = {"depths": (1, 2, 1, 1), "stem": ((32, 3), (64, 3)), "eps": 1e-3, "stride_on_3x3": True}
     assert parse(line) == changed(MODELS["resnet-50"], se=SE(gate="tanh"), **wanted)
     assert parse("se-resnet-50,se=none,name=mine") == changed(MODELS["se-resnet-50"], se=None, name="mine")
+    assert parse("se-resnet-50,se.squeeze=none,se.stages=none").se == SE(squeeze="none")
     (tmp_path / "x.json").write_text(__import__("json").dumps(to_dict(SENET)))
     assert parse(f"{tmp_path / 'x.json'},classes=3") == changed(SENET, classes=3)
 

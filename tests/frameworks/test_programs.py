@@ -16,7 +16,7 @@ import weights
 from conformance import cases, cli
 from conformance.adapters import adapter
 from conformance.judge.bounds import COARSE
-from weights import CAFFE, MODELS, InputError, Params
+from weights import CAFFE, MODELS, SE, InputError, Params
 from weights.networks.models import changed
 from weights.networks.sizes import smallest_side
 from weights.params import Info
@@ -103,6 +103,20 @@ def test_a_program_of_jax_takes_any_number_and_size_of_images(tmp_path):
         x = cases.image(2, *size).transpose(0, 2, 3, 1).astype("float32")
         wanted = np.asarray(forward(model, x))
         assert np.abs(program.call(x) - wanted).max() <= 1e-6 * np.abs(wanted).max(), size
+
+
+@pytest.mark.slow
+def test_a_program_of_litert_takes_the_maximum_as_a_squeeze():
+    pytest.importorskip("tensorflow")
+    import se_tf
+
+    spec = replace(SPEC, se=replace(SPEC.se or SE(), squeeze="max", gate="hard-sigmoid"), depths=(1, 1, 1, 1))
+    model = se_tf.restore(spec, cases.seeded(spec, 1), "float32")
+    x = cases.image(2, 2, 33, 38).astype("float32")
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # another package is to have the interpreter
+        logits = adapter("tf_lite").taps(model, x)["logits"]
+    wanted = model(x.transpose(0, 2, 3, 1)).numpy()
+    assert np.abs(logits - wanted).max() <= 1e-6 * np.abs(wanted).max()
 
 
 @pytest.mark.slow

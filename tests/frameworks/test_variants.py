@@ -240,12 +240,15 @@ def test_global_maximum_gives_its_gradient_to_the_first_of_equal_values(package:
     assert np.array_equal(gradient, expected)
 
 
-def test_keras_tanh_keeps_half_precision() -> None:
+def test_keras_tanh_keeps_every_precision() -> None:
+    """Of the value itself: near 0, where a difference of numbers near 1 would be nothing but rounding, too."""
     ops = pytest.importorskip("keras").ops
     from se_tf.layers import tanh
 
-    for dtype, rounding in (("float16", 2.0**-11), ("bfloat16", 2.0**-8)):
-        x = ops.cast(np.array([-2.0, -0.01, 0.003, 0.5]), dtype)
+    near = [sign * 10.0**power for sign in (-1, 1) for power in range(-12, 3)]
+    precisions = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 8 * 2.0**-24, "float64": 8 * 2.0**-53}
+    for dtype, rounding in precisions.items():
+        x = ops.cast(np.array([-2.0, -0.01, 0.003, 0.5, *(near if rounding < 1e-6 else ())]), dtype)
         wide = ops.convert_to_numpy(ops.cast(x, "float64"))
         found = ops.convert_to_numpy(ops.cast(tanh(x), "float64"))
         assert np.all(np.abs(found - np.tanh(wide)) <= rounding * np.abs(np.tanh(wide)))

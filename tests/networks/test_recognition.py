@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from odd_networks import INCEPTION, SENET, same, seeded
 
-from weights import MODELS, SE, InputError, Spec, read, schema, write
+from weights import MODELS, SE, InceptionResNetSpec, InputError, MobileSpec, Spec, read, schema, write
 from weights.files.safetensors import save_tensors
 from weights.files.state_dict import from_state, to_state
 from weights.names.frameworks import FLAX, KERAS, KERAS_ON_TORCH, TORCH
 from weights.names.resnet import TIMM
+from weights.networks.inception_resnet import Stage as InceptionResNetStage
+from weights.networks.inception_resnet import StemLayer
+from weights.networks.mobile import Stage
 from weights.networks.models import changed
 from weights.networks.recognition import same_tensors, untold
 
@@ -72,6 +75,27 @@ def test_a_stated_spec_is_not_assumed():
     assert from_state("some.pth", bare(SENET), spec=SENET).info.assumed == ()
     found = from_state("some.pth", bare(MODELS["se-resnet-50"], TIMM), spec=MODELS["se-resnet-50"])
     assert found.spec == MODELS["se-resnet-50"]
+
+
+def test_widths_to_8_may_be_wider_than_the_map():
+    stages = (
+        Stage(out=32, expanded=(32, 64)),
+        Stage(out=3, expanded=(32, 6), stride=2),
+        Stage(out=32, expanded=(192,)),
+    )
+    se = SE(reduction=16, rounding="to 8", position="3x3")
+    spec = MobileSpec(name="se-mobile", stages=stages, se=se, classes=9)
+    assert [b.se and (b.se.channels, b.se.hidden) for b in spec.blocks()][3:] == [(6, 8), (192, 16)]
+    found, params = from_state("some.pth", to_state(spec, seeded(spec)))
+    assert same(params, seeded(spec))
+    assert isinstance(found, MobileSpec)
+    assert [b.se for b in found.blocks()] == [b.se for b in spec.blocks()]
+
+
+def test_a_field_that_counts_only_where_an_assumed_one_is_otherwise_is_assumed_too():
+    unit = InceptionResNetStage(module=None, units=1, branches=(((4, 1, 1),),), scale=0.1)
+    spec = InceptionResNetSpec(name="x", stem=(StemLayer(out=8, kernel=3),), stages=(unit,), se=SE(reduction=2))
+    assert {"linear_end", "stages.scale", "se_after_scaling"} <= set(untold(spec))
 
 
 CHANGES = [

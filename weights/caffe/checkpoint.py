@@ -115,9 +115,15 @@ def _record(match: Match) -> Spec:
 
 
 def _stated(info: Info, match: Match, noted: Info | None, digest: str) -> Info:
-    """With preprocessing, labels and history: as noted in the definition, or as known of a file with these bytes."""
+    """With preprocessing, labels and history: as noted in the definition, or as known of a file with these bytes.
+
+    What layers cannot say of the network is assumed.
+    """
+    spec = _record(match)
+    said = noted or expectations(spec, digest, match.size)
     return replace(
-        noted or expectations(_record(match), digest, match.size),
+        said,
+        assumed=tuple(dict.fromkeys((*said.assumed, *spec.unshown))),
         history=noted.history if noted else info.history,
         source=info.source,
         format=info.format,

@@ -18,6 +18,7 @@ from weights.networks.operations import (
     Dropout,
     GlobalPool,
     Linear,
+    Mix,
     Op,
     Pool,
     Scale,
@@ -48,8 +49,8 @@ class Difference:
 def compare(found: Imported, wanted: Network) -> Agreement | Difference:
     """Holds what was read against the nodes of a record, in their order; names do not matter.
 
-    The order of the two maps of a sum does not matter, a 1x1 convolution is a matrix, a missing bias is one of zeros,
-    and a BatchNorm after a convolution may be missing.
+    The order of the two maps of a sum or a mix does not matter, a 1x1 convolution is a matrix, a missing bias is one of
+    zeros, and a BatchNorm after a convolution may be missing.
     """
     walk = _Walk(found, wanted)
     try:
@@ -117,7 +118,7 @@ class _Walk:
         return normalised and not any(isinstance(n.op, BatchNorm) for n in self.found.readers[found.name])
 
     def _same_inputs(self, node: Node, inputs: tuple[str, ...], found: Found) -> bool:
-        either = isinstance(node.op, Add) or (isinstance(node.op, Scale) and found.layer.type == "Eltwise")
+        either = isinstance(node.op, Add | Mix) or (isinstance(node.op, Scale) and found.layer.type == "Eltwise")
         return found.inputs == inputs or (either and found.inputs == inputs[::-1])
 
     def _likest(self, node: Node, choice: Iterable[Found]) -> Found:

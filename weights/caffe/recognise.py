@@ -5,6 +5,7 @@ Scale, 1x1 convolutions or InnerProduct, folded BatchNorm, ...) comes out as the
 that differs is named.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -71,12 +72,13 @@ def import_network(net: Net, source: str = "network") -> Match:
 def _recognised(imported: Imported) -> Match:
     outline = imported.outline()
     first = next(iter(imported.nodes.values()))
-    differences: list[Difference] = []
+    read = Counter(node.op for node in outline.nodes)
+    differences: list[tuple[int, Difference]] = []  # each with how many operations its guess has in common
     for family in FAMILIES.values():
         try:
             spec = family.from_network(outline)
         except InputError as error:
-            differences.append(Difference(0, first.layer, "a network of possible hyper-parameters", str(error)))
+            differences.append((0, Difference(0, first.layer, "a network of possible hyper-parameters", str(error))))
             continue
         if spec is None:
             continue
@@ -84,11 +86,12 @@ def _recognised(imported: Imported) -> Match:
         if isinstance(found, Agreement):
             network = _named(spec, imported.title).network()
             return Match(network, found.layers, imported.notes, imported.size)
-        differences.append(found)
+        shared = read & Counter(node.op for node in spec.network().nodes)
+        differences.append((shared.total(), found))
     if not differences:
         raise misfit(imported.source, first.layer, "a convolution of the stem", "another layer")
-    furthest = max(differences, key=lambda difference: difference.reached)
-    raise misfit(imported.source, furthest.layer, furthest.expected, furthest.found)
+    _, nearest = max(differences, key=lambda difference: (difference[0], difference[1].reached))
+    raise misfit(imported.source, nearest.layer, nearest.expected, nearest.found)
 
 
 def _named(spec: Spec, title: str) -> Spec:

@@ -192,7 +192,8 @@ def write(
             labels and origin.
         info: what travels with the parameters, in the place of what they carry themselves.
         dialect: PyTorch and safetensors: whose names the tensors get, "torch" (``se_torch``'s), "timm", "cadene",
-            "torchvision" or "pytorchcv". Without it a .pth has ``se_torch``'s, a .safetensors is the canonical store.
+            "torchvision", "pytorchcv" or "moskomule". Without it a .pth has ``se_torch``'s, a .safetensors is the
+            canonical store.
             Keras' .weights.h5: "keras.applications", for its model of the same network.
         onnx: ONNX only: how the file is made, "OnnxOptions(precision='float16', size=(224, 224))".
 

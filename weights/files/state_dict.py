@@ -47,10 +47,13 @@ def to_state(spec: Spec, params: Mapping[str, np.ndarray], dialect: str | Dialec
     """Parameters as a PyTorch module's ``state_dict`` has them, BatchNorm's ``num_batches_tracked`` (0) included.
 
     Raises:
-        InputError: the parameters do not fit the spec, or the dialect has no names for such a network.
+        InputError: the parameters do not fit the spec, or the dialect has no names for such a network: its project has
+            another one of the same names and shapes.
     """
     check(spec, params)
     names = dialect if isinstance(dialect, Dialect) else dialect_for(dialect, spec)
+    if names.family:
+        _check_meaning(names, spec)
     state = {}
     for p in schema(spec):
         state[names.key(p)] = names.encode(p, params[p.name])
@@ -159,8 +162,20 @@ def identify(
     some = ", ".join(name[:80] for name in list(shapes)[:3]) or "none"
     raise InputError(
         f"{path}: its {len(shapes)} tensors ({some}, ...) are those of no network here; names that are read are "
-        "senet's own, and those of timm, Cadene, torchvision, pytorchcv and keras.applications for their networks"
+        "senet's own, and those of timm, Cadene, torchvision, pytorchcv, moskomule and keras.applications for theirs"
     )
+
+
+def _check_meaning(names: Dialect, spec: Spec) -> None:
+    """Refuses names that say, in all that nobody would call assumed, that the network is another one."""
+    _, found, assumed = identify(names.name, _wanted(names, spec), [names])
+    found = replace(found, eps=spec.eps) if np.float32(found.eps) == np.float32(spec.eps) else found
+    others = [path for path in computing_otherwise(spec, found) if path not in assumed]
+    if others:
+        raise InputError(
+            f"the dialect {names.name!r} has no names for {spec.name}: a network of these names and shapes has another "
+            f"{' and '.join(others)} there, and would be read as {found.name}; use the dialect 'torch'"
+        )
 
 
 def _of_a_project(names: Dialect, spec: Spec) -> bool:
@@ -184,6 +199,13 @@ def _assuming(path: str | Path, names: Dialect, spec: Spec) -> Identified:
                 "say which one, with spec= (--spec on the command line)"
             )
         return Identified(names, found, untold(found))
+    if not names.begins(spec):
+        first = names.module(spec.network().first_convolution.module)
+        raise InputError(
+            f"{path}: {first} is no {names.first}x{names.first} convolution, as {names.name}'s networks of these names "
+            "have it; it may be a network for small images, of another stem. Nothing tells: say which one, with spec= "
+            "(--spec on the command line)"
+        )
     # A project's names may be for none of our networks as they are, but for one that differs in what they tell.
     published = [m for m in published if _means(names, m)] or [names.meant(model) for model in published]
     found = published[0] if published else names.meant(spec)

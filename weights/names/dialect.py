@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from weights.errors import InputError
-from weights.networks.operations import Kind, Shape
+from weights.networks.operations import Conv, Kind, Shape
 from weights.networks.parameters import Param, schema
 from weights.networks.spec import Spec
 
@@ -47,6 +47,7 @@ class Dialect:
     plain: bool = False  # and for those without
     tells: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)  # what names tell, see ``meant``
     several: bool = False  # whether its project has networks of the same names that differ in what no shape tells
+    first: int = 0  # the first convolution's kernel, by which its networks are told from others'; 0: any
     anchor: str = ""  # a tensor of every network, where the first convolution is called as others within blocks are
 
     def key(self, p: Param) -> str:
@@ -65,7 +66,12 @@ class Dialect:
     def fits(self, spec: Spec) -> bool:
         """Whether there are names for a network, and for all of its modules."""
         known = (self.excited if spec.se else self.plain) and self.meant(spec) == spec
-        return known and self.knows(spec)
+        return known and self.begins(spec) and self.knows(spec)
+
+    def begins(self, spec: Spec) -> bool:
+        """Whether a network has the first convolution that all networks of the project have."""
+        op = spec.network().first_convolution.op
+        return not self.first or (isinstance(op, Conv) and op.window == (self.first, self.first))
 
     def knows(self, spec: Spec) -> bool:
         """Whether there is a name for each module of a network; a table without patterns is for just its modules."""

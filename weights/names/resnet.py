@@ -43,12 +43,29 @@ TIMM_RESNET = Dialect(
         "unit": instead({"basic-relu": "basic"}),
         "stride_on_3x3": always(value=True),
     },
+    first=7,
     anchor="layer1.0.conv1.weight",
 )
 """timm's ``resnet*``, ``resnext*``, ``seresnet*`` and ``seresnext*``: the geometry is torchvision's.
 
-Its networks of further designs that have the same tensors (means in place of strides, other stems) share the names.
+Its networks of further designs that have the same tensors (means in place of strides, other stems) share the names; so
+do everybody's ResNets for small images, whose first convolution is of 3x3.
 """
 
 TORCHVISION = replace(TIMM_RESNET, name="torchvision", excited=False)
 """torchvision's ``resnet*`` and ``resnext*``, from which timm has its names; there are none with SE blocks."""
+
+MOSKOMULE = replace(
+    TIMM_RESNET,
+    name="moskomule",
+    paths=(
+        (r"stage(\d+)\.(\d+)\.se\.fc1", r"layer\1.\2.se.fc.0"),
+        (r"stage(\d+)\.(\d+)\.se\.fc2", r"layer\1.\2.se.fc.2"),
+        *TIMM_RESNET.paths,
+    ),
+    as_conv=None,
+    plain=False,
+    several=True,  # of others who copied the block
+)
+"""``se_resnet*`` of https://github.com/moskomule/senet.pytorch: torchvision's ResNets with the SE block that is copied
+most, two matrices in an ``nn.Sequential``; there they have no biases."""

@@ -15,7 +15,7 @@ from weights.networks.recognition import computing_otherwise, untold
 from weights.networks.spec import Spec
 
 PROJECTS: tuple[Dialect, ...] = (
-    *(resnet.TIMM, resnet.CADENE, resnet.TIMM_RESNET, resnet.TORCHVISION),
+    *(resnet.TIMM, resnet.CADENE, resnet.TIMM_RESNET, resnet.TORCHVISION, resnet.MOSKOMULE),
     *mobile.STATE_DICTS,
     *(vgg.TORCHVISION_BN, vgg.TORCHVISION, vgg.TIMM_BN, vgg.TIMM, vgg.PYTORCHCV_BN),
     *(inception_resnet.TIMM, inception_resnet.PYTORCHCV),
@@ -104,6 +104,7 @@ _KNOWN: Mapping[str, str] = {
     "EfficientNet, VGG-16 and Inception-ResNet-v2",
     "cadene": "SE-ResNet, SE-ResNeXt and SENet-154 of the published geometry",
     "torchvision": "ResNets of its geometry, MobileNet V2 and V3, EfficientNet and VGG-16",
+    "moskomule": "SE-ResNets of torchvision's geometry",
     "pytorchcv": "VGG-16, Inception-ResNet-v2 and ShuffleNet V1 without SE blocks",
 }
 """What the projects have, in words."""
@@ -126,7 +127,7 @@ def as_spelled(names: Dialect, shapes: Mapping[str, Shape]) -> Dialect:
             if f"{other}.weight" in shapes:
                 modules = {**names.modules, usual: other} if names.modules else {}
                 names = replace(names, paths=((usual, other), *names.paths), modules=modules)
-    ranks = {len(shape) for name, shape in shapes.items() if re.search(r"\.se(_module)?\.fc\d\.weight$", name)}
+    ranks = {len(shape) for name, shape in shapes.items() if re.search(r"\.se(_module)?\.fc\.?\d\.weight$", name)}
     if ranks == {4} and not names.as_conv:
         return replace(names, as_conv=r".*\.se\.fc\d")
     return replace(names, as_conv=None) if ranks == {2} and names.as_conv else names

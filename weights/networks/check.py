@@ -36,6 +36,12 @@ def decode(kind: type[_R], data: Mapping[str, Any]) -> _R:
         raise InputError(f"{error}; the fields are {', '.join(hints)}") from None
 
 
+def words(hint: object) -> tuple[str, ...]:
+    """The words that a field of this annotation may be; () where it is no choice among words."""
+    kinds = (hint, *get_args(hint))
+    return tuple(word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind))
+
+
 def _decoded(value: Any, hint: Any) -> Any:
     kinds = get_args(hint)
     if isinstance(value, list | tuple) and get_origin(hint) is tuple:

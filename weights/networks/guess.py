@@ -69,17 +69,24 @@ def se_record(blocks: Sequence[Excitation], position: Position, stages: tuple[in
         choices = {"squeeze": first.squeeze, "gate": first.gate, "inner": first.inner, "bias": bias}
         return SE(**choices, position=position, stages=stages, **width)
 
-    def explains(se: SE) -> bool:
-        return all(channels >= se.reduction and se.hidden(channels) == hidden for channels, hidden in widths)
-
     smallest = max(min(ratios), 1)
-    if explains(reduced := variant(reduction=smallest)):
+    if explains(reduced := variant(reduction=smallest), blocks):
         return reduced
     if len({hidden for _, hidden in widths}) == 1:
         return variant(width=first.hidden)
     usual = max(Counter(ratios).most_common(1)[0][0], 1)
     rounded = (variant(reduction=r, rounding="to 8") for r in (usual, *range(1, 2 * max(ratios) + 2)))
-    return next(filter(explains, rounded), None) or variant(reduction=usual)
+    return next((se for se in rounded if explains(se, blocks)), None) or variant(reduction=usual)
+
+
+def explains(se: SE, blocks: Sequence[Excitation]) -> bool:
+    """Whether the hidden widths of SE blocks are those that a record makes of their channels."""
+
+    def hidden(channels: int) -> int:
+        none = se.width is None and se.rounding == "down" and channels < se.reduction
+        return 0 if none else se.hidden(channels)
+
+    return all(hidden(block.channels) == block.hidden for block in blocks)
 
 
 def trail(network: Network, name: str, stop: Callable[[Node], bool]) -> list[Node]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from weights import limits
 from weights.networks.check import check_fields
-from weights.networks.guess import block_at, common, se_record
+from weights.networks.guess import block_at, common, explains, se_record
 from weights.networks.network import Builder, Network, Node
 from weights.networks.operations import (
     Act,
@@ -375,14 +375,9 @@ def with_blocks(plain: MobileSpec, blocks: Sequence[_Found], position: Position 
     stages = numbers if len(numbers) < len(plain.stages) else None
     by_map, by_unit = (se_record(widths, position, stages) for widths in (of_map, of_unit))
     name = f"se-{plain.family}"
-    if _explains(by_unit, of_unit) and not _explains(by_map, of_map):
+    if explains(by_unit, of_unit) and not explains(by_map, of_map):
         return replace(plain, name=name, se=by_unit, reduced="unit")
     return replace(plain, name=name, se=by_map, reduced="map")
-
-
-def _explains(se: SE, widths: Sequence[Excitation]) -> bool:
-    """Whether the hidden widths follow from the channels."""
-    return all(e.channels >= se.reduction and se.hidden(e.channels) == e.hidden for e in widths)
 
 
 def _times(first: int, *later: int) -> tuple[int, ...]:

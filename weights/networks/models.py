@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from weights import limits
 from weights.errors import InputError
 from weights.networks import inception, inception_resnet, mobile, preact, resnet, shake, shufflenet, vgg
-from weights.networks.check import decode
+from weights.networks.check import decode, words
 from weights.networks.inception import InceptionSpec
 from weights.networks.inception_resnet import InceptionResNetSpec
 from weights.networks.mobile import MobileSpec
@@ -111,7 +111,7 @@ def parse(text: str, known: Mapping[str, Spec] = MODELS) -> Spec:
         path, equals, value = (part.strip() for part in change.partition("="))
         if not equals:
             raise InputError(f"{text[:200]!r}: expected FIELD=VALUE behind the comma, found {change[:80]!r}")
-        spec = _with(spec, path, _value(value))
+        spec = _with(spec, path, value)
     return spec
 
 
@@ -155,12 +155,14 @@ def _value(text: str) -> Any:
         return text
 
 
-def _with(spec: Spec, path: str, value: Any) -> Spec:
+def _with(spec: Spec, path: str, text: str) -> Spec:
     field, dot, inner = path.partition(".")
     record = spec if not dot else (spec.se or SE()) if field == "se" else None
     if record is None:
         raise InputError(f"{spec.name} has no field {path[:80]}; only se has fields of its own")
     name = inner or field
+    # "none" is a word where it is a squeeze, and nothing elsewhere.
+    value = text if text in words(get_type_hints(type(record)).get(name)) else _value(text)
     if isinstance(getattr(record, name, None), float) and type(value) is int:
         value = float(value)
     if not dot:

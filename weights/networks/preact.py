@@ -146,10 +146,13 @@ class PreActSpec(Spec):
             return None
         stages = range(1, len(depths) + 1)
         projected = any(shape(f"stage{i}.0.{end}", "conv") for i in stages for end in ("shortcut", "shortcut.conv"))
-        norms = [shape(f"stage{i}.0.bn1", "bn") for i in stages]
-        # The first BatchNorm of a stage has the channels of the map before it, or of its convolution.
-        before = [(stem[0],), *((w[-1],) for w in widths)]
-        pre = all(norm in (None, channels) for norm, channels in zip(norms, before, strict=False))
+        # A BatchNorm has the channels of the map before it, or of its convolution; a projection has one, or none.
+        befores = [stem[0], *(w[-1] for w in widths)]
+        pre = not any(shape(f"stage{i}.0.shortcut.conv", "conv") for i in stages) and all(
+            shape(f"stage{i}.0.bn{n}", "bn") in (None, (channels,))
+            for i, w, before in zip(stages, widths, befores, strict=False)
+            for n, channels in enumerate((before, *w[:-1]), 1)
+        )
         changed = len(depths) > 1 or widths[0][-1] != stem[0]
         plain = cls(
             name=cls.family,

@@ -61,6 +61,7 @@ class ShakeSpec(Spec):
     """Hyper-parameters of a network whose residual units mix two branches. Stage 1 has stride 1, the later ones 2."""
 
     family: ClassVar[str] = "shake"
+    unshown: ClassVar[tuple[str, ...]] = ("shares",)
     side: ClassVar[int] = 32
     depths: tuple[int, ...]  # units in each stage
     stem: int = 16  # out channels of the first 3x3 convolution

@@ -46,6 +46,7 @@ class Spec:
     """
 
     family: ClassVar[str]  # its name in files
+    unshown: ClassVar[tuple[str, ...]] = ()  # fields that no node shows, nor any file but ours: how it is trained
     side: ClassVar[int] = 224  # height and width of the images that its networks were published for
     name: str
     se: SE | None = SE()  # None: no SE blocks
