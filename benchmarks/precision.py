@@ -19,7 +19,7 @@ from conformance import cases
 from conformance.adapters import DIFFERENTIABLE
 from conformance.adapters import STANDARD as FRAMEWORKS
 from conformance.adapters.devices import TF32
-from conformance.judge.bounds import BOUNDS, FAST, LAYERS, MEAN, ROUNDING, What
+from conformance.judge.bounds import BIAS, BOUNDS, FAST, LAYERS, MEAN, ROUNDING, What
 from conformance.judge.compare import Conditions, compare, compare_gradients, compared
 from conformance.judge.local import Known, computed_again, explained, kind
 from conformance.judge.question import Given, Training
@@ -186,7 +186,8 @@ def _layers_page(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
         "",
         "What each layer makes of the inputs that the framework showed, value by value. The constant is what is",
         "allowed, in units of u times the sum of the absolute values of its terms, u being the rounding of one number;",
-        f"of a mean of n values {MEAN:g} n more. A cell is the largest share of that, over all networks.",
+        f"of a mean of n values {MEAN:g} n more; of a bias that n products are added to, {BIAS:g} sqrt(n) of its own",
+        "absolute value more. A cell is the largest share of that, over all networks.",
     )
     found = [row for row in rows if row["what"] == "layers"]
     for dtype in dict.fromkeys(row["dtype"] for row in found):

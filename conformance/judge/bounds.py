@@ -72,6 +72,10 @@ MEAN = 1 / 8
 the same way again and again: n / 19 in TensorFlow, for 3,136 of them; the bound of the textbooks is n / 2. One value
 left out of n is still found in float32 up to n = 11,000, a map of 105x105."""
 
+BIAS = 1.5
+"""Of a bias that n products are added to, one by one, so many times the square root of n more: 1.3 where the bias is far
+larger than all products together, as PyTorch's convolutions in float64 do it."""
+
 SIGMOID: Mapping[str, float] = dict.fromkeys(("onnx", "onnx_torch", "onnx_jax"), 4.0)
 """By adapter, what the sigmoid is off by everywhere, in roundings of 1: ONNX Runtime's rational function has an
 absolute error of 2.4 of them, so its small gates are off by far more than their own rounding, and those below 1e-8

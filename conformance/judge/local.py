@@ -15,7 +15,7 @@ from typing import NamedTuple, assert_never
 
 import numpy as np
 
-from conformance.judge.bounds import LAYERS, MEAN, ROUNDING, SMALLEST
+from conformance.judge.bounds import BIAS, LAYERS, MEAN, ROUNDING, SMALLEST
 from conformance.reference import forward
 from conformance.reference.backward import decides
 from weights.networks.network import Network, Node
@@ -213,6 +213,10 @@ def explained(
             own += u * sigmoid
         case Act("swish"):
             own += u * sigmoid * np.abs(inputs[0])
+        case Conv(bias=True) | Linear(bias=True):
+            bias = np.abs(np.asarray(params[f"{node.module}.bias"], np.float64))
+            products = params[f"{node.module}.weight"].size // len(bias)
+            own += u * BIAS * math.sqrt(products) * bias.reshape(-1, *[1] * (y.ndim - 2))
         case _:
             pass
     errors = [one.again if _fused(node) and isinstance(one.carried, float) else one.carried for one in known]

@@ -12,11 +12,13 @@ from conformance.adapters import DIFFERENTIABLE, STANDARD
 from conformance.adapters.devices import TF32
 from conformance.judge.answer import Answer
 from conformance.judge.bounds import BOUNDS, FAST, ROUNDING, bound_of
-from conformance.judge.local import kind
+from conformance.judge.local import Known, explained, kind
 from conformance.judge.measure import judge
 from conformance.judge.question import Forward, Given
 from conformance.judge.standard import Standard
 from conformance.reference import forward as reference
+from weights.networks.network import Node
+from weights.networks.operations import Conv
 
 SPEC = cases.TINY["tiny-se-resnet"]
 ROWS = json.loads(EVIDENCE.read_text())["rows"]
@@ -111,6 +113,19 @@ def test_a_worse_precision_in_the_middle_is_seen_where_it_is():
     assert result.wrong_layers == (tap, "stage2.0.bn2")
     assert result.roundings[tap] > 1000
     assert max(r for name, r in result.roundings.items() if name != tap) < 100
+
+
+def test_products_added_one_by_one_to_a_large_bias_are_explained():
+    node = Node("conv", Conv(16, 3, pad=0, bias=True), ("data",), module="conv")
+    rng = np.random.default_rng(61)
+    x, weight, bias = rng.normal(size=(1, 16, 62, 62)), rng.normal(size=(16, 16, 3, 3)) * 1e-3, np.full(16, 0.6)
+    total = np.full((16, 60, 60), 0.6)
+    for c, i, j in np.ndindex(16, 3, 3):
+        total += weight[:, c, i, j, None, None] * x[0, c, i : i + 60, j : j + 60]
+    y, allowed = explained(node, [Known(x)], {"conv.weight": weight, "conv.bias": bias}, ROUNDING["float64"])
+    share = (np.abs(total - y) / allowed).max()
+    # By the constant of convolutions alone it would be 1.8.
+    assert 0.3 < share < 1
 
 
 def _rounded(x, bits):
