@@ -69,8 +69,9 @@ def test_a_fast_path_is_judged_by_its_own_bound(name):
     assert (result.status == "disagreed") == (name == "torch_fast")
 
 
-ROOM = {("training", "float64"): 10_000}
-"""Where more is left: every step multiplies errors, and how much depends on the rate and the data."""
+ROOM = {("training", "float64"): 10_000, ("momentum", "float32"): 2_000}
+"""Where more is left: every step multiplies errors, and how much depends on the rate and the data; where rounding swaps
+a ReLU, two steps in float32 make 2e-2, not 8e-5."""
 
 
 @pytest.mark.parametrize("framework", ["torch", "jax", "tf"])
