@@ -73,7 +73,7 @@ the same way again and again: n / 19 in TensorFlow, for 3,136 of them; the bound
 left out of n is still found in float32 up to n = 11,000, a map of 105x105."""
 
 BIAS = 1.5
-"""Of a bias that n products are added to, one by one, so many times the square root of n more: 1.3 where the bias is far
+"""Of a bias that n products are added to, one by one, so many times the square root of n more: 1.3 where it is far
 larger than all products together, as PyTorch's convolutions in float64 do it."""
 
 SIGMOID: Mapping[str, float] = dict.fromkeys(("onnx", "onnx_torch", "onnx_jax"), 4.0)
