@@ -133,20 +133,27 @@ def _marked() -> list[int]:
     [
         b"[" * 60_000,
         b'{"dtype": "f8"}',
-        b'{"shape": 5, "dtype": "f8"}',
+        b'{"shapes": 5, "dtype": "f8"}',
+        b'{"shapes": ["logits"], "dtype": "f8"}',
+        b'{"shapes": {}, "dtype": "f8"}',
+        b'{"shapes": {"logits": 5}, "dtype": "f8"}',
+        b'{"shapes": {"others": [1, 10]}, "dtype": "f8"}',
+        b'{"shapes": {"logits": [1, 10, 1]}, "dtype": "f8"}',
+        b'{"shapes": {"logits": [1, 10]}, "dtype": "f4"}',
         *(
-            f'{{"shape": [1, 1], "dtype": {dtype}}}'.encode()
+            f'{{"shapes": {{"logits": [1, 10]}}, "dtype": {dtype}}}'.encode()
             for dtype in ('"S8"', '"i4,i4"', '"M8[s]"', '"O"', "[]", '"((("')
         ),
-        b'{"shape": [1, 1], "dtype": "f8", "x": ' + b"9" * 5000 + b"}",
+        b'{"shapes": {"logits": [1, 10]}, "dtype": "f8", "x": ' + b"9" * 5000 + b"}",
     ],
-    ids=lambda answer: answer[:40].decode(),
+    ids=lambda answer: answer[:60].decode(),
 )
 def test_answer_in_the_form_of_others_is_one_line(answer):
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        for text, data in ((b"{}", b""), (answer, bytes(8))):
+        for text, data in ((b'{"dtype": "float32"}', b""), (answer, bytes(80))):
             theirs.sendall(stream._SIZES.pack(len(text), len(data)) + text + data)
-        logits = stream.Predictor("it", ours, Future(), Conditions(timeout=1e11), 1)  # longer than a socket can wait
+        long = Conditions(timeout=1e11)  # longer than a socket can wait
+        logits = stream.Predictor("it", ours, Future(), long, SPEC.network())
         with pytest.raises(InputError, match=r"^it: its answer does not say what it is$|^it: logits has shape"):
-            logits(np.zeros((1, 3, 2, 2), np.float32))
+            logits(np.zeros((1, *IMAGE), np.float32))
