@@ -203,11 +203,9 @@ def convert(
         _convert_bare(src, dst, given.prototxt, changes, made)
         return
     spec, params = with_changes(found, labels=changes.labels, convention=changes.convention)
-    forgets = temporary_files_of_its_own() if made and made.reduced else nullcontext()  # as ONNX Runtime does
-    with (
-        forgets,
-        replacing(readme) if readme else nullcontext() as beside,
-    ):  # before DST, which a bad place would leave alone
+    # ONNX Runtime forgets some of its temporary files. The card comes before DST, which a bad place would leave alone.
+    kept_apart = temporary_files_of_its_own() if made and made.reduced else nullcontext()
+    with kept_apart, replacing(readme) if readme else nullcontext() as beside:
         with bars.busy(f"Writing {dst.name}"), options.warnings_in_a_line():
             weights.write(dst, spec, params, dialect=dialect if written else None, onnx=made)
         if beside:
