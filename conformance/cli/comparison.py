@@ -3,7 +3,7 @@
 import re
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -241,7 +241,16 @@ def freeze(
     name, whose weights are drawn from the seed.
     """
     from conformance.golden.file import freeze as keep
+    from conformance.golden.file import is_name
     from conformance.judge.compare import Conditions
+    from weights import InputError
+
+    stated = {**asdict(given), "dialect": dialect}
+    if is_name(source) and (option := next((name for name, value in stated.items() if value is not None), None)):
+        raise InputError(
+            f"--{option.replace('_', '-')}: is for a file, and {source} is a network, whose weights are drawn; leave "
+            f"it out, or write a file first: senet init {source},FIELD=VALUE FILE.safetensors"
+        )
 
     def reading(file: Path) -> "Checkpoint":
         found = options.checkpoint(file, given, dialect=dialect)

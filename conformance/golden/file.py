@@ -97,7 +97,7 @@ def freeze(
         InputError: there is no such network or file, it cannot take the size, its values are not finite, or the place
             cannot be written.
     """
-    if str(source) in {**MODELS, **cases.TINY}:
+    if is_name(source):
         spec = cases.find(str(source))
         params: Params = cases.seeded(spec, seed)
         what, drawn = f"drawn by conformance.cases.seeded, seed {seed}", seed
@@ -130,6 +130,11 @@ def freeze(
     )
     _write(Path(path), golden)
     return golden
+
+
+def is_name(source: str | Path) -> bool:
+    """Whether ``freeze`` takes this for a network's name."""
+    return str(source) in {**MODELS, **cases.TINY}
 
 
 def sample(array: np.ndarray, rng: np.random.Generator) -> Sampled:

@@ -190,3 +190,11 @@ def test_every_command_asks_for_the_network_where_names_cannot_tell_it(tmp_path,
         )
         done = senet(*command, "--spec", record if name == "inspect" else "tf-mobilenet-v3-small,classes=2")
         assert done.exit_code == 0, (name, done.output)
+
+
+@pytest.mark.parametrize("option", ["--spec", "--preprocessing", "--weights-key", "--dialect"])
+def test_what_is_said_of_a_file_is_refused_where_a_network_is_named(tmp_path, option):
+    done = senet("freeze", "tiny-se-resnet", tmp_path / "golden.safetensors", option, "timm")
+    assert done.exit_code == 2
+    assert f"{option}: is for a file, and tiny-se-resnet is a network, whose weights are drawn" in done.stderr
+    assert not (tmp_path / "golden.safetensors").exists()
