@@ -34,6 +34,7 @@ class How:
     max_pixels: int | None
     as_json: Path | None
     as_csv: Path | None
+    allow_dtype: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class _Classified:
 @options.timeout
 @options.memory
 @options.device
+@options.allow_dtype
 @click.option("--top", "count", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many classes.")
 @click.option(
     "--batch", type=click.IntRange(1, 4096), default=16, show_default=True, help="How many photographs at a time."
@@ -86,7 +88,8 @@ def classify(
     Prints the most probable classes, by the preprocessing and the label order that the checkpoint states or that the
     options give. Nothing is guessed: what is not known is asked for. Of a FOLDER those photographs are taken that stand
     in it, not in folders further down; a PATTERN such as '**/*.jpg' reaches these; - is standard input. Photographs
-    that cannot be read are said and skipped. Exit codes: 0 all were classified, 1 some, 2 none.
+    that cannot be read are said and skipped. Exit codes: 0 all were classified, 1 some, or in another precision than
+    float32, 2 none.
     """
     from conformance.judge.compare import Conditions
     from weights import InputError
@@ -127,7 +130,7 @@ def classify(
         deliver(how.as_json, json.dumps(run | _data(classified, wnids), indent=1))
     if how.as_csv:
         deliver(how.as_csv, _table(rows))
-    if skipped:
+    if skipped or run["dtype"] not in ("float32", *how.allow_dtype):
         click.get_current_context().exit(1)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from conformance.cli import options
-from conformance.cli.options import DTYPES, FILE, FRAMEWORKS
+from conformance.cli.options import FILE, FRAMEWORKS
 from conformance.cli.outputs import CHECKPOINT, OUTPUT, Command, deliver, is_stdout
 from conformance.cli.printing import say, shown
 from conformance.cli.progress import Bars
@@ -59,10 +59,6 @@ class Outputs:
     markdown: bool
 
 
-def _allowed(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...]:
-    return options.some_of(DTYPES, value)
-
-
 def _required(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...]:
     from conformance.judge.measure import REQUIRABLE
 
@@ -90,13 +86,7 @@ def _taps(_ctx: click.Context, _param: click.Parameter, value: str | None) -> in
 @options.max_pixels
 @click.option("--gradients", is_flag=True, help="Also compare gradients (always done with --against).")
 @click.option("--training", is_flag=True, help="Also compare gradients and ten steps in training mode.")
-@click.option(
-    "--allow-dtype",
-    callback=_allowed,
-    default="",
-    metavar="DTYPE,...",
-    help="Precisions that a framework may compute in instead.",
-)
+@options.allow_dtype
 @click.option(
     "--require",
     callback=_required,

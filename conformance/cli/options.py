@@ -183,6 +183,13 @@ spec = click.option(
     metavar="NAME|FILE.json[,FIELD=VALUE...]",
     help="The network, if the file does not state it: se-resnet-50,classes=10,se.gate=tanh.",
 )
+allow_dtype = click.option(
+    "--allow-dtype",
+    callback=lambda _ctx, _param, value: some_of(DTYPES, value),
+    default="",
+    metavar="DTYPE,...",
+    help="Precisions that a framework may compute in instead.",
+)
 dialect = click.option(
     "--dialect",
     type=click.Choice(["torch", "timm", "cadene", "torchvision", "pytorchcv", "moskomule", "keras.applications"]),

@@ -170,3 +170,29 @@ def test_reading_is_bounded(folder, checkpoint):
 def test_pattern_reads_no_folder(folder):
     with pytest.raises(InputError, match="none that matches"):
         photographs([folder / "mor[e]"])
+
+
+PORT = """
+from conformance.adapters import numpy
+from conformance.adapters.numpy import taps, version
+
+NAME = "narrow"
+
+def dtype(of, shape, asked):
+    return "bfloat16"
+
+def build(spec, params, dtype):
+    return numpy.build(spec, params, "float32")
+"""
+
+
+def test_another_precision_than_asked_for_is_said_and_allowed_or_not(folder, checkpoint, tmp_path, monkeypatch):
+    (tmp_path / "narrow").mkdir()
+    (tmp_path / "narrow" / "port.py").write_text(PORT)
+    monkeypatch.syspath_prepend(tmp_path)
+    command = ("classify", folder / "a.png", "--weights", checkpoint, "--framework", "narrow.port", "--json", "-")
+    for code, allowed in ((1, ()), (1, ("--allow-dtype", "float16")), (0, ("--allow-dtype", "bfloat16"))):
+        done = senet(*command, *allowed)
+        assert done.exit_code == code, done.stderr
+        assert "narrow.port computes in bfloat16, asked for float32" in done.stderr
+        assert json.loads(done.stdout)["dtype"] == "bfloat16"
