@@ -226,7 +226,7 @@ def test_networks_that_differ_in_their_classes_alone_keep_their_names(name: str,
 def test_what_tensors_do_not_tell() -> None:
     assert untold(_PREACT) == ("se.squeeze", "se.gate", "se.inner", "dropout", "eps")
     assert untold(_WIDE) == ("stride_on_3x3", "se.squeeze", "se.gate", "se.inner", "dropout", "eps")
-    assert untold(_SHAKE) == ("se.squeeze", "se.gate", "se.inner", "dropout", "eps")
+    assert untold(_SHAKE) == ("shares", "se.squeeze", "se.gate", "se.inner", "dropout", "eps")
 
 
 # --- the original Caffe

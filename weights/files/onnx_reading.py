@@ -11,7 +11,7 @@ import numpy as np
 
 from weights.errors import InputError, printable
 from weights.files import metadata, onnx_options
-from weights.files.onnx_model import AXES, finished, model, onnx_ir_module
+from weights.files.onnx_model import AXES, finished, inferred, model, onnx_ir_module
 from weights.files.onnx_options import OnnxOptions
 from weights.networks.parameters import check, schema
 from weights.networks.sizes import shapes
@@ -22,6 +22,7 @@ from weights.storage.contents import contents, sha256
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
+    from onnx_ir import DataType, Model
 
 DATA = "senet.data"
 """The key of the metadata under which stands which file of values belongs to a model."""
@@ -248,7 +249,9 @@ def _check_unchanged(
         raise InputError(f"{path}: its metadata is damaged: {error}") from None
     tensors = [value.const_value for value in made.graph.initializers.values()]
     kept = [_in_words(str(t.name), t.dtype.value, t.shape.numpy()) for t in tensors if t is not None]
-    types = {value.name or "": value.dtype for node in made.graph for value in node.outputs}
+    types = _types(made)
+    if None in types.values():  # what is around the network states none before it is written
+        types = _types(inferred(made))
     made.graph.initializers.clear()  # whose values would be copied
     nothing = _Statement("no more nodes")
     for theirs, ours in zip_longest(found, _statements(onnx_ir_module().to_proto(made), kept), fillvalue=nothing):
@@ -271,6 +274,10 @@ def _check_unchanged(
                 f"{path}: was changed since senet wrote it: it states that {printable(name)} has the type "
                 f"{value.type.tensor_type.elem_type} and the shape {stated}, which no node of this network makes"
             )
+
+
+def _types(made: "Model") -> "dict[str, DataType | None]":
+    return {value.name or "": value.dtype for node in made.graph for value in node.outputs}
 
 
 def _check_axes(path: Path, tensors: Iterable[_Placed]) -> None:
