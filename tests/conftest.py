@@ -1,8 +1,14 @@
-"""What several test files share: the golden data of the original Caffe."""
+"""What several test files share: the golden data of the original Caffe; and a limit to what frameworks keep."""
 
+import ctypes
+import gc
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from conformance import cases
@@ -19,6 +25,27 @@ SEEDS = {
     "se-resnext-50": 1004,
 }
 """Networks with golden data, and what their weights were drawn with."""
+
+
+MOST = 3e9
+"""Bytes that a process of tests keeps: two of them, and what they start, are to fit a machine of 24 GB."""
+
+
+@pytest.fixture(autouse=True)
+def forgetful_frameworks() -> Iterator[None]:
+    """After a test, what frameworks keep of compiled networks, large ones with all their weights, is given back."""
+    yield
+    if psutil.Process().memory_info().rss < MOST:
+        return
+    if jax := sys.modules.get("jax"):
+        jax.clear_caches()
+    if keras := sys.modules.get("keras"):
+        keras.backend.clear_session()
+    if dynamo := sys.modules.get("torch._dynamo"):
+        dynamo.reset()
+    gc.collect()
+    with suppress(AttributeError, OSError):  # what is free goes back to the system, where the C library can do that
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture(scope="session")
