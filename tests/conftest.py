@@ -39,8 +39,6 @@ def forgetful_frameworks() -> Iterator[None]:
         return
     if jax := sys.modules.get("jax"):
         jax.clear_caches()
-    if keras := sys.modules.get("keras"):
-        keras.backend.clear_session()
     if dynamo := sys.modules.get("torch._dynamo"):
         dynamo.reset()
     gc.collect()
